@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Serves a library of generative-AI model files; every model type is a WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts the server.
+    Serve(ServeArgs),
+}
+
+impl Cli {
+    /// The arguments of the server.
+    pub fn into_serve(self) -> ServeArgs {
+        match self.command {
+            Some(Command::Serve(args)) => args,
+            None => self.serve,
+        }
+    }
+}
+
+/// Arguments of the server.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8188].
+    #[arg(long, value_name = "ADDR:PORT", env = "MODELSHELF_BIND")]
+    pub bind: Option<String>,
+    /// Folder of the store, caches and settings.toml.
+    #[arg(long, value_name = "DIR", env = "MODELSHELF_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// A folder of models, by the name that settings give such folders; repeatable.
+    #[arg(long, value_name = "NAME=DIR")]
+    pub root: Vec<String>,
+    /// A ComfyUI whose models folder and extra_model_paths.yaml are used.
+    #[arg(long, value_name = "DIR")]
+    pub comfyui: Option<PathBuf>,
+    /// An existing settings.json of the original, instead of the one in its usual place.
+    #[arg(long, value_name = "FILE")]
+    pub settings_json: Option<PathBuf>,
+    /// A further model type (.wasm); one with the id of a built-in type replaces it; repeatable.
+    #[arg(long, value_name = "PATH")]
+    pub plugin: Vec<PathBuf>,
+    /// A folder of further model types.
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Option<PathBuf>,
+    /// Settings to use instead of settings.toml in the data folder.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log, such as `info` or `debug`.
+    #[arg(long, value_name = "FILTER", env = "MODELSHELF_LOG", default_value = "info")]
+    pub log: String,
+}

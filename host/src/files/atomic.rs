@@ -1,0 +1,43 @@
+//! Writing a file so that a reader sees the old or the new content, never a part, and a
+//! crash leaves one of the two.
+
+use std::io::Write;
+use std::path::Path;
+
+/// Writes through a temporary file in the same folder: write, fsync, rename, fsync of the folder.
+///
+/// # Errors
+/// Any of these steps; the old content is then untouched.
+pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".modelshelf-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(content)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Temporary files are 0600; a sidecar must stay readable for the programs that share it.
+        let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    }
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_failed_write_leaves_the_old_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        super::write(&path, b"old").unwrap();
+        let below_a_file = path.join("b.json");
+        assert!(super::write(&below_a_file, b"new").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        super::write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

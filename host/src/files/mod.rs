@@ -1,0 +1,28 @@
+//! Side effects on the file system: atomic writes, hashing, and the one door through
+//! which a path from a request reaches a file.
+
+pub mod atomic;
+pub mod hash;
+pub mod rooted;
+
+use std::path::Path;
+
+/// Makes a folder that only the server's user can enter.
+///
+/// # Errors
+/// As `create_dir_all`.
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// A path as the API writes it: `/` between folders. None when it is not UTF-8.
+pub fn wire_path(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    Some(if std::path::MAIN_SEPARATOR == '/' { text.to_owned() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+}

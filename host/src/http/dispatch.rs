@@ -1,0 +1,144 @@
+//! From a request to its handler: host check, route table, origin check, ready gate.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+
+use super::app::App;
+use super::error::ApiError;
+use super::handlers;
+use super::query::Query;
+use super::registrar::{Bound, Target};
+use super::safety::{self, SECURITY_HEADERS};
+use super::types::TypeService;
+
+/// Largest body of a request in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// A request on its way to a handler.
+pub struct Call {
+    /// The server's parts.
+    pub app: Arc<App>,
+    /// Method.
+    pub method: Method,
+    /// Path, percent-encoded as it came.
+    pub path: String,
+    /// Query string as it came.
+    pub query_text: String,
+    /// Query string, parsed.
+    pub query: Query,
+    /// Values of placeholders, decoded.
+    pub params: Vec<(String, String)>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, at most 1 MiB.
+    pub body: Bytes,
+}
+
+impl Call {
+    /// The value of a placeholder.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Wraps every answer: host check before, security headers after.
+pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let mut response = match safety::check_host(&app.settings, request.headers(), authority.as_deref()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Answers everything that has no fixed route.
+pub async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
+    let is_api = request.uri().path().starts_with("/api/");
+    let is_page = !is_api && request.method() == Method::GET;
+    let languages = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match answer(app.clone(), request).await {
+        Ok(response) => response,
+        Err(error) if is_page => app.pages.error(&error, languages.as_deref()),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let path = request.uri().path().to_owned();
+    let table = app.routes.load_full();
+    let Some(found) = table.find(&path) else {
+        // While plugins are loading, nobody can say which routes there will be.
+        let starting = app.starting.load(Ordering::Relaxed);
+        return Err(if starting && !path.starts_with("/static/") { ApiError::not_ready() } else { ApiError::no_route() });
+    };
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    let bound = found
+        .bound
+        .iter()
+        .find(|bound| bound.method == method)
+        .ok_or_else(|| ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"))?;
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    if bound.changes_state {
+        safety::check_change(&app.settings, request.headers(), peer)?;
+    }
+    let Bound { target, slot, .. } = bound.clone();
+    let service = match &slot {
+        Some(slot) => Some(slot.service().ok_or_else(ApiError::not_ready)?),
+        None => None,
+    };
+    let params = found
+        .params
+        .into_iter()
+        .map(|(name, value)| (name, percent_decode_str(&value).decode_utf8_lossy().into_owned()))
+        .collect();
+    let (parts, body) = request.into_parts();
+    let query_text = parts.uri.query().unwrap_or_default().to_owned();
+    let call = Call {
+        app,
+        method,
+        path,
+        query: Query::parse(Some(&query_text)),
+        query_text,
+        params,
+        headers: parts.headers,
+        body: read_body(body).await?,
+    };
+    match (target, service) {
+        (Target::Shared(shared), Some(service)) => handlers::of_type(shared, call, service).await,
+        (Target::Shared(shared), None) => handlers::common(shared, call).await,
+        (Target::Plugin(handler), Some(service)) => handlers::plugin::handle(handler, call, service).await,
+        (Target::Plugin(_), None) => Err(ApiError::not_ready()),
+    }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request's body is larger than {MAX_BODY} bytes, or broke off."))
+    })
+}
+
+/// Runs something that computes for a while away from the threads that serve requests.
+///
+/// # Errors
+/// 500 when it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
+}
+
+/// The service of a type by its prefix or id.
+pub fn service_of(app: &App, name: &str) -> Option<Arc<TypeService>> {
+    let types = app.types.load();
+    let slot = types.iter().find(|slot| slot.info.prefix() == name || slot.info.id() == name)?;
+    slot.service()
+}

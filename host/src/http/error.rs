@@ -1,0 +1,89 @@
+//! Errors as clients see them: one place turns every error into a status and a JSON body.
+
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::files::rooted::RootedPathError;
+use crate::plugins::CallError;
+use crate::plugins::bindings::GuestError;
+use crate::plugins::error::text;
+
+/// An answer that is an error: `{"success": false, "error": …}`.
+#[derive(Debug, thiserror::Error)]
+#[error("{status}: {message}")]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// For a person: what happened, to what, and what to do.
+    pub message: String,
+}
+
+impl ApiError {
+    /// Any status.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 404 in the words of the contract's middleware.
+    pub fn no_route() -> Self {
+        Self::not_found("404: Not Found")
+    }
+
+    /// 503 of a type that is not there yet.
+    pub fn not_ready() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service not ready")
+    }
+
+    /// 500 whose cause goes to the log under an id, and the id to the client.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        let id = format!("{:08x}", rand::random::<u32>());
+        tracing::error!(request_id = id, "{cause}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("Internal error; the server's log has the reason under request id {id}"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({ "success": false, "error": self.message });
+        let mut response = (self.status, axum::Json(body)).into_response();
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        let CallError::Guest(guest) = &error else { return Self::internal(&error) };
+        let status = match guest {
+            GuestError::Invalid(_) => StatusCode::BAD_REQUEST,
+            GuestError::Unauthorised(_) => StatusCode::UNAUTHORIZED,
+            GuestError::NotFound(_) => StatusCode::NOT_FOUND,
+            GuestError::Conflict(_) => StatusCode::CONFLICT,
+            GuestError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            GuestError::Internal(reason) => return Self::internal(reason),
+        };
+        Self::new(status, text(guest))
+    }
+}
+
+impl From<RootedPathError> for ApiError {
+    fn from(error: RootedPathError) -> Self {
+        match &error {
+            RootedPathError::Outside(_) => Self::new(StatusCode::FORBIDDEN, "403: Forbidden"),
+            RootedPathError::Missing(_) | RootedPathError::NotAFile(_) => Self::no_route(),
+            RootedPathError::Io { .. } => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Roots, folders and folder trees.
+
+use axum::response::Response;
+use serde_json::json;
+
+use super::super::dispatch::Call;
+use super::super::error::ApiError;
+use super::super::types::TypeService;
+use super::json;
+use crate::library::folders as library_folders;
+
+/// GET `roots`.
+pub fn roots(service: &TypeService) -> Response {
+    let roots: Vec<&str> = service.library.known_roots().map(|root| &*root.wire).collect();
+    json(&json!({ "success": true, "roots": roots }))
+}
+
+/// GET `folders`.
+pub fn folders(service: &TypeService) -> Response {
+    json(&json!({ "folders": library_folders::list(&service.library.snapshot()) }))
+}
+
+/// GET `folder-tree`. The original answers the tree of all folders here; ours has the folders of that root.
+pub fn folder_tree(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
+    let wanted = call.query.require("model_root", "model_root parameter is required")?.replace('\\', "/");
+    let wanted = wanted.trim_end_matches('/');
+    let root = service.library.roots().iter().position(|root| *root.wire == *wanted);
+    let tree = root.map_or_else(serde_json::Map::new, |root| {
+        library_folders::tree(&service.library.snapshot(), u16::try_from(root).ok())
+    });
+    Ok(json(&json!({ "success": true, "tree": tree })))
+}
+
+/// GET `unified-folder-tree`.
+pub fn unified(service: &TypeService) -> Response {
+    json(&json!({ "success": true, "tree": library_folders::tree(&service.library.snapshot(), None) }))
+}

@@ -1,0 +1,87 @@
+//! The listing, and the listing of excluded models.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::super::dispatch::{Call, blocking};
+use super::super::error::ApiError;
+use super::super::list_query;
+use super::super::types::TypeService;
+use super::json_bytes;
+use crate::library::filter::Filter;
+use crate::library::item;
+use crate::library::listing::{self, Listing, Sort};
+
+/// Records up to which a plain search is quick enough for the threads that serve requests.
+const QUICK: usize = 50_000;
+
+/// GET `list`.
+pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let own = service.parse_query(call.query.pairs()).await?;
+    let listing = list_query::listing(&call.query, own, &call.app.settings.contract)?;
+    let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
+    let etag = etag(&call, snapshot.generation(), &offline);
+    if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let bytes = if is_quick(&listing, snapshot.len()) {
+        listing.render(&snapshot, &offline)
+    } else {
+        blocking(move || listing.render(&snapshot, &offline)).await?
+    };
+    let mut response = json_bytes(bytes);
+    response.headers_mut().insert(header::ETAG, etag);
+    Ok(response)
+}
+
+/// Whether a listing only reads what is kept up.
+fn is_quick(listing: &Listing, records: usize) -> bool {
+    let kept_up = matches!(listing.sort, Sort::Key { .. }) && !listing.group_by_model && listing.model.is_none();
+    let search = listing.filter.search.as_ref().is_none_or(|search| !search.fuzzy && records <= QUICK);
+    let names = listing.filter.names.as_ref().is_none_or(|names| names.include.is_empty() && names.exclude.is_empty());
+    kept_up && search && names
+}
+
+fn etag(call: &Call, generation: u64, offline: &[bool]) -> HeaderValue {
+    let mut hasher = DefaultHasher::new();
+    (call.app.run, &call.path, &call.query_text, generation, offline).hash(&mut hasher);
+    HeaderValue::from_str(&format!("W/\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("W/\"0\""))
+}
+
+/// GET `excluded`.
+pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let own = service.parse_query(call.query.pairs()).await?;
+    let contract = &call.app.settings.contract;
+    let mut listing = list_query::listing(&call.query, own, contract)?;
+    // Only search and order have an effect here.
+    listing.filter = Filter { search: listing.filter.search, ..Filter::default() };
+    let bytes = blocking(move || {
+        let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
+        let mut slots = snapshot.excluded().clone();
+        if let Some(search) = &listing.filter.search {
+            slots &= search.run(&snapshot);
+        }
+        let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(slot)).collect();
+        records.retain(|record| std::path::Path::new(&*record.path).exists());
+        if let Sort::Key { key, descending } = listing.sort {
+            records.sort_by(|a, b| key.compare(a, b));
+            if descending {
+                records.reverse();
+            }
+        }
+        let (from, limit) = listing::stretch(listing.page, listing.page_size);
+        let mut out = b"{\"items\":[".to_vec();
+        for (index, record) in records.iter().skip(from).take(limit).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            item::close(&mut out, record, None, offline.get(usize::from(record.root)).copied().unwrap_or(false));
+        }
+        listing::envelope(&mut out, records.len(), listing.page, listing.page_size);
+        out
+    });
+    Ok(json_bytes(bytes.await?))
+}

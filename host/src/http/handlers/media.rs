@@ -1,0 +1,115 @@
+//! Preview files: by path as the contract has it, and by a key that changes with the content.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tower_http::services::ServeFile;
+
+use super::super::dispatch::{Call, blocking};
+use super::super::error::ApiError;
+use super::super::types::TypeService;
+use crate::files::rooted::RootedPath;
+
+/// What previews may be, by ending. Nothing that a browser would run is among them.
+const MEDIA: [(&str, &str); 14] = [
+    ("webp", "image/webp"),
+    ("png", "image/png"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("avif", "image/avif"),
+    ("jxl", "image/jxl"),
+    ("bmp", "image/bmp"),
+    ("mp4", "video/mp4"),
+    ("m4v", "video/mp4"),
+    ("webm", "video/webm"),
+    ("mov", "video/quicktime"),
+    ("avi", "video/x-msvideo"),
+    ("mkv", "video/x-matroska"),
+];
+
+/// GET `/api/lm/previews`.
+pub async fn preview(call: Call) -> Result<Response, ApiError> {
+    let path = call.query.require("path", "400: Bad Request")?.replace('\\', "/");
+    let types = call.app.types.load_full();
+    let allowed: Vec<_> = types.iter().filter_map(|slot| Some(slot.service()?.library.allowed())).collect();
+    let opened = blocking(move || {
+        let mut refused = None;
+        for allowed in &allowed {
+            match RootedPath::open(allowed, &path) {
+                Ok(opened) => return Ok(opened),
+                // "Missing" inside one type's folders says more than "outside" another's.
+                Err(error) => {
+                    let keep = !matches!(error, crate::files::rooted::RootedPathError::Outside(_));
+                    if keep || refused.is_none() {
+                        refused = Some(error);
+                    }
+                }
+            }
+        }
+        Err(refused.map_or_else(|| ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden"), Into::into))
+    });
+    send(&opened.await??, &call.headers, "public, max-age=86400").await
+}
+
+/// GET `media/{key}`.
+pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let key = u64::from_str_radix(call.param("key"), 16).map_err(|_| ApiError::no_route())?;
+    let snapshot = service.library.snapshot();
+    let preview = snapshot.by_media_key(key).find_map(|record| record.preview.as_ref()).ok_or_else(ApiError::no_route)?;
+    let (allowed, path) = (service.library.allowed(), preview.path.clone());
+    let opened = blocking(move || RootedPath::open(&allowed, &path)).await??;
+    // With the version in the URL the content never changes.
+    let cache = if call.query.get("v").is_some() { "public, max-age=31536000, immutable" } else { "no-cache" };
+    send(&opened, &call.headers, cache).await
+}
+
+/// Sends a media file: ranges, ETag, 304.
+async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
+    let path = file.as_path();
+    let content_type = content_type(path)
+        .ok_or_else(|| ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden. Only images and videos are served from here."))?;
+    let etag = etag(path).await.ok_or_else(ApiError::no_route)?;
+    let cache = HeaderValue::from_static(cache);
+    let fresh = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|list| {
+        list.split(',').any(|own| own.trim() == "*" || Some(own.trim().trim_start_matches("W/")) == etag.to_str().ok())
+    });
+    if fresh {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache)]).into_response());
+    }
+    let mut request = Request::new(Body::empty());
+    // A range of another version than the client has is no use to it.
+    let stale = headers.get(header::IF_RANGE).is_some_and(|own| *own != etag && own.to_str().is_ok_and(|text| text.contains('"')));
+    for name in [header::RANGE, header::IF_MODIFIED_SINCE] {
+        if let Some(value) = headers.get(&name)
+            && !(stale && name == header::RANGE)
+        {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    let served = ServeFile::new(path).try_call(request).await.map_err(ApiError::internal)?;
+    let mut response = served.map(Body::new);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, cache);
+    headers.insert(header::ETAG, etag);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if headers.contains_key(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    Ok(response)
+}
+
+fn content_type(path: &Path) -> Option<&'static str> {
+    let ending = path.extension()?.to_str()?;
+    MEDIA.iter().find(|(own, _)| own.eq_ignore_ascii_case(ending)).map(|(_, content_type)| *content_type)
+}
+
+/// Modification time and size; changes whenever the content does.
+async fn etag(path: &Path) -> Option<HeaderValue> {
+    let metadata = tokio::fs::metadata(path).await.ok()?;
+    let modified = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    HeaderValue::from_str(&format!("\"{modified:x}-{:x}\"", metadata.len())).ok()
+}

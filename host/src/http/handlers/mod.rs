@@ -1,0 +1,91 @@
+//! Handlers by concern. They adapt: parameters in, a call into the library, an answer out.
+
+mod common;
+mod counts;
+mod duplicates;
+mod folders;
+mod listing;
+mod media;
+mod names;
+mod page;
+pub mod plugin;
+mod scan;
+mod sidecars;
+
+use std::sync::Arc;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::dispatch::Call;
+use super::error::ApiError;
+use super::registrar::Shared;
+use super::types::TypeService;
+
+/// Answers a shared route of a type that is ready.
+///
+/// # Errors
+/// The handler's.
+pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    match shared {
+        Shared::Page => page::page(&call, &service),
+        Shared::List => listing::list(call, service).await,
+        Shared::Excluded => listing::excluded(call, service).await,
+        Shared::TopTags => counts::top_tags(&call, &service),
+        Shared::SearchTags => counts::search_tags(&call, &service),
+        Shared::BaseModels => counts::base_models(&call, &service),
+        Shared::ModelTypes => counts::model_types(&call, &service),
+        Shared::Roots => Ok(folders::roots(&service)),
+        Shared::Folders => Ok(folders::folders(&service)),
+        Shared::FolderTree => folders::folder_tree(&call, &service),
+        Shared::UnifiedFolderTree => Ok(folders::unified(&service)),
+        Shared::FindDuplicates => duplicates::duplicates(call, service).await,
+        Shared::FindFilenameConflicts => duplicates::conflicts(call, service).await,
+        Shared::GetNotes => names::notes(&call, &service),
+        Shared::PreviewUrl => names::preview_url(&call, &service),
+        Shared::CivitaiUrl => names::civitai_url(&call, &service),
+        Shared::RelativePaths => names::relative_paths(call, service).await,
+        Shared::Metadata => sidecars::metadata(call, service).await,
+        Shared::ModelDescription => sidecars::description(call, service).await,
+        Shared::Scan => scan::scan(call, service).await,
+        Shared::CancelTask => Ok(scan::cancel(&service)),
+        Shared::AutoOrganizeProgress => Err(ApiError::not_found("No auto-organize has run since the server started.")),
+        Shared::Status => Ok(scan::status(&call, &service)),
+        Shared::Problems => Ok(scan::problems(&service)),
+        Shared::Media => media::media(call, service).await,
+        other => common(other, call).await,
+    }
+}
+
+/// Answers a shared route that belongs to no type.
+///
+/// # Errors
+/// The handler's.
+pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
+    match shared {
+        Shared::Previews => media::preview(call).await,
+        Shared::HealthCheck => Ok(json(&serde_json::json!({ "status": "ok" }))),
+        Shared::Settings => Ok(common::settings(&call)),
+        Shared::Libraries => Ok(common::libraries(&call)),
+        Shared::CheckModelExists => common::model_exists(&call),
+        Shared::CheckModelsExist => common::models_exist(&call),
+        Shared::Later(what) => Err(ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("{} {} is not served yet: {what} comes with a later version of Modelshelf. Nothing was changed.", call.method, call.path),
+        )),
+        _ => Err(ApiError::no_route()),
+    }
+}
+
+/// A JSON answer that must be asked for again each time.
+pub fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => json_bytes(bytes),
+        Err(error) => ApiError::internal(error).into_response(),
+    }
+}
+
+/// JSON that is already text.
+pub fn json_bytes(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], bytes).into_response()
+}

@@ -1,0 +1,56 @@
+//! The page of a type.
+
+use axum::http::header;
+use axum::response::Response;
+use minijinja::Value;
+use serde_json::json;
+
+use super::super::dispatch::Call;
+use super::super::error::ApiError;
+use super::super::pages;
+use super::super::types::TypeService;
+
+/// GET `/{prefix}`.
+pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
+    let settings = &call.app.settings.contract;
+    let descriptor = &service.plugin.info().descriptor;
+    let types: Vec<_> = call
+        .app
+        .types
+        .load()
+        .iter()
+        .map(|slot| {
+            json!({
+                "id": slot.info.id(),
+                "prefix": slot.info.prefix(),
+                "display_name": slot.info.descriptor.display_name,
+                "current": slot.info.prefix() == descriptor.prefix,
+            })
+        })
+        .collect();
+    let sub_types: Vec<_> = descriptor.sub_types.iter().map(|own| json!({ "id": own.id, "label": own.label })).collect();
+    let facets: Vec<_> = descriptor.facets.iter().map(|own| json!({ "kind": own.kind, "label": own.label })).collect();
+    let columns: Vec<_> = descriptor.columns.iter().map(|own| json!({ "field": own.field, "label": own.label })).collect();
+    let values = json!({
+        "version": pages::version(),
+        "types": types,
+        "type": {
+            "id": descriptor.id,
+            "prefix": descriptor.prefix,
+            "display_name": descriptor.display_name,
+            "sub_types": sub_types,
+            "facets": facets,
+            "columns": columns,
+        },
+        "is_initializing": service.library.is_initializing(),
+        "settings": {
+            "blur_mature_content": settings.flag("blur_mature_content", true),
+            "mature_blur_level": settings.blur_level(),
+            "show_only_sfw": settings.show_only_sfw(),
+            "model_name_display": settings.text("model_name_display", "model_name"),
+        },
+    });
+    let accepted = call.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let language = settings.get("language").and_then(|language| language.as_str()).or(accepted);
+    call.app.pages.render("page.html", language, Value::from(minijinja::value::Serde(values)))
+}

@@ -1,0 +1,60 @@
+//! What is read from a model's sidecar when it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::super::dispatch::{Call, blocking};
+use super::super::error::ApiError;
+use super::super::types::TypeService;
+use super::json;
+use crate::files::rooted::RootedPath;
+use crate::library::sidecar::{self, Sidecar};
+
+/// Keys of the provider's object that `metadata` answers.
+const METADATA_KEYS: [&str; 13] = [
+    "id", "modelId", "name", "createdAt", "updatedAt", "publishedAt", "trainedWords", "baseModel", "description", "model", "images",
+    "customImages", "creator",
+];
+
+/// The sidecar of the model that `file_path` names, of whatever type; 404 with `missing`.
+async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidecar, ApiError> {
+    let path = call.query.require("file_path", "File path is required")?.replace('\\', "/");
+    let not_found = || ApiError::not_found(format!("{} {missing}", capital(service)));
+    let allowed: Vec<_> = call.app.types.load().iter().filter_map(|slot| Some(slot.service()?.library.allowed())).collect();
+    let sidecar = blocking(move || {
+        let model = PathBuf::from(&path);
+        let stem = model.file_stem()?.to_str()?.to_owned();
+        let beside = sidecar::path_for(model.parent().unwrap_or(Path::new("/")), &stem);
+        let beside = beside.to_str()?.to_owned();
+        let opened = allowed.iter().find_map(|allowed| RootedPath::open(allowed, &beside).ok())?;
+        Sidecar::read(opened.as_path()).ok()?
+    });
+    sidecar.await?.ok_or_else(not_found)
+}
+
+fn capital(service: &TypeService) -> String {
+    super::names::capital(service)
+}
+
+/// GET `metadata`.
+pub async fn metadata(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let sidecar = read(&call, &service, "not found or no CivitAI metadata available").await?;
+    let civitai = sidecar.civitai();
+    let subset: Map<String, Value> = METADATA_KEYS
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), civitai?.get(*key)?.clone())))
+        .collect();
+    Ok(json(&json!({ "success": true, "metadata": subset })))
+}
+
+/// GET `model-description`. `safe_html` is ours: the description with everything taken out
+/// that could run, load or restyle, fit to be put into a page.
+pub async fn description(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let sidecar = read(&call, &service, "not found or no description available").await?;
+    let description = sidecar.text("modelDescription");
+    let safe_html = ammonia::Builder::default().rm_tags(["img"]).clean(description).to_string();
+    Ok(json(&json!({ "success": true, "description": description, "safe_html": safe_html })))
+}

@@ -1,0 +1,68 @@
+//! HTTP: the route table, the gate, handlers, sockets and pages.
+
+pub mod app;
+pub mod dispatch;
+pub mod error;
+mod handlers;
+mod list_query;
+pub mod pages;
+pub mod query;
+pub mod registrar;
+pub mod safety;
+mod sockets;
+pub mod types;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use app::App;
+use error::ApiError;
+use pages::Pages;
+
+use crate::compat::compat;
+
+/// The server's router. Routes of the API and of pages are in [`registrar`]; what is here
+/// belongs to no type and never changes.
+pub fn router(app: Arc<App>) -> Router {
+    let legacy = format!("/{}/{{*path}}", compat().static_prefix);
+    Router::new()
+        .route("/", get(home))
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readiness))
+        .route("/version", get(async || axum::Json(serde_json::json!({ "version": pages::version() }))))
+        .route("/static/{version}/{*path}", get(versioned))
+        .route(&legacy, get(async |State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap| app.pages.file(None, &path, &headers)))
+        .route("/locales/{path}", get(async |Path(path): Path<String>, headers: HeaderMap| Pages::locale(&path, &headers)))
+        .route("/ws/fetch-progress", get(sockets::general))
+        .route("/ws/batch-import-progress", get(sockets::general))
+        .route("/ws/init-progress", get(sockets::init))
+        .fallback(dispatch::dispatch)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), dispatch::guard))
+        .with_state(app)
+}
+
+/// The first type's page.
+async fn home(State(app): State<Arc<App>>) -> Response {
+    match app.types.load().first() {
+        Some(slot) => (StatusCode::FOUND, [(header::LOCATION, format!("/{}", slot.info.prefix()))]).into_response(),
+        None => app.pages.error(&ApiError::not_ready(), None),
+    }
+}
+
+/// 200 once every type answers.
+async fn readiness(State(app): State<Arc<App>>) -> Response {
+    let starting = app.starting.load(std::sync::atomic::Ordering::Relaxed);
+    if starting || app.types.load().iter().any(|slot| slot.service().is_none()) {
+        return ApiError::not_ready().into_response();
+    }
+    "ready".into_response()
+}
+
+async fn versioned(State(app): State<Arc<App>>, Path((version, path)): Path<(String, String)>, headers: HeaderMap) -> Response {
+    app.pages.file(Some(&version), &path, &headers)
+}

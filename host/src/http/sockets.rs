@@ -1,0 +1,67 @@
+//! WebSockets. Clients only listen; what they send is read and dropped.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::app::App;
+use super::safety;
+
+/// `/ws/fetch-progress` and `/ws/batch-import-progress`: every general broadcast.
+pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if let Err(error) = check(&app, &headers) {
+        return error;
+    }
+    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), app.hub.general()))
+}
+
+/// `/ws/init-progress`: the last message of each type, then all that follow.
+pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if let Err(error) = check(&app, &headers) {
+        return error;
+    }
+    upgrade.on_upgrade(move |socket| {
+        let (latest, receiver) = app.hub.init_progress();
+        forward(socket, latest, receiver)
+    })
+}
+
+/// Browsers let any page open a socket to any server, and say in Origin which page it is.
+/// Without an Origin it is no browser.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
+fn check(app: &App, headers: &HeaderMap) -> Result<(), Response> {
+    if headers.contains_key("origin") || headers.contains_key("sec-fetch-site") {
+        safety::check_change(&app.settings, headers, None).map_err(IntoResponse::into_response)?;
+    }
+    Ok(())
+}
+
+async fn forward(mut socket: WebSocket, first: Vec<String>, mut messages: Receiver<Arc<str>>) {
+    for message in first {
+        if socket.send(Message::Text(message.into())).await.is_err() {
+            return;
+        }
+    }
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Ok(message) => {
+                    if socket.send(Message::Text((&*message).into())).await.is_err() {
+                        return;
+                    }
+                }
+                // A client that fell behind goes on with what is new.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            received = socket.recv() => match received {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+}

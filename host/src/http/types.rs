@@ -1,0 +1,88 @@
+//! The model types that are served, and the gate in front of those that are not ready.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::library::Library;
+use crate::plugins::bindings::{NamePatterns, QueryFilter};
+use crate::plugins::{CallError, Plugin, TypeInfo};
+
+/// Understood queries that are remembered for each type.
+const REMEMBERED: usize = 256;
+
+/// A type that routes are bound for.
+pub struct TypeSlot {
+    /// What it is.
+    pub info: Arc<TypeInfo>,
+    service: ArcSwapOption<TypeService>,
+}
+
+impl TypeSlot {
+    /// A type whose library is not attached yet.
+    pub fn new(info: Arc<TypeInfo>) -> Self {
+        Self { info, service: ArcSwapOption::empty() }
+    }
+
+    /// Opens the gate.
+    pub fn attach(&self, service: TypeService) {
+        self.service.store(Some(Arc::new(service)));
+    }
+
+    /// The service; none while the library is not attached.
+    pub fn service(&self) -> Option<Arc<TypeService>> {
+        self.service.load_full()
+    }
+}
+
+/// A type that is served.
+pub struct TypeService {
+    /// Its plugin.
+    pub plugin: Arc<Plugin>,
+    /// Its models.
+    pub library: Arc<Library>,
+    /// The person's settings for the plugin.
+    pub settings: Arc<serde_json::Map<String, serde_json::Value>>,
+    // What the plugin made of query parameters; `parse-query` is pure.
+    queries: Mutex<HashMap<Vec<(String, String)>, QueryFilter>>,
+}
+
+impl TypeService {
+    /// A service of these parts.
+    pub fn new(plugin: Arc<Plugin>, library: Arc<Library>, settings: Arc<serde_json::Map<String, serde_json::Value>>) -> Self {
+        Self { plugin, library, settings, queries: Mutex::default() }
+    }
+
+    /// What the plugin makes of the query parameters that are its own.
+    ///
+    /// # Errors
+    /// The plugin's.
+    pub async fn parse_query(&self, pairs: &[(String, String)]) -> Result<QueryFilter, CallError> {
+        let own = &self.plugin.info().descriptor.query_parameters;
+        let parameters: Vec<_> = pairs.iter().filter(|(name, _)| own.contains(name)).cloned().collect();
+        if parameters.is_empty() {
+            return Ok(nothing());
+        }
+        let remembered = || self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(filter) = remembered().get(&parameters) {
+            return Ok(filter.clone());
+        }
+        let filter = self.plugin.parse_query(parameters.clone()).await?;
+        let mut queries = remembered();
+        if queries.len() >= REMEMBERED {
+            queries.clear();
+        }
+        queries.insert(parameters, filter.clone());
+        Ok(filter)
+    }
+}
+
+fn nothing() -> QueryFilter {
+    QueryFilter {
+        hashes: Vec::new(),
+        fuzzy: None,
+        initial: None,
+        names: NamePatterns { include: Vec::new(), exclude: Vec::new(), regex: false },
+    }
+}

@@ -1,0 +1,68 @@
+//! Messages to connected clients: general broadcasts, and the progress of first readings with
+//! the last message of each type kept for late comers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use tokio::sync::broadcast;
+
+use crate::library::progress::{InitProgress, ProgressSink};
+
+/// Messages that a slow client may fall behind before it loses the oldest.
+const BACKLOG: usize = 256;
+
+/// The hub.
+pub struct Hub {
+    general: broadcast::Sender<Arc<str>>,
+    init: broadcast::Sender<Arc<str>>,
+    // Last progress by page type.
+    latest: Mutex<BTreeMap<String, InitProgress>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { general: broadcast::channel(BACKLOG).0, init: broadcast::channel(BACKLOG).0, latest: Mutex::default() }
+    }
+}
+
+impl Hub {
+    /// Sends a JSON text to all general sockets.
+    pub fn broadcast(&self, message: String) {
+        // No receiver is no error.
+        let _ = self.general.send(message.into());
+    }
+
+    /// General messages from now on.
+    pub fn general(&self) -> broadcast::Receiver<Arc<str>> {
+        self.general.subscribe()
+    }
+
+    /// Progress of first readings: the last message of each type, and all from now on.
+    pub fn init_progress(&self) -> (Vec<String>, broadcast::Receiver<Arc<str>>) {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Subscribed under the lock, so that no message is lost or sent twice.
+        (latest.values().map(text).collect(), self.init.subscribe())
+    }
+
+    /// The last progress of one page type.
+    pub fn latest(&self, page_type: &str) -> Option<InitProgress> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(page_type).cloned()
+    }
+}
+
+impl ProgressSink for Hub {
+    fn init(&self, progress: InitProgress) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.init.send(text(&progress).into());
+        latest.insert(progress.page_type.clone(), progress);
+    }
+
+    fn models_changed(&self, page_type: &str) {
+        self.broadcast(json!({ "type": "models_changed", "pageType": page_type }).to_string());
+    }
+}
+
+fn text(progress: &InitProgress) -> String {
+    serde_json::to_string(progress).unwrap_or_default()
+}

@@ -1,0 +1,11 @@
+//! Modelshelf's server. See ARCHITECTURE.md for the map.
+
+pub mod cli;
+pub mod compat;
+pub mod files;
+pub mod http;
+pub mod hub;
+pub mod library;
+pub mod plugins;
+pub mod server;
+pub mod settings;

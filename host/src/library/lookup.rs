@@ -1,0 +1,82 @@
+//! Finding one model by the many ways in which clients name it. Source: contract section 1.3.
+
+use std::sync::Arc;
+
+use super::chunk::Slot;
+use super::orders::SortKey;
+use super::record::{Record, Sha256};
+use super::snapshot::Snapshot;
+
+/// Endings that clients leave on a name.
+const NAME_ENDINGS: [&str; 4] = [".safetensors", ".ckpt", ".pt", ".bin"];
+
+/// Looks models up in one snapshot. Of several, the first by path counts.
+impl Snapshot {
+    /// By file name, or by a path that ends in `/file name`; the folder is not compared.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Record>> {
+        self.first(self.properties().stems.get(name)).or_else(|| {
+            let last = name.rsplit(['/', '\\']).next()?;
+            self.first(self.properties().stems.get(last))
+        })
+    }
+
+    /// By `folder/file name` or file name, an extension allowed; else by the same file name in
+    /// a folder whose path ends alike; else the first with that file name.
+    pub fn by_reference(&self, reference: &str) -> Option<&Arc<Record>> {
+        let reference = reference.replace('\\', "/");
+        let lower = reference.to_lowercase();
+        let name = NAME_ENDINGS
+            .iter()
+            .find(|ending| lower.ends_with(*ending))
+            .map_or(reference.as_str(), |ending| &reference[..reference.len() - ending.len()]);
+        let (folder, stem) = name.rsplit_once('/').unwrap_or(("", name));
+        let candidates = self.properties().stems.get(stem);
+        let with = |test: &dyn Fn(&Record) -> bool| {
+            let mut found: Vec<&Arc<Record>> =
+                candidates.iter().filter_map(|slot| self.get(*slot)).filter(|record| test(record)).collect();
+            found.sort_by(|a, b| a.path.cmp(&b.path));
+            found.first().copied()
+        };
+        if folder.is_empty() {
+            return with(&|_| true);
+        }
+        with(&|record| &*record.folder == folder)
+            .or_else(|| with(&|record| !record.folder.is_empty() && folder_matches(folder, &record.folder)))
+            .or_else(|| with(&|_| true))
+    }
+
+    /// The first whose absolute path contains the text.
+    pub fn by_path_part(&self, part: &str) -> Option<&Arc<Record>> {
+        let part = part.replace('\\', "/");
+        let finder = memchr::memmem::Finder::new(part.as_bytes());
+        let all = || self.order(SortKey::Path).iter().filter_map(|slot| self.get(*slot));
+        all()
+            .find(|record| record.path.ends_with(&part))
+            .or_else(|| all().find(|record| finder.find(record.path.as_bytes()).is_some()))
+    }
+
+    /// By SHA-256 (64 hex digits), AutoV2 (its first 10) or AutoV3 (12).
+    pub fn by_hash(&self, hash: &str) -> Option<&Arc<Record>> {
+        let hash = hash.to_lowercase();
+        match hash.len() {
+            64 => self.first(self.properties().hashes.get(&Sha256::parse(&hash)?)),
+            12 => self.first(self.properties().autov3.get(hash.as_str())),
+            10 => {
+                let wanted: [u8; 5] = crate::files::hash::parse_hex(&hash)?;
+                let all = self.order(SortKey::Path).iter().filter_map(|slot| self.get(*slot));
+                all.into_iter().find(|record| record.sha256.is_some_and(|own| own.0[..5] == wanted))
+            }
+            _ => None,
+        }
+    }
+
+    fn first(&self, slots: &[Slot]) -> Option<&Arc<Record>> {
+        slots.iter().filter_map(|slot| self.get(*slot)).min_by(|a, b| a.path.cmp(&b.path))
+    }
+}
+
+/// Whether one folder's path ends in the other's.
+fn folder_matches(a: &str, b: &str) -> bool {
+    let ends = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('/'));
+    ends(a, b) || ends(b, a)
+}

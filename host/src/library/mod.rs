@@ -1,0 +1,38 @@
+//! The library of one model type: records, indexes, scanning and the store.
+//!
+//! Readers take an immutable [`snapshot::Snapshot`]; one writer at a time publishes the next.
+//! Nothing here knows of HTTP.
+
+pub mod arrangement;
+pub mod auto_tags;
+pub mod chunk;
+pub mod collection;
+pub mod duplicates;
+pub mod filter;
+pub mod folders;
+pub mod groups;
+pub mod item;
+pub mod license;
+pub mod listing;
+pub mod lookup;
+pub mod metadata;
+pub mod orders;
+pub mod patterns;
+pub mod preview;
+pub mod progress;
+pub mod record;
+pub mod relative_paths;
+pub mod roots;
+pub mod safetensors;
+pub mod scan;
+pub mod search;
+pub mod sets;
+pub mod sidecar;
+pub mod similarity;
+pub mod snapshot;
+pub mod store;
+pub mod text;
+
+pub use collection::Library;
+pub use record::Record;
+pub use snapshot::Snapshot;

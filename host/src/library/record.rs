@@ -1,0 +1,246 @@
+//! A record: one model file with its sidecar and preview, as the library keeps it.
+
+use arcstr::ArcStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::auto_tags::AutoTags;
+
+/// What tells that a file changed, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970-01-01 UTC.
+    pub mtime_ns: i64,
+    /// Inode (0 where the platform has none).
+    pub inode: u64,
+}
+
+/// A preview file beside a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Absolute path, `/` between folders.
+    pub path: Box<str>,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+/// A SHA-256 digest of a whole file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sha256(pub [u8; 32]);
+
+impl Sha256 {
+    /// Reads 64 hex digits in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::files::hash::parse_hex(text).map(Self)
+    }
+
+    /// Lower-case hex.
+    pub fn hex(&self) -> String {
+        crate::files::hash::hex(&self.0)
+    }
+}
+
+/// How far the hash of a file is, as `hash_status` of the sidecar says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HashStatus {
+    /// Not wanted yet.
+    Pending,
+    /// Being computed.
+    Calculating,
+    /// Known.
+    #[default]
+    Completed,
+    /// The file could not be read to its end.
+    Failed,
+}
+
+impl HashStatus {
+    /// The sidecar's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Calculating => "calculating",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// From the sidecar's word; anything unknown counts as completed.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "pending" => Self::Pending,
+            "calculating" => Self::Calculating,
+            "failed" => Self::Failed,
+            _ => Self::Completed,
+        }
+    }
+}
+
+/// AutoV3, the hash that a safetensors header says of its own tensors: a hint, never a proof.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AutoV3 {
+    /// The header was never looked at.
+    #[default]
+    Unchecked,
+    /// The header has none.
+    Absent,
+    /// Twelve lower-case hex digits.
+    Known(Box<str>),
+}
+
+/// What a provider calls a model: the slim part of the sidecar's `civitai` object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Version id.
+    pub id: Option<u64>,
+    /// Model id.
+    pub model_id: Option<u64>,
+    /// Version name.
+    pub name: Option<Box<str>>,
+    /// Creator's user name.
+    pub creator: Option<ArcStr>,
+    /// Words that trigger the model; none when the object has no such list.
+    pub trained_words: Option<Vec<Box<str>>>,
+    /// The provider's type.
+    pub model_type: Option<ArcStr>,
+    /// Whether the object has a `model` with licence fields.
+    pub has_model: bool,
+}
+
+/// One model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Absolute path of the weight file, `/` between folders.
+    pub path: Box<str>,
+    /// Index of its root in the library's list; set when the library is loaded.
+    #[serde(skip)]
+    pub root: u16,
+    /// Key of the kind of root it lies in.
+    pub root_key: ArcStr,
+    /// Directory below the root, `""` for the root itself.
+    pub folder: ArcStr,
+    /// File name without extension.
+    pub file_name: Box<str>,
+    /// Stamp of the weight file.
+    pub stamp: Stamp,
+    /// Stamp of the sidecar.
+    pub sidecar: Option<Stamp>,
+    /// The preview.
+    pub preview: Option<Preview>,
+
+    /// Name to show.
+    pub model_name: Box<str>,
+    /// Size as the sidecar says it, in bytes.
+    pub size: u64,
+    /// When it was added, in seconds since 1970-01-01 UTC.
+    pub modified: f64,
+    /// SHA-256 of the whole file.
+    pub sha256: Option<Sha256>,
+    /// How far that is.
+    pub hash_status: HashStatus,
+    /// AutoV3.
+    pub autov3: AutoV3,
+    /// Base model as the sidecar says it.
+    pub base_model: ArcStr,
+    /// NSFW level of the preview: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX, 32 blocked, 0 unknown.
+    pub preview_nsfw_level: u32,
+    /// The person's notes.
+    pub notes: Box<str>,
+    /// False when the provider does not know it.
+    pub from_civitai: bool,
+    /// What the provider calls it.
+    pub remote: Remote,
+    /// The person's tags, as typed.
+    pub tags: Vec<ArcStr>,
+    /// Whether the provider deleted it.
+    pub civitai_deleted: bool,
+    /// Marked by the person.
+    pub favorite: bool,
+    /// Hidden by the person.
+    pub exclude: bool,
+    /// Whether the archive database was asked.
+    pub db_checked: bool,
+    /// Left out of bulk refreshes.
+    pub skip_metadata_refresh: bool,
+    /// Which provider the metadata is from.
+    pub metadata_source: Option<ArcStr>,
+    /// When a provider was asked last, in seconds; 0 = never.
+    pub last_checked_at: f64,
+    /// Hugging Face page.
+    pub hf_url: Option<Box<str>>,
+    /// Licence bits (see [`super::license`]).
+    pub license_flags: u8,
+    /// Tags computed from names.
+    pub auto_tags: AutoTags,
+
+    /// Sub-type, lower-case, by the plugin.
+    pub sub_type: ArcStr,
+    /// Base model that the header shows, by the plugin.
+    pub base_model_hint: Option<ArcStr>,
+    /// The plugin's own fields: the text of a JSON object.
+    pub fields: Box<str>,
+    /// What is wrong with the file.
+    pub problem: Option<Box<str>>,
+    /// How often it was used.
+    pub usage_count: u64,
+    /// The listed form without its closing members (see [`super::item`]).
+    pub item: Box<[u8]>,
+}
+
+impl Record {
+    /// Path below the root, with extension.
+    pub fn relative_path(&self) -> &str {
+        let name_start = self.path.rfind('/').map_or(0, |slash| slash + 1);
+        // The folder is, by construction, what precedes the name in the path.
+        match self.folder.len() {
+            0 => &self.path[name_start..],
+            length => &self.path[name_start.saturating_sub(length + 1)..],
+        }
+    }
+
+    /// Extension with its dot.
+    pub fn extension(&self) -> &str {
+        self.path.rfind('.').map_or("", |dot| &self.path[dot..])
+    }
+
+    /// `folder/file_name`, or the file name alone in a root.
+    pub fn reference(&self) -> String {
+        if self.folder.is_empty() {
+            self.file_name.to_string()
+        } else {
+            format!("{}/{}", self.folder, self.file_name)
+        }
+    }
+
+    /// SHA-256 as hex, empty while unknown.
+    pub fn sha256_hex(&self) -> String {
+        self.sha256.map_or_else(String::new, |hash| hash.hex())
+    }
+
+    /// Words that trigger the model.
+    pub fn trained_words(&self) -> &[Box<str>] {
+        self.remote.trained_words.as_deref().unwrap_or_default()
+    }
+
+    /// Key of the group of versions it belongs to: the provider's model id, or its Hugging Face repository.
+    pub fn group(&self) -> Option<GroupKey> {
+        if let Some(id) = self.remote.model_id {
+            return Some(GroupKey::Model(id));
+        }
+        let rest = self.hf_url.as_deref()?.split_once("huggingface.co/")?.1;
+        let mut parts = rest.split('/').filter(|part| !part.is_empty());
+        let (owner, repo) = (parts.next()?, parts.next()?);
+        Some(GroupKey::HuggingFace(format!("hf:{owner}/{repo}").into()))
+    }
+}
+
+/// Which versions belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum GroupKey {
+    /// A provider's model id.
+    Model(u64),
+    /// `hf:owner/repo`.
+    HuggingFace(Box<str>),
+}

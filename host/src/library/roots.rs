@@ -1,0 +1,68 @@
+//! The folders that a library is made of.
+
+use arcstr::ArcStr;
+use std::path::{Path, PathBuf};
+
+use crate::files::wire_path;
+
+/// A configured folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// As configured, made absolute.
+    pub path: PathBuf,
+    /// The same as clients see it, without a slash at the end.
+    pub wire: ArcStr,
+    /// Key of its kind.
+    pub key: ArcStr,
+}
+
+impl Root {
+    /// None when the path is not UTF-8: no client could name a file in it.
+    pub fn new(path: &Path, key: &str) -> Option<Self> {
+        let path = std::path::absolute(path).ok()?;
+        let wire = wire_path(&path)?;
+        let wire = if wire.len() > 1 { wire.trim_end_matches('/') } else { &wire };
+        Some(Self { wire: wire.into(), key: key.into(), path: path.clone() })
+    }
+
+    /// The part of a path below this root.
+    pub fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&*self.wire)?;
+        if self.wire.ends_with('/') { Some(rest) } else { rest.strip_prefix('/') }
+    }
+}
+
+/// The index of the root that a path lies in; of nested roots the first in the list, since
+/// that is the one under which a walk lists a file.
+pub fn find(roots: &[Root], path: &str) -> Option<u16> {
+    roots.iter().position(|root| root.relative(path).is_some()).and_then(|index| u16::try_from(index).ok())
+}
+
+/// Existing folders once each by real path, sorted in any case, and absent ones after them.
+pub fn arrange(mut roots: Vec<Root>) -> Vec<Root> {
+    roots.sort_by_key(|root| root.wire.to_lowercase());
+    distinct(roots)
+}
+
+/// The first root for each real path; a folder that does not exist stands for itself.
+pub fn distinct(roots: Vec<Root>) -> Vec<Root> {
+    let mut seen = std::collections::HashSet::new();
+    roots
+        .into_iter()
+        .filter(|root| seen.insert(root.path.canonicalize().unwrap_or_else(|_| root.path.clone())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_in_the_first_root_that_holds_it_and_not_in_one_with_a_similar_name() {
+        let roots: Vec<Root> = ["/m/a", "/m/ab", "/m"].iter().filter_map(|path| Root::new(Path::new(path), "k")).collect();
+        assert_eq!(find(&roots, "/m/ab/x"), Some(1));
+        assert_eq!(find(&roots, "/m/a/x"), Some(0));
+        assert_eq!(find(&roots, "/m/abc/x"), Some(2));
+        assert_eq!(find(&roots, "/n/x"), None);
+    }
+}

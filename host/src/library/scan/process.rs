@@ -1,0 +1,246 @@
+//! From a found file to a record: sidecar, header, and what the plugin says of both.
+
+use arcstr::ArcStr;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::walk::Found;
+use crate::library::item;
+use crate::library::metadata;
+use crate::library::record::{AutoV3, HashStatus, Record, Remote};
+use crate::library::roots::Root;
+use crate::library::safetensors::{self, Header, Interest};
+use crate::library::sidecar::{self, Sidecar, SidecarError};
+use crate::plugins::bindings::{FileFacts, Header as GuestHeader, Tensor as GuestTensor};
+use crate::plugins::{Plugin, rules};
+
+/// A file that has been read, on its way to being a record.
+pub struct Read {
+    record: Record,
+    sidecar: Sidecar,
+    header: Option<Header>,
+    // Whether the sidecar must be written, once the hash is known.
+    dirty: bool,
+}
+
+/// What became of a found file.
+pub struct Processed {
+    /// Its record.
+    pub record: Record,
+    /// The sidecar to write, where one is missing or needs repair.
+    pub sidecar: Option<Sidecar>,
+}
+
+/// What reading needs to know.
+pub struct Reader<'a> {
+    /// The type.
+    pub plugin: &'a Plugin,
+    /// Its roots.
+    pub roots: &'a [Root],
+    /// What its rules want of headers.
+    pub interest: &'a Interest,
+    /// Now, in seconds since 1970-01-01 UTC.
+    pub now: f64,
+}
+
+impl Reader<'_> {
+    /// Reads sidecar and header of a file. `known` is its record from before.
+    ///
+    /// # Errors
+    /// When its sidecar can't be used; the file is then left out.
+    pub fn read(&self, found: &Found, known: Option<&Record>) -> Result<Read, SidecarError> {
+        let info = self.plugin.info();
+        let path = PathBuf::from(&*found.path);
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let root_key = self.roots.get(usize::from(found.root)).map(|root| root.key.clone()).unwrap_or_default();
+        let mut record = blank(found, root_key);
+        let existing = Sidecar::read(&sidecar::path_for(folder, &found.stem))?;
+        let version = || -> Option<serde_json::Map<String, Value>> {
+            if !found.civitai_info {
+                return None;
+            }
+            let path = folder.join(format!("{}.civitai.info", found.stem));
+            match sidecar::read_object(&path) {
+                Ok(object) => object,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "another program's metadata can't be used and is passed over");
+                    None
+                }
+            }
+        };
+        let is_new = existing.is_none();
+        let mut dirty = is_new;
+        let mut sidecar = match existing {
+            Some(mut sidecar) => {
+                if sidecar.civitai().is_none_or(serde_json::Map::is_empty)
+                    && let Some(version) = version()
+                {
+                    metadata::adopt_version(&mut sidecar, &version);
+                    dirty = true;
+                }
+                sidecar
+            }
+            // The date of a file whose sidecar could not be written is remembered by the store.
+            None => {
+                let now = known.map_or(self.now, |known| known.modified);
+                metadata::new_sidecar(&record, info, now, version().as_ref())
+            }
+        };
+        dirty |= metadata::repair(&record, &mut sidecar);
+        let mut header = None;
+        if record.extension().eq_ignore_ascii_case(".safetensors") || record.extension().eq_ignore_ascii_case(".sft") {
+            match safetensors::read(&path, self.interest) {
+                Ok(read) => header = Some(read),
+                Err(error) => record.problem = Some(format!("The file {error}.").into()),
+            }
+        }
+        if !sidecar.0.contains_key("autov3") {
+            let found = header.as_ref().and_then(|header| header.autov3.clone());
+            sidecar.0.insert("autov3".into(), found.or_else(|| published_autov3(&sidecar)).map_or(Value::Null, Value::String));
+            dirty |= is_new;
+        }
+        metadata::fill(&mut record, &sidecar);
+        if record.modified <= 0.0 {
+            record.modified = self.now;
+        }
+        if record.sha256.is_none() && record.hash_status == HashStatus::Completed && info.hashes_at_scan() {
+            record.hash_status = HashStatus::Calculating;
+        }
+        if let Some(known) = known {
+            keep_known(&mut record, known);
+        }
+        Ok(Read { record, sidecar, header, dirty })
+    }
+}
+
+/// A hash of an unchanged file is not computed again because its sidecar lacks it.
+fn keep_known(record: &mut Record, known: &Record) {
+    record.usage_count = known.usage_count;
+    if record.sha256.is_none() && record.stamp == known.stamp && known.sha256.is_some() {
+        record.sha256 = known.sha256;
+        record.hash_status = HashStatus::Completed;
+    }
+}
+
+/// AutoV3 that a provider published for the file whose SHA-256 the sidecar has.
+fn published_autov3(sidecar: &Sidecar) -> Option<String> {
+    let files = sidecar.civitai()?.get("files")?.as_array()?;
+    let own = sidecar.text("sha256");
+    let file = files.iter().find(|file| {
+        file.pointer("/hashes/SHA256").and_then(Value::as_str).is_some_and(|hash| !own.is_empty() && hash.eq_ignore_ascii_case(own))
+    })?;
+    safetensors::autov3(file.pointer("/hashes/AutoV3")?.as_str()?)
+}
+
+fn blank(found: &Found, root_key: ArcStr) -> Record {
+    Record {
+        path: found.path.clone(),
+        root: found.root,
+        root_key,
+        folder: found.folder.clone(),
+        file_name: found.stem.clone(),
+        stamp: found.stamp,
+        sidecar: found.sidecar,
+        preview: found.preview.clone(),
+        model_name: found.stem.clone(),
+        size: found.stamp.size,
+        modified: 0.0,
+        sha256: None,
+        hash_status: HashStatus::Pending,
+        autov3: AutoV3::Unchecked,
+        base_model: "".into(),
+        preview_nsfw_level: 0,
+        notes: "".into(),
+        from_civitai: true,
+        remote: Remote::default(),
+        tags: Vec::new(),
+        civitai_deleted: false,
+        favorite: false,
+        exclude: false,
+        db_checked: false,
+        skip_metadata_refresh: false,
+        metadata_source: None,
+        last_checked_at: 0.0,
+        hf_url: None,
+        license_flags: crate::library::license::DEFAULT,
+        auto_tags: Default::default(),
+        sub_type: "".into(),
+        base_model_hint: None,
+        fields: "{}".into(),
+        problem: None,
+        usage_count: 0,
+        item: Box::default(),
+    }
+}
+
+fn facts(read: &mut Read) -> FileFacts {
+    let record = &read.record;
+    let header = read.header.take().map(|header| GuestHeader {
+        metadata: header.metadata,
+        tensors: header
+            .tensors
+            .into_iter()
+            .map(|tensor| GuestTensor { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape })
+            .collect(),
+        tensor_count: header.tensor_count,
+    });
+    FileFacts {
+        relative_path: record.relative_path().to_owned(),
+        file_name: record.file_name.to_string(),
+        root_key: record.root_key.to_string(),
+        size: record.stamp.size,
+        base_model: record.base_model.to_string(),
+        tags: record.tags.iter().map(ToString::to_string).collect(),
+        remote: item::remote_identity(record),
+        header,
+        sidecar: metadata::untyped(&read.sidecar),
+    }
+}
+
+/// Asks the plugin about a batch of files and finishes their records.
+pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
+    let facts: Vec<FileFacts> = batch.iter_mut().map(facts).collect();
+    let derived = rules::derive(plugin, facts).await;
+    for (read, derived) in batch.iter_mut().zip(derived) {
+        let record = &mut read.record;
+        match derived {
+            Ok(derived) => {
+                record.sub_type = derived.sub_type.to_lowercase().into();
+                record.base_model_hint = derived.base_model_hint.filter(|hint| !hint.is_empty()).map(Into::into);
+                record.fields = derived.fields.into();
+                if record.problem.is_none() {
+                    record.problem = derived.problem.filter(|problem| !problem.is_empty()).map(Into::into);
+                }
+            }
+            Err(problem) => {
+                let default = plugin.info().descriptor.sub_types.first();
+                record.sub_type = default.map(|sub_type| sub_type.id.as_str()).unwrap_or_default().into();
+                record.problem.get_or_insert(problem.into());
+            }
+        }
+    }
+    let mut records: Vec<Record> = Vec::with_capacity(batch.len());
+    let mut sidecars = Vec::with_capacity(batch.len());
+    for read in batch {
+        records.push(read.record);
+        sidecars.push(read.dirty.then_some(read.sidecar));
+    }
+    serialise(plugin, &mut records).await;
+    records.into_iter().zip(sidecars).map(|(record, sidecar)| Processed { record, sidecar }).collect()
+}
+
+/// Makes the listed form of records.
+pub async fn serialise(plugin: &Plugin, records: &mut [Record]) {
+    let models = records.iter().map(item::model).collect();
+    let extra = rules::format(plugin, models).await;
+    for (record, extra) in records.iter_mut().zip(extra) {
+        match extra {
+            Ok(extra) => record.item = item::open(record, plugin.info().prefix(), &extra),
+            Err(problem) => {
+                record.problem.get_or_insert(problem.into());
+                record.item = item::open(record, plugin.info().prefix(), "{}");
+            }
+        }
+    }
+}

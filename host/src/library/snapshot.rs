@@ -1,0 +1,204 @@
+//! The library at one moment: never changed, read without locks, replaced as a whole.
+
+use std::collections::HashMap as StdHashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use imbl::HashMap;
+use roaring::RoaringBitmap;
+
+use super::chunk::{Records, Slot};
+use super::arrangement::Arrangement;
+use super::groups::{Grouping, Groups};
+use super::item::media_key;
+use super::orders::{Orders, SortKey};
+use super::record::Record;
+use super::sets::{Properties, Slots};
+
+/// How many arrangements a snapshot remembers.
+const ARRANGEMENTS: usize = 8;
+
+/// One change of the library.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A record is new, or replaces the one with the same path.
+    Put(Arc<Record>),
+    /// The record with this path is gone.
+    Remove(Box<str>),
+}
+
+/// All records of a type with everything that finds them.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    generation: u64,
+    records: Records,
+    by_path: HashMap<u64, Slots>,
+    free: Vec<Slot>,
+    // One more than the highest slot ever used.
+    end: Slot,
+    // Listed, that is not excluded.
+    visible: RoaringBitmap,
+    excluded: RoaringBitmap,
+    orders: Orders,
+    properties: Properties,
+    groups: [OnceLock<Groups>; 2],
+    arranged: Mutex<StdHashMap<Arrangement, Arc<Vec<Slot>>>>,
+}
+
+impl Snapshot {
+    /// Counts the changes since the server started.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many records are listed.
+    pub fn len(&self) -> usize {
+        self.visible.len() as usize
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.visible.is_empty()
+    }
+
+    /// Records by slot.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The record in a slot that came from this snapshot.
+    pub fn get(&self, slot: Slot) -> Option<&Arc<Record>> {
+        self.records.get(slot)
+    }
+
+    /// What filters and counts use.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// Slots of listed records.
+    pub fn visible(&self) -> &RoaringBitmap {
+        &self.visible
+    }
+
+    /// Slots of excluded records.
+    pub fn excluded(&self) -> &RoaringBitmap {
+        &self.excluded
+    }
+
+    /// Slots of listed records in ascending order of a key.
+    pub fn order(&self, key: SortKey) -> &[Slot] {
+        self.orders.ascending(key)
+    }
+
+    /// The slot of the record with this absolute path, excluded ones too.
+    pub fn slot_of(&self, path: &str) -> Option<Slot> {
+        let slots = self.by_path.get(&media_key(path))?;
+        slots.iter().copied().find(|slot| self.get(*slot).is_some_and(|record| &*record.path == path))
+    }
+
+    /// The record with this absolute path, excluded ones too.
+    pub fn by_path(&self, path: &str) -> Option<&Arc<Record>> {
+        self.get(self.slot_of(path)?)
+    }
+
+    /// The records whose path has this [`media_key`].
+    pub fn by_media_key(&self, key: u64) -> impl Iterator<Item = &Arc<Record>> {
+        self.by_path.get(&key).into_iter().flatten().filter_map(|slot| self.get(*slot))
+    }
+
+    /// Versions grouped by model; made when first asked for.
+    pub fn groups(&self, grouping: Grouping) -> &Groups {
+        self.groups[grouping as usize].get_or_init(|| Groups::of(self, grouping))
+    }
+
+    /// Listed slots in an order that is not kept up; made when first asked for.
+    pub fn arranged(&self, arrangement: Arrangement) -> Arc<Vec<Slot>> {
+        let remembered = || self.arranged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(order) = remembered().get(&arrangement) {
+            return order.clone();
+        }
+        let order = Arc::new(arrangement.arrange(self));
+        let mut arranged = remembered();
+        if arranged.len() >= ARRANGEMENTS {
+            arranged.clear();
+        }
+        arranged.insert(arrangement, order.clone());
+        order
+    }
+
+    /// The library after these changes. Where several concern one path the last one counts.
+    pub fn apply(&self, changes: Vec<Change>) -> Self {
+        let mut next = Self {
+            generation: self.generation + 1,
+            records: self.records.clone(),
+            by_path: self.by_path.clone(),
+            free: self.free.clone(),
+            end: self.end,
+            visible: self.visible.clone(),
+            excluded: self.excluded.clone(),
+            orders: self.orders.clone(),
+            properties: self.properties.clone(),
+            groups: Default::default(),
+            arranged: Mutex::default(),
+        };
+        // The last change of a path wins, so that each slot is written once.
+        let mut latest: StdHashMap<Box<str>, Option<Arc<Record>>> = StdHashMap::with_capacity(changes.len());
+        let mut paths = Vec::with_capacity(changes.len());
+        for change in changes {
+            let (path, record) = match change {
+                Change::Put(record) => (record.path.clone(), Some(record)),
+                Change::Remove(path) => (path, None),
+            };
+            if latest.insert(path.clone(), record).is_none() {
+                paths.push(path);
+            }
+        }
+        let (mut out, mut added) = (RoaringBitmap::new(), Vec::new());
+        let mut slots = Vec::with_capacity(paths.len());
+        for path in paths {
+            let Some(record) = latest.remove(&path) else { continue };
+            let old_slot = next.slot_of(&path);
+            if let Some(slot) = old_slot
+                && let Some(old) = self.get(slot)
+            {
+                if next.visible.remove(slot) {
+                    next.properties.toggle(slot, old, false);
+                    out.insert(slot);
+                }
+                next.excluded.remove(slot);
+            }
+            let Some(record) = record else {
+                if let Some(slot) = old_slot {
+                    let key = media_key(&path);
+                    if let Some(own) = next.by_path.get_mut(&key) {
+                        own.retain(|other| *other != slot);
+                        if own.is_empty() {
+                            next.by_path.remove(&key);
+                        }
+                    }
+                    next.free.push(slot);
+                    slots.push((slot, None));
+                }
+                continue;
+            };
+            let slot = old_slot.or_else(|| next.free.pop()).unwrap_or_else(|| {
+                next.end += 1;
+                next.end - 1
+            });
+            if old_slot.is_none() {
+                next.by_path.entry(media_key(&path)).or_default().push(slot);
+            }
+            if record.exclude {
+                next.excluded.insert(slot);
+            } else {
+                next.visible.insert(slot);
+                next.properties.toggle(slot, &record, true);
+                added.push(slot);
+            }
+            slots.push((slot, Some(record)));
+        }
+        next.records.set(slots);
+        next.orders.update(&next.records, &out, &added);
+        next
+    }
+}

@@ -1,0 +1,123 @@
+//! Texts as the library compares them: natural order, first characters, cases.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// A key whose byte order is the natural order of a text: case ignored, runs of digits
+/// compared as numbers, letters with marks beside their letter.
+///
+/// Each stretch of text ends with a zero byte, and each number starts with its count of
+/// digits, so that comparing keys as bytes compares part by part.
+pub fn natural_key(text: &str) -> Box<[u8]> {
+    // Plain ASCII, nearly every name, is its own canonical decomposition.
+    let lower = if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase().nfd().collect() };
+    let mut key = Vec::with_capacity(lower.len() + 8);
+    let mut chars = lower.char_indices().peekable();
+    while let Some((start, first)) = chars.next() {
+        if !first.is_ascii_digit() {
+            key.extend_from_slice(&lower.as_bytes()[start..start + first.len_utf8()]);
+            continue;
+        }
+        let mut end = start + 1;
+        while let Some((index, next)) = chars.peek().copied()
+            && next.is_ascii_digit()
+        {
+            end = index + 1;
+            chars.next();
+        }
+        let digits = lower[start..end].trim_start_matches('0');
+        key.push(0);
+        // A file name has at most some thousand bytes, so two bytes count its digits.
+        key.extend_from_slice(&(digits.len().min(usize::from(u16::MAX)) as u16).to_be_bytes());
+        key.extend_from_slice(digits.as_bytes());
+    }
+    key.push(0);
+    key.into_boxed_slice()
+}
+
+/// The class of a name's first character, for the letter filter and its counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Initial {
+    /// A decimal digit, `#`.
+    Digit,
+    /// `A` to `Z`, upper-case.
+    Letter(u8),
+    /// Neither letter nor digit, `@`.
+    Symbol,
+    /// Han, kana, hangul or bopomofo, `漢`.
+    Cjk,
+    /// A letter of another script; counted nowhere, found by itself.
+    Other(char),
+}
+
+impl Initial {
+    /// The class of this text's first character; an empty text is a symbol.
+    pub fn of(text: &str) -> Self {
+        let Some(first) = text.trim_start().chars().next() else { return Self::Symbol };
+        if first.is_ascii_digit() {
+            return Self::Digit;
+        }
+        if first.is_ascii_alphabetic() {
+            return Self::Letter(first.to_ascii_uppercase() as u8);
+        }
+        if is_cjk(first) {
+            return Self::Cjk;
+        }
+        if first.is_numeric() { Self::Digit } else if first.is_alphabetic() { Self::Other(first) } else { Self::Symbol }
+    }
+}
+
+/// Scripts that the contract counts as `漢`: Unicode blocks of Han, kana, hangul and bopomofo.
+fn is_cjk(c: char) -> bool {
+    matches!(u32::from(c),
+        0x1100..=0x11FF        // hangul jamo
+        | 0x3040..=0x30FF      // hiragana, katakana
+        | 0x3100..=0x312F      // bopomofo
+        | 0x3130..=0x318F      // hangul compatibility jamo
+        | 0x31A0..=0x31BF      // bopomofo extended
+        | 0x31F0..=0x31FF      // katakana extensions
+        | 0x3400..=0x4DBF      // Han extension A
+        | 0x4E00..=0x9FFF      // Han
+        | 0xA960..=0xA97F      // hangul jamo extended A
+        | 0xAC00..=0xD7FF      // hangul syllables and jamo extended B
+        | 0xF900..=0xFAFF      // Han compatibility
+        | 0xFF65..=0xFFDC      // half-width katakana and hangul
+        | 0x20000..=0x323AF)   // Han extensions B and later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted<'a>(mut names: Vec<&'a str>) -> Vec<&'a str> {
+        names.sort_by_key(|name| natural_key(name));
+        names
+    }
+
+    #[test]
+    fn numbers_in_names_sort_as_numbers_and_case_is_ignored() {
+        assert_eq!(sorted(vec!["v10", "V2", "v1", "a"]), ["a", "v1", "V2", "v10"]);
+        assert_eq!(sorted(vec!["a1b2", "a1b10", "a01b3"]), ["a1b2", "a01b3", "a1b10"]);
+    }
+
+    #[test]
+    fn a_shorter_text_sorts_before_a_longer_one_that_starts_with_it() {
+        assert_eq!(sorted(vec!["ab", "a", "a1"]), ["a", "a1", "ab"]);
+    }
+
+    #[test]
+    fn first_characters_fall_into_the_contracts_classes() {
+        assert_eq!(Initial::of("7up"), Initial::Digit);
+        assert_eq!(Initial::of("zeta"), Initial::Letter(b'Z'));
+        assert_eq!(Initial::of("_x"), Initial::Symbol);
+        assert_eq!(Initial::of("日本"), Initial::Cjk);
+        assert_eq!(Initial::of("ひ"), Initial::Cjk);
+        assert_eq!(Initial::of("под"), Initial::Other('п'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn natural_keys_never_panic_and_equal_texts_have_equal_keys(text in ".{0,40}") {
+            proptest::prop_assert_eq!(natural_key(&text), natural_key(&text.to_lowercase()));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Compiled components on disk, so that only the first start after a change compiles.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::files::atomic;
+
+/// A folder of compiled components, named by the digest of the component and of the
+/// engine that compiled it.
+pub struct CodeCache {
+    folder: PathBuf,
+    // Hash of everything that makes compiled code fit: wasmtime's version, target and settings.
+    engine_key: u64,
+}
+
+impl CodeCache {
+    /// A cache in `folder`, which only the server's own user may be able to write:
+    /// what lies there is run as native code.
+    pub fn new(folder: PathBuf, engine: &Engine) -> Self {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self { folder, engine_key: hasher.finish() }
+    }
+
+    /// The component of these bytes, compiled now unless it was before.
+    ///
+    /// # Errors
+    /// wasmtime's, when the bytes are no component.
+    pub fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+        let digest = Sha256::digest(wasm);
+        let name = format!("{}-{:016x}.cwasm", crate::files::hash::hex(&digest), self.engine_key);
+        let path = self.folder.join(name);
+        if let Some(component) = self.load(engine, &path) {
+            return Ok(component);
+        }
+        let component = Component::new(engine, wasm)?;
+        if let Ok(code) = component.serialize()
+            && let Err(error) = self.store(&path, &code)
+        {
+            tracing::warn!(path = %path.display(), %error, "compiled plugin code can't be kept; the next start compiles again");
+        }
+        Ok(component)
+    }
+
+    fn load(&self, engine: &Engine, path: &Path) -> Option<Component> {
+        if !path.is_file() {
+            return None;
+        }
+        // SAFETY: wasmtime must be given only what `Component::serialize` wrote. The file's name
+        // carries the digest of the component and the engine's compatibility hash, it was written
+        // whole by an atomic rename, and its folder is made for the server's user alone (0700).
+        match unsafe { Component::deserialize_file(engine, path) } {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::info!(path = %path.display(), %error, "compiled plugin code does not fit; compiling again");
+                None
+            }
+        }
+    }
+
+    fn store(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
+        crate::files::private_folder(&self.folder)?;
+        atomic::write(path, code)
+    }
+}

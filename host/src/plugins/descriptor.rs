@@ -1,0 +1,79 @@
+//! What a plugin said of its type, checked once and kept in the host's own words.
+
+use std::collections::HashSet;
+
+use super::bindings::{Descriptor, HashPolicy};
+use super::error::LoadError;
+
+/// A checked descriptor.
+#[derive(Debug, Clone)]
+pub struct TypeInfo {
+    /// Everything that the plugin said.
+    pub descriptor: Descriptor,
+    /// `new-sidecar-fields`, parsed.
+    pub new_sidecar_fields: serde_json::Map<String, serde_json::Value>,
+    extensions: HashSet<String>,
+}
+
+impl TypeInfo {
+    /// Checks what a plugin said.
+    ///
+    /// # Errors
+    /// [`LoadError::Descriptor`] naming the field.
+    pub fn new(name: &str, descriptor: Descriptor) -> Result<Self, LoadError> {
+        let wrong = |reason: String| LoadError::Descriptor { name: name.to_owned(), reason };
+        for (field, value) in [("id", &descriptor.id), ("prefix", &descriptor.prefix)] {
+            if !is_name(value) {
+                return Err(wrong(format!(
+                    "{field} is {value:?}; it must match [a-z][a-z0-9_-]* and have at most 40 characters"
+                )));
+            }
+        }
+        if descriptor.sub_types.is_empty() {
+            return Err(wrong("it has no sub-types; the first one is the default".into()));
+        }
+        if descriptor.roots.is_empty() {
+            return Err(wrong("it has no kinds of roots, so nothing could be scanned for it".into()));
+        }
+        if let Some(root) = descriptor.roots.iter().find(|root| !is_name(&root.key)) {
+            return Err(wrong(format!("root key {:?} must match [a-z][a-z0-9_-]*", root.key)));
+        }
+        let extensions: HashSet<String> = descriptor.extensions.iter().map(|text| text.to_lowercase()).collect();
+        if extensions.is_empty() || extensions.iter().any(|text| !text.starts_with('.') || text.len() < 2) {
+            return Err(wrong(format!("extensions are {:?}; each needs a dot and a name", descriptor.extensions)));
+        }
+        let new_sidecar_fields = match serde_json::from_str(&descriptor.new_sidecar_fields) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => return Err(wrong("new-sidecar-fields is no JSON object".into())),
+        };
+        Ok(Self { descriptor, new_sidecar_fields, extensions })
+    }
+
+    /// Singular id, such as the `model_type` of the contract.
+    pub fn id(&self) -> &str {
+        &self.descriptor.id
+    }
+
+    /// URL prefix.
+    pub fn prefix(&self) -> &str {
+        &self.descriptor.prefix
+    }
+
+    /// Whether a file name has one of the type's extensions, in any case; the extension with its dot.
+    pub fn extension_of<'a>(&self, file_name: &'a str) -> Option<&'a str> {
+        let dot = file_name.rfind('.')?;
+        let extension = &file_name[dot..];
+        self.extensions.contains(&extension.to_lowercase()).then_some(extension)
+    }
+
+    /// Whether hashes of new files are computed while scanning.
+    pub fn hashes_at_scan(&self) -> bool {
+        self.descriptor.hashing == HashPolicy::AtScan
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+}

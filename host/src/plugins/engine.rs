@@ -1,0 +1,116 @@
+//! The WebAssembly engine: one for all plugins, with a pool of instances, a clock
+//! for time limits, and a runtime of its own so that a busy plugin never holds up
+//! the threads that serve HTTP.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::error::LoadError;
+use super::limits::Limits;
+
+/// How often running guests look at their deadline and let others run.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// Stack of a guest call in bytes; deep recursion traps when it is used up.
+const GUEST_STACK: usize = 512 << 10;
+
+/// The engine, its clock and its threads.
+pub struct PluginEngine {
+    engine: Engine,
+    limits: Limits,
+    slots: Arc<tokio::sync::Semaphore>,
+    // An Option because dropping a runtime inside async code panics; shutdown takes it.
+    runtime: Option<tokio::runtime::Runtime>,
+    stop: Arc<AtomicBool>,
+}
+
+impl PluginEngine {
+    /// Sets the engine up and starts its clock.
+    ///
+    /// # Errors
+    /// When the pool's address space can't be reserved or threads can't be started.
+    pub fn new(limits: Limits) -> Result<Self, LoadError> {
+        let instances = u32::try_from(limits.instances.clamp(1, 1_000)).unwrap_or(1_000);
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(instances)
+            .total_core_instances(instances * 4)
+            .total_memories(instances)
+            .total_tables(instances * 4)
+            .total_stacks(instances)
+            .max_memory_size(limits.memory_bytes())
+            .max_memories_per_component(1)
+            .max_component_instance_size(4 << 20)
+            .max_core_instance_size(4 << 20)
+            // Resetting a touched page by memset is cheaper than by a system call; these
+            // are the sizes that a typical call touches.
+            .linear_memory_keep_resident(256 << 10)
+            .table_keep_resident(16 << 10)
+            .async_stack_keep_resident(16 << 10);
+        let mut config = Config::new();
+        config
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            .epoch_interruption(true)
+            .max_wasm_stack(GUEST_STACK)
+            .async_stack_size(GUEST_STACK + (512 << 10))
+            .memory_init_cow(true)
+            .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+        let engine = Engine::new(&config).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4)))
+            .thread_name("plugin")
+            .enable_time()
+            .build()
+            .map_err(|error| LoadError::Engine(error.to_string()))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let clock = (engine.weak(), stop.clone());
+        std::thread::Builder::new()
+            .name("plugin-clock".into())
+            .spawn(move || {
+                while !clock.1.load(Ordering::Relaxed) {
+                    std::thread::sleep(TICK);
+                    let Some(engine) = clock.0.upgrade() else { return };
+                    engine.increment_epoch();
+                }
+            })
+            .map_err(|error| LoadError::Engine(error.to_string()))?;
+        Ok(Self {
+            engine,
+            slots: Arc::new(tokio::sync::Semaphore::new(instances as usize)),
+            limits,
+            runtime: Some(runtime),
+            stop,
+        })
+    }
+
+    /// wasmtime's engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Places for instances; a call holds one.
+    pub(super) fn slots(&self) -> &Arc<tokio::sync::Semaphore> {
+        &self.slots
+    }
+
+    /// The threads that guests run on.
+    pub(super) fn runtime(&self) -> Option<&tokio::runtime::Handle> {
+        self.runtime.as_ref().map(tokio::runtime::Runtime::handle)
+    }
+}
+
+impl Drop for PluginEngine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

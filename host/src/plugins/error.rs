@@ -1,0 +1,127 @@
+//! What can go wrong between the host and a plugin.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::bindings::GuestError;
+
+/// A limit that a call ran into.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LimitError {
+    /// The call took longer than its share.
+    #[error("ran longer than its limit of {} ms", .0.as_millis())]
+    Time(Duration),
+    /// The answer is larger than the output limit, in bytes.
+    #[error("answered {size} bytes, more than its limit of {limit}")]
+    Output {
+        /// Bytes answered.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+}
+
+/// A call into a plugin that failed on the plugin's side of the boundary.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It trapped, or used more memory or stack than it may.
+    #[error("plugin `{plugin}` trapped in `{export}`: {reason}")]
+    Trap {
+        /// Id of the plugin.
+        plugin: String,
+        /// The export that was called.
+        export: &'static str,
+        /// wasmtime's reason with the guest's backtrace, for the log.
+        reason: String,
+    },
+    /// It ran into a limit of the host.
+    #[error("plugin `{plugin}` in `{export}`: {limit}")]
+    Limit {
+        /// Id of the plugin.
+        plugin: String,
+        /// The export that was called.
+        export: &'static str,
+        /// Which limit.
+        limit: LimitError,
+    },
+    /// Its answer breaks the interface's rules, such as a list of another length.
+    #[error("plugin `{plugin}` gave an answer that `{export}` does not allow: {reason}")]
+    Answer {
+        /// Id of the plugin.
+        plugin: String,
+        /// The export that was called.
+        export: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It answered with an error of its own.
+    #[error("{}", text(.0))]
+    Guest(GuestError),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Shutdown,
+}
+
+/// The text of a guest's error.
+pub fn text(error: &GuestError) -> &str {
+    match error {
+        GuestError::Invalid(text)
+        | GuestError::Unauthorised(text)
+        | GuestError::NotFound(text)
+        | GuestError::Conflict(text)
+        | GuestError::Unsupported(text)
+        | GuestError::Internal(text) => text,
+    }
+}
+
+/// A plugin that can't be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("can't read plugin {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bytes are no component that fits this host.
+    #[error(
+        "{name} is no model type for this host: {reason}. It must be a WebAssembly component that exports \
+         the world `modelshelf:plugin/model-type@0.1.0`; build it with `cargo xtask plugins` or the plugin builder"
+    )]
+    Component {
+        /// File or built-in name.
+        name: String,
+        /// wasmtime's reason.
+        reason: String,
+    },
+    /// What `describe` said can't be used.
+    #[error("plugin `{name}` describes itself wrongly: {reason}")]
+    Descriptor {
+        /// File or built-in name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A call at load failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A route that it wants is taken, or no route at all.
+    #[error("plugin `{plugin}` can't have the route {method} {template} for `{handler}`: {reason}")]
+    Route {
+        /// Id of the plugin.
+        plugin: String,
+        /// HTTP method.
+        method: String,
+        /// The route's template.
+        template: String,
+        /// Its handler.
+        handler: String,
+        /// Which other route it clashes with, or what is wrong with it.
+        reason: String,
+    },
+    /// The sandbox itself can't be set up.
+    #[error("can't set up the WebAssembly engine: {0}")]
+    Engine(String),
+}

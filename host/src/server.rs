@@ -1,0 +1,210 @@
+//! The composition root: the only place that knows every part. Binds first, then loads
+//! plugins and libraries while it already answers, and ends in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+
+use crate::cli::ServeArgs;
+use crate::http;
+use crate::http::app::App;
+use crate::http::pages::Pages;
+use crate::http::registrar::RouteTable;
+use crate::http::types::{TypeService, TypeSlot};
+use crate::hub::Hub;
+use crate::library::Library;
+use crate::library::scan::ScanKind;
+use crate::library::store::Store;
+use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
+use crate::settings::Settings;
+
+/// How long open connections may take to end after the server was asked to.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs the server until it is asked to end.
+///
+/// # Errors
+/// When settings, the data folder or the address can't be used.
+pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let settings = Settings::load(&args)?;
+    for source in &settings.sources {
+        tracing::info!(file = %source.display(), "settings read");
+    }
+    let listener = TcpListener::bind(&settings.bind)
+        .await
+        .with_context(|| format!("can't listen on {}; choose another address with --bind", settings.bind))?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() && settings.token.is_none() {
+        tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
+    }
+    let app = Arc::new(App {
+        settings,
+        hub: Arc::new(Hub::default()),
+        pages: Pages::new()?,
+        routes: ArcSwap::from_pointee(RouteTable::new()),
+        types: ArcSwap::default(),
+        starting: AtomicBool::new(true),
+        run: rand::random(),
+    });
+    let store = Arc::new(Store::open(&app.settings.data_folder)?);
+    let router = http::router(app.clone());
+    println!("listening on http://{address}");
+
+    let loading = tokio::spawn(load(app.clone(), store.clone()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            let _ = stopped.await;
+        });
+    let mut serving = tokio::spawn(async move { serving.await });
+    tokio::select! {
+        result = &mut serving => result??,
+        () = asked_to_end() => {
+            tracing::info!("ending");
+            loading.abort();
+            for slot in app.types.load().iter() {
+                if let Some(service) = slot.service() {
+                    service.library.cancel();
+                }
+            }
+            let _ = stop.send(());
+            // Sockets never end by themselves, so open connections get only so long.
+            let _ = tokio::time::timeout(SHUTDOWN_LIMIT.min(Duration::from_millis(500)), &mut serving).await;
+            serving.abort();
+            let _ = tokio::time::timeout(SHUTDOWN_LIMIT, tokio::task::spawn_blocking(move || store.flush())).await;
+        }
+    }
+    Ok(())
+}
+
+/// Loads all plugins at once, binds their routes, and attaches their libraries.
+async fn load(app: Arc<App>, store: Arc<Store>) {
+    if let Err(error) = load_types(&app, &store).await {
+        tracing::error!("{error:#}");
+    }
+    app.starting.store(false, Ordering::Relaxed);
+}
+
+async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
+    let engine = Arc::new(PluginEngine::new(app.settings.limits.clone())?);
+    let cache = Arc::new(CodeCache::new(app.settings.data_folder.join("compiled"), engine.engine()));
+    let mut loading = Vec::new();
+    for (name, wasm) in builtin::BUILTIN {
+        let (engine, cache) = (engine.clone(), cache.clone());
+        loading.push(tokio::spawn(async move { Plugin::load(&engine, &cache, name, wasm).await }));
+    }
+    let built_in = loading.len();
+    for path in app.settings.plugin_files.clone() {
+        let (engine, cache) = (engine.clone(), cache.clone());
+        loading.push(tokio::spawn(async move { load_file(&engine, &cache, &path).await }));
+    }
+    // A named plugin with the id of a built-in one takes its place.
+    let mut plugins: Vec<Arc<Plugin>> = Vec::new();
+    let mut named = HashMap::new();
+    for (index, plugin) in loading.into_iter().enumerate() {
+        let plugin = match plugin.await {
+            Ok(Ok(plugin)) => Arc::new(plugin),
+            Ok(Err(error)) => {
+                tracing::error!("a plugin is left out: {error}");
+                continue;
+            }
+            Err(error) => {
+                tracing::error!("a plugin is left out: loading it broke off: {error}");
+                continue;
+            }
+        };
+        let info = plugin.info();
+        let taken = plugins.iter().position(|other| other.info().id() == info.id() || other.info().prefix() == info.prefix());
+        match taken {
+            Some(other) if index >= built_in && !named.contains_key(&other) => {
+                tracing::info!(id = info.id(), "a named plugin takes the place of the built-in one");
+                named.insert(other, ());
+                plugins[other] = plugin;
+            }
+            Some(other) => tracing::error!(
+                "the plugin `{}` with the prefix `{}` is left out: `{}` with the prefix `{}` is loaded already",
+                info.id(), info.prefix(), plugins[other].info().id(), plugins[other].info().prefix()
+            ),
+            None => {
+                if index >= built_in {
+                    named.insert(plugins.len(), ());
+                }
+                plugins.push(plugin);
+            }
+        }
+    }
+    plugins.sort_by(|a, b| {
+        let place = |plugin: &Plugin| (plugin.info().descriptor.menu_order, plugin.info().id().to_owned());
+        place(a).cmp(&place(b))
+    });
+
+    let mut table = RouteTable::new();
+    let mut served = Vec::new();
+    for plugin in plugins {
+        let slot = Arc::new(TypeSlot::new(plugin.info().clone()));
+        match table.add_type(&slot, plugin.routes()) {
+            Ok(()) => served.push((slot, plugin)),
+            Err(error) => tracing::error!("a plugin is left out: {error}"),
+        }
+    }
+    let unclaimed = app.settings.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
+    if !unclaimed.is_empty() {
+        tracing::info!(folders = unclaimed.join(", "), "no loaded model type uses these folders");
+    }
+    app.types.store(Arc::new(served.iter().map(|(slot, _)| slot.clone()).collect()));
+    app.routes.store(Arc::new(table));
+    app.starting.store(false, Ordering::Relaxed);
+    let attaching = served.into_iter().map(|(slot, plugin)| tokio::spawn(attach(app.clone(), store.clone(), slot, plugin)));
+    for attached in attaching.collect::<Vec<_>>() {
+        attached.await?;
+    }
+    Ok(())
+}
+
+async fn load_file(engine: &Arc<PluginEngine>, cache: &CodeCache, path: &Path) -> Result<Plugin, LoadError> {
+    let wasm = tokio::fs::read(path).await.map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    Plugin::load(engine, cache, &path.display().to_string(), &wasm).await
+}
+
+/// Opens a type's library, opens its gate, and brings it up to date in the background.
+async fn attach(app: Arc<App>, store: Arc<Store>, slot: Arc<TypeSlot>, plugin: Arc<Plugin>) {
+    let roots = app.settings.roots.roots_of(&slot.info);
+    let (info, hub) = (slot.info.clone(), app.hub.clone());
+    let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, hub)).await;
+    let library = match opened {
+        Ok(library) => Arc::new(library),
+        Err(error) => {
+            tracing::error!(model_type = slot.info.id(), %error, "the library can't be opened");
+            return;
+        }
+    };
+    let settings = app.settings.plugins.get(slot.info.id()).cloned().unwrap_or_default();
+    slot.attach(TypeService::new(plugin.clone(), library.clone(), settings));
+    if !library.is_initializing() {
+        library.announce_warm();
+    }
+    library.scan(plugin, ScanKind::Changes).await;
+}
+
+/// Ends when the process is told to: Ctrl-C, or SIGTERM from a service manager.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

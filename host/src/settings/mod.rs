@@ -1,0 +1,153 @@
+//! Settings: where they come from, and what they say.
+//!
+//! Weakest first: defaults, the original's `settings.json` (read, never written), our own
+//! `settings.toml`, command-line flags.
+
+mod comfyui;
+mod contract;
+mod file;
+mod original;
+mod root_sources;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use contract::ContractSettings;
+pub use root_sources::RootSources;
+
+use crate::cli::ServeArgs;
+use crate::plugins::limits::Limits;
+
+/// Port when none is set: ComfyUI-compatible tools expect the server there.
+const DEFAULT_BIND: &str = "127.0.0.1:8188";
+
+/// Why settings can't be used. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not follow its format.
+    #[error("{} can't be used: {reason}. Nothing was changed; mend the file or name another one", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        reason: String,
+    },
+    /// A flag does not follow its form.
+    #[error("{flag} {value:?}: {reason}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no place for data.
+    #[error("this user has no data folder; name one with --data-dir")]
+    NoDataFolder,
+}
+
+/// Settings in force.
+#[derive(Debug)]
+pub struct Settings {
+    /// Address to listen on.
+    pub bind: String,
+    /// Folder of store, caches and `settings.toml`.
+    pub data_folder: PathBuf,
+    /// Host names, besides localhost and addresses, under which the server may be asked.
+    pub allowed_hosts: Vec<String>,
+    /// Origins, such as a browser extension's, that may change state.
+    pub allowed_origins: Vec<String>,
+    /// Secret that lets a tool change state from anywhere.
+    pub token: Option<String>,
+    /// Limits of plugins.
+    pub limits: Limits,
+    /// Components besides the built-in ones.
+    pub plugin_files: Vec<PathBuf>,
+    /// Own table of each plugin, by id.
+    pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
+    /// The contract's keys.
+    pub contract: ContractSettings,
+    /// Where folders of models are.
+    pub roots: RootSources,
+    /// Which files were read, for the log.
+    pub sources: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Puts all sources together.
+    ///
+    /// # Errors
+    /// When a named file or flag can't be used. A broken file is never overwritten or passed over.
+    pub fn load(args: &ServeArgs) -> Result<Self, SettingsError> {
+        let data_folder = match &args.data_dir {
+            Some(folder) => folder.clone(),
+            None => dirs::data_dir().ok_or(SettingsError::NoDataFolder)?.join("modelshelf"),
+        };
+        let own_path = args.config.clone().unwrap_or_else(|| data_folder.join("settings.toml"));
+        let own = file::read(&own_path, args.config.is_some())?;
+        let mut sources = Vec::new();
+        let mut roots = RootSources::default();
+
+        let asked_for_folders = !args.root.is_empty() || args.comfyui.is_some() || own.names_folders();
+        let mut contract = serde_json::Map::new();
+        let original = args.settings_json.clone().or_else(|| {
+            let found = original::default_path()?;
+            (!asked_for_folders && found.is_file()).then_some(found)
+        });
+        if let Some(path) = original {
+            contract = original::read(&path)?;
+            sources.push(path);
+        }
+        if own.exists {
+            sources.push(own_path.clone());
+        }
+        contract.extend(own.contract);
+        roots.add_contract(&contract);
+        if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
+            comfyui::add(folder, &mut roots)?;
+        }
+        for root in &args.root {
+            let (name, folder) = root.split_once('=').filter(|(name, folder)| !name.is_empty() && !folder.is_empty()).ok_or_else(|| {
+                SettingsError::Flag { flag: "--root", value: root.clone(), reason: "write it as NAME=FOLDER".into() }
+            })?;
+            roots.add_primary(name, Path::new(folder));
+        }
+        let mut plugin_files = args.plugin.clone();
+        for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
+            plugin_files.extend(components(folder)?);
+        }
+        Ok(Self {
+            bind: args.bind.clone().or(own.server.bind).unwrap_or_else(|| DEFAULT_BIND.into()),
+            data_folder,
+            allowed_hosts: own.server.allowed_hosts,
+            allowed_origins: own.server.allowed_origins,
+            token: own.server.token.filter(|token| !token.is_empty()),
+            limits: own.limits,
+            plugin_files,
+            plugins: own.plugins,
+            contract: ContractSettings::new(contract),
+            roots,
+            sources,
+        })
+    }
+}
+
+/// The components in a folder, by name.
+fn components(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
+    let entries = std::fs::read_dir(folder).map_err(|source| SettingsError::Io { path: folder.to_owned(), source })?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    files.sort();
+    Ok(files)
+}

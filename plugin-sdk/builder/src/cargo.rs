@@ -1,0 +1,250 @@
+//! Asking cargo where a crate belongs, and having it compiled.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::TARGET;
+use crate::process::tail;
+use crate::toolchain::Toolchain;
+
+/// Why cargo gave no module.
+#[derive(Debug, thiserror::Error)]
+pub enum CargoError {
+    /// There is no `Cargo.toml` where a crate was said to be.
+    #[error("{folder} holds no Cargo.toml: name the folder of a plugin crate", folder = folder.display())]
+    NoManifest {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Cargo itself could not be started.
+    #[error("cargo could not be started ({program}): {source}", program = program.display())]
+    Start {
+        /// What was started.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Cargo could not read the crate's manifest or workspace.
+    #[error("cargo does not understand {manifest}:\n{message}", manifest = manifest.display())]
+    Metadata {
+        /// The crate's manifest.
+        manifest: PathBuf,
+        /// Cargo's own words.
+        message: String,
+    },
+    /// Compilation failed; the diagnostics went to standard error.
+    #[error("cargo could not build {packages}")]
+    Compile {
+        /// The packages, comma separated.
+        packages: String,
+    },
+    /// The crate compiled to something else than a module.
+    #[error(
+        "{package} makes no WebAssembly module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`"
+    )]
+    NoModule {
+        /// The package.
+        package: String,
+    },
+}
+
+/// A plugin crate and the workspace that it belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Package {
+    pub name: String,
+    pub manifest: PathBuf,
+    pub workspace_root: PathBuf,
+    pub target_dir: PathBuf,
+}
+
+impl Package {
+    /// The name without this prefix.
+    pub fn short_name(&self, prefix: &str) -> &str {
+        self.name.strip_prefix(prefix).unwrap_or(&self.name)
+    }
+}
+
+/// Finds the package in a folder and its workspace.
+pub(crate) fn locate(toolchain: &Toolchain, crate_dir: &Path) -> Result<Package, CargoError> {
+    let no_manifest = || CargoError::NoManifest {
+        folder: crate_dir.to_owned(),
+    };
+    // Cargo reports canonical paths, and messages are matched with them.
+    let crate_dir = crate_dir.canonicalize().map_err(|_| no_manifest())?;
+    let manifest = crate_dir.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(no_manifest());
+    }
+    let output = toolchain
+        .cargo_command()
+        .current_dir(&crate_dir)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| CargoError::Start {
+            program: toolchain.cargo().to_owned(),
+            source,
+        })?;
+    let not_understood = |message: String| CargoError::Metadata {
+        manifest: manifest.clone(),
+        message,
+    };
+    if !output.status.success() {
+        return Err(not_understood(tail(&output.stderr, 20)));
+    }
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| not_understood(e.to_string()))?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let package = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+        .and_then(|package| {
+            Some(Package {
+                name: text(&package["name"])?,
+                manifest: manifest.clone(),
+                workspace_root: text(&metadata["workspace_root"])?.into(),
+                target_dir: text(&metadata["target_directory"])?.into(),
+            })
+        });
+    package.ok_or_else(|| {
+        not_understood("the manifest describes no package (is it a workspace's root?)".into())
+    })
+}
+
+/// Compiles packages of one workspace; the modules come in the packages' order.
+pub(crate) fn compile(
+    toolchain: &Toolchain,
+    packages: &[Package],
+    profile: Option<&str>,
+    target_dir: Option<&Path>,
+) -> Result<Vec<PathBuf>, CargoError> {
+    let Some(first) = packages.first() else {
+        return Ok(Vec::new());
+    };
+    let profile = match profile {
+        Some(profile) => profile,
+        None if has_plugin_profile(&first.workspace_root) => "plugin",
+        None => "release",
+    };
+    let target_dir =
+        target_dir.map_or_else(|| first.target_dir.join("plugins-build"), Path::to_owned);
+
+    let mut command = toolchain.compile_command();
+    command
+        .current_dir(&first.workspace_root)
+        .args(["build", "--lib", "--target", TARGET, "--profile", profile])
+        .args([
+            "--message-format",
+            "json-render-diagnostics",
+            "--target-dir",
+        ])
+        .arg(target_dir);
+    for package in packages {
+        command.args(["--package", &package.name]);
+    }
+    command.args(toolchain.compile_arguments());
+
+    let start = |source| CargoError::Start {
+        program: toolchain.cargo().to_owned(),
+        source,
+    };
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    let mut modules: Vec<Option<PathBuf>> = vec![None; packages.len()];
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some((manifest, module)) = module_of(&line)
+                && let Some(place) = packages
+                    .iter()
+                    .position(|package| package.manifest == manifest)
+            {
+                modules[place] = Some(module);
+            }
+        }
+    }
+    if !child.wait().map_err(start)?.success() {
+        let names: Vec<&str> = packages
+            .iter()
+            .map(|package| package.name.as_str())
+            .collect();
+        return Err(CargoError::Compile {
+            packages: names.join(", "),
+        });
+    }
+    packages
+        .iter()
+        .zip(modules)
+        .map(|(package, module)| {
+            module.ok_or_else(|| CargoError::NoModule {
+                package: package.name.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The manifest and the module of a message about a finished cdylib.
+fn module_of(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    if message["reason"] != "compiler-artifact" {
+        return None;
+    }
+    let kinds = message["target"]["kind"].as_array()?;
+    if !kinds.iter().any(|kind| kind == "cdylib") {
+        return None;
+    }
+    let module = message["filenames"]
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .find(|file| file.ends_with(".wasm"))?;
+    Some((message["manifest_path"].as_str()?.into(), module.into()))
+}
+
+// Cargo tells no profiles, so the manifest is read. A table header stands alone on its line, which is enough here.
+fn has_plugin_profile(workspace_root: &Path) -> bool {
+    std::fs::read_to_string(workspace_root.join("Cargo.toml")).is_ok_and(|manifest| {
+        manifest
+            .lines()
+            .any(|line| line.trim() == "[profile.plugin]")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_finished_cdylib_gives_a_module() {
+        let artefact = r#"{"reason":"compiler-artifact","manifest_path":"/p/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/p.wasm"]}"#;
+        assert_eq!(
+            module_of(artefact),
+            Some(("/p/Cargo.toml".into(), "/t/p.wasm".into()))
+        );
+        assert_eq!(module_of(&artefact.replace("cdylib", "lib")), None);
+        assert_eq!(
+            module_of(&artefact.replace("compiler-artifact", "build-script-executed")),
+            None
+        );
+        assert_eq!(module_of("not json"), None);
+    }
+
+    #[test]
+    fn a_short_name_has_no_prefix() {
+        let package = |name: &str| Package {
+            name: name.into(),
+            manifest: "/p/Cargo.toml".into(),
+            workspace_root: "/p".into(),
+            target_dir: "/p/target".into(),
+        };
+        assert_eq!(package("modelshelf-lora").short_name("modelshelf-"), "lora");
+        assert_eq!(package("vae-type").short_name("modelshelf-"), "vae-type");
+    }
+}

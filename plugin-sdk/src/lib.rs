@@ -1,0 +1,71 @@
+//! What a Modelshelf model type depends on.
+//!
+//! A model type is a WebAssembly component that the host runs in a sandbox. It says what it is ([`Descriptor`]),
+//! gives the rules of its files and answers its own routes. Everything else, from the file system to the network,
+//! is the host's.
+//!
+//! ```
+//! use modelshelf_plugin_sdk::{Descriptor, ModelType, export_model_type};
+//!
+//! struct Vae;
+//!
+//! impl ModelType for Vae {
+//!     fn describe() -> Descriptor {
+//!         Descriptor::new("vae", "vaes", "VAEs")
+//!             .extensions([".safetensors", ".pt"])
+//!             .root("vae", ["vae"], "default_vae_root")
+//!     }
+//! }
+//!
+//! export_model_type!(Vae);
+//! ```
+//!
+//! [`ModelType`] has a default for every other method. On `wasm32` the modules [`library`], [`settings`], [`kv`],
+//! [`events`], [`remote`] and [`log`] call the host; everywhere else they call the fake host of the `testing` module, so
+//! that `cargo test` proves a plugin without a WebAssembly runtime.
+
+#![warn(missing_docs)]
+
+/// The generated bindings. Not part of the API: use what this crate re-exports.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::too_many_arguments)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        world: "model-type",
+        path: "../wit/v0.1.0",
+        pub_export_macro: true,
+        export_macro_name: "export_world",
+        default_bindings_module: "::modelshelf_plugin_sdk::bindings",
+        additional_derives: [PartialEq],
+    });
+}
+
+mod defaults;
+mod descriptor;
+mod error;
+#[doc(hidden)]
+pub mod export;
+mod host;
+mod model_type;
+mod request;
+mod response;
+mod router;
+pub mod rules;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+
+pub use bindings::modelshelf::plugin::description::{
+    Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals,
+    SubType,
+};
+pub use bindings::modelshelf::plugin::rule_types::{
+    Derived, FileChoice, FileFacts, Header, Initial, MergeInput, NamePatterns, OrganiseInput,
+    Placement, QueryFilter, SelectInput, Selection as FileSelection, Tensor,
+};
+pub use bindings::modelshelf::plugin::types::{
+    Json, Model, Pair, RemoteIdentity, Request, Response,
+};
+pub use error::{PluginError, Result};
+pub use host::{events, kv, library, log, remote, settings};
+pub use model_type::ModelType;
+pub use router::{Handler, Method, Registrar, Route, dispatch};

@@ -1,0 +1,82 @@
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+  }
+}
+
+const RETRY_AFTER = 1500;
+
+/** The JSON routes of one model type. Every call takes an AbortSignal and throws ApiError. */
+export class Api {
+  #base;
+
+  constructor(prefix) {
+    this.#base = `/api/lm/${encodeURIComponent(prefix)}/`;
+  }
+
+  async get(route, params = {}, signal = undefined) {
+    const query = new URLSearchParams(params).toString();
+    // no-cache: the browser asks with the last ETag and gets an empty 304 when nothing changed.
+    return this.#send(`${route}${query ? `?${query}` : ""}`, { cache: "no-cache", signal });
+  }
+
+  async post(route, body = {}, signal = undefined) {
+    return this.#send(route, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  }
+
+  /**
+   * As `get`, but waits as long as the type answers 503 (its library is not attached yet). `waiting(true)` is called
+   * when that begins, `waiting(false)` when it is over.
+   */
+  async getWhenReady(route, params, signal, waiting = () => {}) {
+    let told = false;
+    try {
+      for (;;) {
+        try {
+          return await this.get(route, params, signal);
+        } catch (error) {
+          if (error.status !== 503) throw error;
+          if (!told) waiting(true);
+          told = true;
+          await pause(RETRY_AFTER, signal);
+        }
+      }
+    } finally {
+      if (told) waiting(false);
+    }
+  }
+
+  async #send(path, options) {
+    let response;
+    try {
+      response = await fetch(this.#base + path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError("", 0);
+    }
+    const body = await response.json().catch((error) => {
+      if (error.name === "AbortError") throw error;
+      return null;
+    });
+    if (!response.ok || body === null || body.success === false) {
+      throw new ApiError(body?.error ?? `${response.status} ${response.statusText}`, response.status);
+    }
+    return body;
+  }
+}
+
+export function isAbort(error) {
+  return error?.name === "AbortError";
+}
+
+function pause(delay, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, delay);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}

@@ -1,0 +1,106 @@
+import { isAbort } from "./api.js";
+
+const POLL = 2000;
+const POLL_BUSY = 1000;
+const RECONNECT = [1000, 2000, 5000, 10000, 30000];
+
+/**
+ * What happens on the server: `changed` when models of this type did, `status` with the answer of the status
+ * route, `reachable` with whether the server answers. Two sockets carry it; without them the status route is polled.
+ */
+export class Live extends EventTarget {
+  #api;
+  #prefix;
+  #open = new Set();
+  #status = null;
+  #reachable = true;
+  #timer = 0;
+  #asking = null;
+
+  constructor(api, prefix) {
+    super();
+    this.#api = api;
+    this.#prefix = prefix;
+  }
+
+  start() {
+    this.#connect("fetch-progress", (message) => {
+      if (message.type === "models_changed" && (!message.pageType || message.pageType === this.#prefix)) this.#changed();
+    });
+    this.#connect("init-progress", (message) => {
+      // Progress comes faster than answers may; only the end must not be missed.
+      if (message.pageType === this.#prefix && (!this.#asking || message.status)) this.refresh();
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.refresh();
+    });
+    this.refresh();
+  }
+
+  /** Asks for the status now; the next poll is set by what it says. */
+  async refresh() {
+    this.#asking?.abort();
+    const asking = (this.#asking = new AbortController());
+    clearTimeout(this.#timer);
+    try {
+      const status = await this.#api.get("status", {}, asking.signal);
+      const before = this.#status;
+      this.#status = status;
+      this.#reached(true);
+      this.#emit("status", status);
+      if (before && before.generation !== status.generation) this.#emit("changed");
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.#reached(error.status !== 0);
+    }
+    if (asking.signal.aborted) return;
+    this.#asking = null;
+    this.#plan();
+  }
+
+  #plan() {
+    const busy = !this.#status || this.#status.is_initializing || this.#status.progress;
+    const blind = this.#open.size < 2 || !this.#reachable;
+    if (busy || blind) this.#timer = setTimeout(() => this.refresh(), busy ? POLL_BUSY : POLL);
+  }
+
+  #changed() {
+    // The generation of the next status answer is this change; don't report it twice.
+    this.#status = null;
+    this.#emit("changed");
+    this.refresh();
+  }
+
+  #reached(yes) {
+    if (yes === this.#reachable) return;
+    this.#reachable = yes;
+    this.#emit("reachable", yes);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #connect(name, receive, attempt = 0) {
+    const url = new URL(`/ws/${name}`, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url);
+    socket.addEventListener("open", () => {
+      this.#open.add(name);
+      // Something may have happened between the last status and now.
+      if (attempt) this.refresh();
+      attempt = 0;
+    });
+    socket.addEventListener("message", ({ data }) => {
+      try {
+        receive(JSON.parse(data));
+      } catch {
+        // A message that isn't JSON is none of ours.
+      }
+    });
+    socket.addEventListener("close", () => {
+      if (this.#open.delete(name)) this.refresh();
+      setTimeout(() => this.#connect(name, receive, attempt + 1), RECONNECT[Math.min(attempt, RECONNECT.length - 1)]);
+    });
+  }
+}

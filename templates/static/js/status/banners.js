@@ -1,0 +1,48 @@
+import { byId, h, icon } from "../dom.js";
+import { t } from "../texts.js";
+import { ProgressBar, stageText } from "./progress.js";
+
+/** Lines above the list for what goes on beside it: a scan, a disk that is away, a server that doesn't answer. */
+export function mountBanners({ store, retry, cancelScan }) {
+  const place = byId("banners");
+  const working = workingBanner(cancelScan);
+  let before = "";
+
+  store.watch(["status", "reachable", "scan", "listError", "total"], ({ status, reachable, scan, listError, total }) => {
+    const away = (status?.roots ?? []).filter((root) => !root.online);
+    const busy = scan || (status?.progress && total > 0);
+    working.update(status?.progress, scan);
+
+    const lines = [
+      !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
+      reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message || t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
+      away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
+      busy && ["working", () => working.element],
+    ].filter(Boolean);
+
+    // Lines that stay are left alone: a screen reader would read a replaced one again.
+    const now = lines.map(([key]) => key).join("\n");
+    if (now === before) return;
+    before = now;
+    place.replaceChildren(...lines.map(([, make]) => make()));
+  });
+}
+
+function banner(tone, glyph, text, ...rest) {
+  return h("div", { class: `banner banner--${tone}`, role: tone === "bad" ? "alert" : "status" }, icon(glyph), h("span", { class: "banner__text" }, text), ...rest);
+}
+
+function workingBanner(cancelScan) {
+  const bar = new ProgressBar(t("scan.running"));
+  const text = h("span", { class: "banner__text" }, t("scan.running"));
+  const cancel = h("button", { class: "button button--quiet button--small", type: "button", onclick: cancelScan }, icon("stop"), t("scan.cancel"));
+  return {
+    element: h("div", { class: "banner banner--working" }, icon("refresh", "icon icon--turning"), text, bar.element, cancel),
+    update(progress, scan) {
+      bar.set(progress && progress.progress > 0 ? progress.progress : null);
+      const now = progress ? stageText(progress) : t("scan.running");
+      if (text.textContent !== now) text.textContent = now;
+      cancel.hidden = !scan;
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import { isAbort } from "../api.js";
+import { Menu } from "../controls/menu.js";
+import { byId } from "../dom.js";
+import { t } from "../texts.js";
+import { toast } from "../toast.js";
+
+/** Scans on demand. The request lasts as long as the scan; what it finds comes as a live change. */
+export function mountLibraryMenu({ api, store, live }) {
+  const scan = async (full) => {
+    if (store.state.scan) return;
+    store.set({ scan: true });
+    const watching = setInterval(() => live.refresh(), 1000);
+    try {
+      const answer = await api.get("scan", { full_rebuild: full });
+      toast(t(answer.status === "cancelled" ? "scan.cancelled" : "scan.done"));
+    } catch (error) {
+      if (!isAbort(error)) toast(t("scan.failed", { reason: error.message || t("error.unreachable") }));
+    } finally {
+      clearInterval(watching);
+      store.set({ scan: false });
+      live.refresh();
+    }
+  };
+
+  new Menu(byId("library-menu"), () => [{
+    label: t("library.menu"),
+    kind: "action",
+    items: [
+      { label: t("scan.changes"), icon: "refresh", disabled: store.state.scan, run: () => scan(false) },
+      { label: t("scan.everything"), icon: "layers", disabled: store.state.scan, run: () => scan(true) },
+    ],
+  }]);
+
+  return {
+    cancel: () => api.post("cancel-task").catch((error) => toast(error.message || t("error.unreachable"))),
+  };
+}

@@ -1,0 +1,73 @@
+import { isAbort } from "../api.js";
+import { copyButton } from "../controls/copy-button.js";
+import { h } from "../dom.js";
+import { Card } from "../grid/card.js";
+import { bytes, t, tn } from "../texts.js";
+
+const STEP = 30;
+
+const KINDS = {
+  duplicates: {
+    route: "find-duplicates",
+    groups: (answer) => answer.duplicates.map(({ hash, models }) => ({ title: hash.slice(0, 12), copy: hash, models })),
+    // What one copy less of each would free.
+    spare: (groups) => groups.reduce((sum, { models }) => sum + models.slice(1).reduce((part, model) => part + model.file_size, 0), 0),
+  },
+  conflicts: {
+    route: "find-filename-conflicts",
+    groups: (answer) => answer.conflicts.map(({ filename, models }) => ({ title: filename, copy: filename, models })),
+  },
+};
+
+/** Models that belong together: the same content, or the same file name. */
+export async function groupsView(name, { api, store, open, signal }) {
+  const kind = KINDS[name];
+  let groups;
+  try {
+    groups = kind.groups(await api.getWhenReady(kind.route, {}, signal));
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    return failed(error);
+  }
+  if (!groups.length) return nothing(name);
+
+  const list = h("div", { class: "groups" });
+  const more = h("button", { class: "button button--quiet", type: "button" });
+  let shown = 0;
+  const add = () => {
+    list.append(...groups.slice(shown, shown + STEP).map((group) => section(group, { store, open })));
+    shown = Math.min(groups.length, shown + STEP);
+    more.hidden = shown >= groups.length;
+    more.textContent = t("groups.more", { n: groups.length - shown });
+  };
+  more.addEventListener("click", add);
+  add();
+  const sum = kind.spare ? t("duplicates.spare", { size: bytes(kind.spare(groups)) }) : t("conflicts.why");
+  return h("div", {}, h("p", { class: "view__lead" }, tn(`${name}.count`, groups.length), " ", sum), list, more);
+}
+
+function section({ title, copy, models }, { store, open }) {
+  const cards = models.map((model) => {
+    const card = new Card(() => store.state, "listitem");
+    card.show(model, true);
+    card.link.tabIndex = 0;
+    card.link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      open(model);
+    });
+    card.element.append(h("span", { class: "group__where", title: model.file_path }, model.folder || t("folders.root")));
+    return card.element;
+  });
+  return h("section", { class: "group" },
+    h("h2", { class: "group__title" }, h("code", {}, title), copyButton(copy, t("copy.value")), h("span", { class: "group__count" }, tn("count", models.length))),
+    h("div", { class: "group__cards", role: "list" }, cards));
+}
+
+export function nothing(name) {
+  return h("div", { class: "notice__box" }, h("h2", { class: "notice__title" }, t(`${name}.none`)), h("p", { class: "notice__text" }, t(`${name}.noneText`)));
+}
+
+export function failed(error) {
+  return h("div", { class: "notice__box", role: "alert" }, h("h2", { class: "notice__title" }, t("error.list")), h("p", { class: "notice__text" }, error.message || t("error.unreachable")));
+}

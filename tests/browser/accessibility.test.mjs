@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import axe from "axe-core";
+import { openCard, startBrowser, withPage } from "./support/browser.mjs";
+import { startHost } from "./support/host.mjs";
+import { writeSmallLibrary } from "./support/library.mjs";
+
+let host;
+let browser;
+
+before(async () => {
+  host = await startHost({ loras: writeSmallLibrary, checkpoints: async () => 0 });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await host?.stop();
+});
+
+/** Runs axe where the page stands, after its animations have ended. */
+async function violations(page) {
+  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getComputedTiming().iterations !== Infinity).map((animation) => animation.finished.catch(() => {}))));
+  await page.evaluate(axe.source);
+  const { violations: found } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} (${node.failureSummary})`).join("; ")}`);
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  const clean = (name, path, prepare, options = {}) => test(`axe finds nothing wrong with ${name} in the ${colorScheme} theme`, async () => {
+    await withPage(browser, host.url + path, async (page) => {
+      await prepare(page);
+      assert.deepEqual(await violations(page), []);
+    }, { colorScheme, ...options });
+  });
+
+  clean("the list", "/loras", (page) => page.locator("#count", { hasText: "12" }).waitFor());
+  clean("a filtered list", "/loras?base=Pony&not-tag=ink&favorites=0", (page) => page.locator(".chip--not").waitFor());
+  clean("the details", "/loras", (page) => openCard(page, "Amber Style"));
+  clean("an open menu", "/loras", async (page) => {
+    await page.locator("#sort-menu").click();
+    await page.getByRole("menuitemradio", { name: "Size" }).waitFor();
+  });
+  clean("the overview of keys", "/loras", (page) => page.locator("#help").click());
+  clean("the list of problems", "/loras?view=problems", (page) => page.locator(".problem").first().waitFor());
+  clean("the duplicates", "/loras?view=duplicates", (page) => page.locator("#view .notice__title").waitFor());
+  clean("an empty library", "/checkpoints", (page) => page.locator(".notice__code").waitFor());
+  clean("the filters on a phone", "/loras", (page) => page.locator("#filters-toggle").click(), { viewport: { width: 390, height: 844 } });
+}
+
+test("the number of results is said once when typing rests", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await page.locator("#count", { hasText: "12" }).waitFor();
+    await page.evaluate(() => {
+      window.said = [];
+      new MutationObserver(() => window.said.push(document.getElementById("count").textContent)).observe(document.getElementById("count"), { childList: true, characterData: true, subtree: true });
+    });
+    await page.locator("#search-input").pressSequentially("willow", { delay: 40 });
+    await page.locator("#count", { hasText: "1 model" }).waitFor();
+    assert.deepEqual(await page.evaluate(() => [...new Set(window.said)]), ["1 model"]);
+  });
+});

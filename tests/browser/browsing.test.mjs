@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { expectNames, openCard, startBrowser, withPage } from "./support/browser.mjs";
+import { startHost } from "./support/host.mjs";
+import { writeModel, writeSmallLibrary } from "./support/library.mjs";
+
+let host;
+let browser;
+
+before(async () => {
+  host = await startHost({
+    loras: writeSmallLibrary,
+    embeddings: async (root) => {
+      await writeModel(root, "better-hands.safetensors", { sidecar: { model_name: "Better Hands" } });
+      return 1;
+    },
+  });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await host?.stop();
+});
+
+const card = (page, name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: new RegExp(`^${name}$`) }) });
+
+test("each model type has its page, and the navigation leads from one to the other", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await page.locator("#count", { hasText: "12" }).waitFor();
+    await page.locator(".types").getByText("Embeddings").click();
+    await expectNames(page, ["Better Hands"]);
+    assert.equal(await page.locator(".types [aria-current=page]").textContent(), "Embeddings");
+  });
+});
+
+test("a card shows the preview, the name, the base model and whether it is a favourite", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    const amber = card(page, "Amber Style");
+    await amber.locator("img.media").waitFor();
+    assert.ok(await amber.locator("img.media").evaluate((image) => image.naturalWidth > 0));
+    assert.equal(await amber.locator(".base__name").textContent(), "SDXL 1.0");
+    assert.equal(await amber.locator(".mark--star").count(), 1);
+    assert.equal(await card(page, "Plain").locator(".mark--star").count(), 0);
+  });
+});
+
+test("a model without a preview gets a drawn placeholder", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    assert.equal(await card(page, "Plain").locator(".placeholder__text").textContent(), "PL");
+  });
+});
+
+test("the details tell the facts, the notes, the trigger words and the description", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await openCard(page, "Amber Style");
+    const details = page.locator("#details");
+    for (const text of ["Best at 0.7", "amber glow", "styles/amber.safetensors".split("/").pop(), "mira", "v1.0"]) await details.getByText(text).first().waitFor();
+    assert.equal(await details.locator(".prose strong").textContent(), "warm");
+    assert.match(await details.locator(".hash").textContent(), /^[0-9a-f]{64}$/);
+  });
+});
+
+test("the address of opened details leads back to them", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await openCard(page, "Knight");
+    const address = page.url();
+    assert.ok(new URL(address).searchParams.get("model").endsWith("characters/knight.safetensors"));
+    await page.goto(`${host.url}/embeddings`);
+    await page.goto(address);
+    await page.locator("#details-name", { hasText: "Knight" }).waitFor();
+  });
+});
+
+test("the address of a model that the list does not show leads to it too", async () => {
+  const file = `${host.folders.loras}/characters/knight.safetensors`;
+  await withPage(browser, `${host.url}/loras?base=Pony&model=${encodeURIComponent(file)}`, async (page) => {
+    await page.locator("#details-name", { hasText: "Knight" }).waitFor();
+  });
+});
+
+test("the address of a model that is gone says so", async () => {
+  await withPage(browser, `${host.url}/loras?model=${encodeURIComponent(`${host.folders.loras}/nowhere.safetensors`)}`, async (page) => {
+    await page.locator("#details-name", { hasText: "not in the library" }).waitFor();
+  });
+});
+
+test("Back closes the details that were opened from the list", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await openCard(page, "Birch");
+    await page.goBack();
+    await page.locator("#details").waitFor({ state: "hidden" });
+    assert.equal(new URL(page.url()).search, "");
+  });
+});
+
+test("trigger words are copied with one click", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await openCard(page, "Amber Style");
+    await page.locator("#details").getByText("Copy all").click();
+    await page.locator(".toast").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "amber glow, soft light");
+  }, { permissions: ["clipboard-read", "clipboard-write"] });
+});
+
+test("a tag in the details lists the models that have it", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await openCard(page, "Amber Style");
+    await page.locator("#details .tag", { hasText: "warm" }).click();
+    await expectNames(page, ["Amber Style", "Oracle"]);
+  });
+});
+
+test("a file that can't be read is listed with its problem", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await page.locator("[data-place=problems]").click();
+    await page.locator(".problem__name", { hasText: "cut.safetensors" }).click();
+    const problem = await page.locator("#details .callout--bad").textContent();
+    assert.ok(problem.trim().length > 10);
+    // It has no sidecar, so there is nothing more to be had.
+  }, { expected: [/status of 404/] });
+});
+
+test("a mature preview is veiled until somebody asks to see it", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    const oracle = card(page, "Oracle");
+    await oracle.locator(".card__media--veiled").waitFor();
+    await oracle.locator(".card__veil").click();
+    await oracle.locator(".card__media--veiled").waitFor({ state: "detached" });
+    assert.equal(await page.locator("#details").isVisible(), false);
+  });
+});
+
+test("an address that has no page gets an error page with a way back", async () => {
+  await withPage(browser, `${host.url}/no-such-page`, async (page) => {
+    await page.locator(".error__status", { hasText: "404" }).waitFor();
+    await page.locator(".error__home").click();
+    await page.locator("#grid").waitFor();
+  }, { expected: [/status of 404/] });
+});

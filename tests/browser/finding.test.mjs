@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { expectNames, names, startBrowser, withPage } from "./support/browser.mjs";
+import { startHost } from "./support/host.mjs";
+import { writeSmallLibrary } from "./support/library.mjs";
+
+let host;
+let browser;
+
+before(async () => {
+  host = await startHost({ loras: writeSmallLibrary });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await host?.stop();
+});
+
+const open = (check, query = "", options = {}) => withPage(browser, `${host.url}/loras${query}`, check, options);
+const choice = (page, value) => page.locator(`.choice[data-value="${value}"]`);
+const query = (page) => new URL(page.url()).searchParams;
+
+test("typing searches, and the address keeps the search", async () => {
+  await open(async (page) => {
+    await page.locator("#search-input").pressSequentially("knig");
+    await expectNames(page, ["Knight"]);
+    assert.equal(query(page).get("q"), "knig");
+    await page.reload();
+    await expectNames(page, ["Knight"]);
+    assert.equal(await page.locator("#search-input").inputValue(), "knig");
+  });
+});
+
+test("a search that is overtaken by the next letter is cancelled", async () => {
+  const cancelled = [];
+  await open(async (page) => {
+    await page.route(/search=k(&|$)/, () => {});
+    page.on("requestfailed", (request) => cancelled.push(request.failure().errorText));
+    const asked = page.waitForRequest(/search=k(&|$)/);
+    await page.locator("#search-input").pressSequentially("k");
+    await asked;
+    await page.locator("#search-input").pressSequentially("night");
+    await expectNames(page, ["Knight"]);
+    assert.deepEqual(cancelled, ["net::ERR_ABORTED"]);
+  });
+});
+
+test("the person chooses which fields are searched", async () => {
+  await open(async (page) => {
+    await page.locator("#search-input").fill("mira");
+    await page.getByText("Nothing matches").waitFor();
+    await page.locator("#search-fields").click();
+    await page.getByRole("menuitemcheckbox", { name: "Creators" }).click();
+    await expectNames(page, ["Amber Style"]);
+  });
+});
+
+test("a base model can be wanted, and it can be unwanted", async () => {
+  await open(async (page) => {
+    await choice(page, "Pony").locator(".choice__main").click();
+    await expectNames(page, ["Ink Brush", "Oracle"]);
+    await choice(page, "Pony").locator(".choice__not").click();
+    await page.locator("#count", { hasText: "10" }).waitFor();
+    const shown = await names(page);
+    assert.ok(!shown.includes("Oracle") && shown.includes("Knight") && shown.includes("Plain"));
+  });
+});
+
+test("tags can be wanted, unwanted, and combined by any or all", async () => {
+  await open(async (page) => {
+    await choice(page, "style").locator(".choice__main").click();
+    await choice(page, "warm").locator(".choice__main").click();
+    await expectNames(page, ["Amber Style", "Ink Brush", "Oracle"]);
+    await page.getByRole("button", { name: "All", exact: true }).click();
+    await expectNames(page, ["Amber Style"]);
+    await page.getByRole("button", { name: "Any", exact: true }).click();
+    await choice(page, "warm").locator(".choice__not").click();
+    await expectNames(page, ["Ink Brush"]);
+  });
+});
+
+test("a tag is found by a part of its name, and untagged models can be listed", async () => {
+  await open(async (page) => {
+    await page.getByRole("searchbox", { name: "Find a tag" }).fill("tre");
+    await choice(page, "warm").waitFor({ state: "detached" });
+    await choice(page, "tree").locator(".choice__main").click();
+    await expectNames(page, ["Birch", "Cedar", "Fir", "Maple", "Rowan", "Willow"]);
+    await choice(page, "tree").locator(".choice__main").click();
+    await choice(page, "__no_tags__").locator(".choice__main").click();
+    await expectNames(page, ["cut", "Plain"]);
+  });
+});
+
+test("a folder shows the models of its subfolders unless told otherwise", async () => {
+  await open(async (page) => {
+    await page.locator(".tree__name", { hasText: /^styles$/ }).click();
+    await expectNames(page, ["Amber Style", "Ink Brush"]);
+    await page.getByRole("switch", { name: "With subfolders" }).click();
+    await expectNames(page, ["Amber Style"]);
+  });
+});
+
+test("favourites can be listed alone", async () => {
+  await open(async (page) => {
+    await page.getByRole("switch", { name: "Favourites only" }).click();
+    await expectNames(page, ["Amber Style", "Knight"]);
+  });
+});
+
+test("every filter is a chip that takes it away", async () => {
+  await open(async (page) => {
+    await page.locator(".chip", { hasText: "Pony" }).first().waitFor();
+    assert.deepEqual(await page.locator(".chip__text").allTextContents(), ["characters", "Pony", "not #warm"]);
+    await page.getByRole("button", { name: "Remove filter: Pony" }).click();
+    await expectNames(page, ["Knight"]);
+    await page.getByRole("button", { name: "Clear all" }).click();
+    await page.locator("#count", { hasText: "12" }).waitFor();
+    assert.equal(new URL(page.url()).search, "");
+  }, "?folder=characters&base=Pony&not-tag=warm");
+});
+
+test("a search and filters that fit nothing offer to be cleared", async () => {
+  await open(async (page) => {
+    await page.getByRole("button", { name: "Clear search and filters" }).click();
+    await page.locator("#count", { hasText: "12" }).waitFor();
+  }, "?q=nothing-has-this-name&base=Pony");
+});
+
+test("sorting by size starts with the largest, and the order can be turned", async () => {
+  await open(async (page) => {
+    await page.locator("#sort-menu").click();
+    await page.getByRole("menuitemradio", { name: "Size" }).click();
+    await page.waitForFunction(() => document.querySelector(".card__name").textContent === "Willow");
+    await page.locator("#sort-menu").click();
+    await page.getByRole("menuitemradio", { name: "Smallest first" }).click();
+    await page.waitForFunction(() => document.querySelector(".card__name").textContent === "cut");
+  });
+});
+
+test("a random order stays the same until it is shuffled again", async () => {
+  await open(async (page) => {
+    await page.locator("#sort-menu").click();
+    await page.getByRole("menuitemradio", { name: "Random" }).click();
+    await page.waitForFunction(() => document.querySelectorAll(".cell:not(.cell--waiting) .card__name").length >= 12);
+    const first = await names(page);
+    await page.reload();
+    await expectNames(page, first);
+    const asked = page.waitForResponse(/sort_by=random/);
+    await page.locator("#shuffle").click();
+    await asked;
+    await page.waitForFunction((before) => [...document.querySelectorAll(".card__name")].map((name) => name.textContent).join() !== before, first.join());
+  });
+});
+
+test("Back undoes a filter", async () => {
+  await open(async (page) => {
+    await choice(page, "Illustrious").locator(".choice__main").click();
+    await expectNames(page, ["Knight"]);
+    await page.goBack();
+    await page.locator("#count", { hasText: "12" }).waitFor();
+  });
+});

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { expectNames, focusedName, startBrowser, withPage } from "./support/browser.mjs";
+import { startHost } from "./support/host.mjs";
+import { writeSmallLibrary } from "./support/library.mjs";
+
+let host;
+let browser;
+
+before(async () => {
+  host = await startHost({ loras: writeSmallLibrary });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await host?.stop();
+});
+
+const open = (check, options) => withPage(browser, `${host.url}/loras`, async (page) => {
+  await page.locator("#count", { hasText: "12" }).waitFor();
+  await check(page);
+}, options);
+const focusGrid = (page) => page.locator(".card[tabindex='0']").focus();
+const detailsName = (page, name) => page.locator("#details-name", { hasText: new RegExp(`^${name}$`) }).waitFor();
+
+test("arrow keys move the focus through the grid, and Enter opens the model", async () => {
+  await open(async (page) => {
+    await focusGrid(page);
+    assert.equal(await focusedName(page), "Amber Style");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await focusedName(page), "Birch");
+    const columns = Number(await page.locator("#grid").getAttribute("aria-colcount"));
+    await page.keyboard.press("ArrowDown");
+    assert.equal(Number(await page.evaluate(() => document.activeElement.dataset.index)), 1 + columns);
+    await page.keyboard.press("ArrowUp");
+    assert.equal(await focusedName(page), "Birch");
+    await page.keyboard.press("Enter");
+    await detailsName(page, "Birch");
+  });
+});
+
+test("only one card is a stop for Tab", async () => {
+  await open(async (page) => {
+    assert.equal(await page.locator("#grid [tabindex='0']").count(), 1);
+    await focusGrid(page);
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await page.locator("#grid [tabindex='0']").count(), 1);
+    assert.equal(await focusedName(page), await page.locator("#grid [tabindex='0'] .card__name").textContent());
+  });
+});
+
+test("in the details arrow keys go to the next and previous model, and Escape gives the focus back to its card", async () => {
+  await open(async (page) => {
+    await focusGrid(page);
+    await page.keyboard.press("Enter");
+    await detailsName(page, "Amber Style");
+    await page.keyboard.press("ArrowRight");
+    await detailsName(page, "Birch");
+    await page.keyboard.press("ArrowRight");
+    await detailsName(page, "Cedar");
+    await page.keyboard.press("ArrowLeft");
+    await detailsName(page, "Birch");
+    await page.keyboard.press("Escape");
+    await page.locator("#details").waitFor({ state: "hidden" });
+    assert.equal(await focusedName(page), "Birch");
+    assert.equal(new URL(page.url()).search, "");
+  });
+});
+
+test("slash goes to the search, and Arrow Down from there to the results", async () => {
+  await open(async (page) => {
+    await page.keyboard.press("/");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "search-input");
+    await page.keyboard.type("cedar");
+    await expectNames(page, ["Cedar"]);
+    await page.keyboard.press("ArrowDown");
+    assert.equal(await focusedName(page), "Cedar");
+  });
+});
+
+test("every key that the overlay lists for the page and the list does something", async () => {
+  await open(async (page) => {
+    await page.keyboard.press("?");
+    const listed = await page.locator("#shortcuts kbd").allTextContents();
+    await page.keyboard.press("Escape");
+    assert.deepEqual(listed, ["/", "F", "?", "←", "→", "↑", "↓", "Home", "End", "Page ↑", "Page ↓", "Enter", "V", "←", "→", "V", "C", "Esc"]);
+
+    await page.keyboard.press("f");
+    await page.locator("#filters").waitFor({ state: "hidden" });
+    await page.keyboard.press("f");
+    await page.locator("#filters").waitFor();
+
+    await focusGrid(page);
+    await page.keyboard.press("End");
+    assert.equal(await focusedName(page), "Willow");
+    await page.keyboard.press("PageUp");
+    assert.notEqual(await focusedName(page), "Willow");
+    await page.keyboard.press("PageDown");
+    await page.keyboard.press("Home");
+    assert.equal(await focusedName(page), "Amber Style");
+
+    for (let step = 0; step < 12 && (await focusedName(page)) !== "Oracle"; step += 1) await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("v");
+    assert.equal(await page.locator(".card__media--veiled").count(), 0);
+  });
+});
+
+test("keys that are single characters can be switched off", async () => {
+  await open(async (page) => {
+    await page.keyboard.press("?");
+    await page.getByRole("switch", { name: "single characters" }).click();
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("f");
+    await page.keyboard.press("/");
+    assert.ok(await page.locator("#filters").isVisible());
+    assert.notEqual(await page.evaluate(() => document.activeElement.id), "search-input");
+  });
+});
+
+test("a key with Ctrl is left to the browser", async () => {
+  await open(async (page) => {
+    await page.keyboard.press("Control+f");
+    assert.ok(await page.locator("#filters").isVisible());
+  });
+});
+
+test("the folder tree is walked with arrow keys and chosen with Enter", async () => {
+  await open(async (page) => {
+    await page.locator("[role=treeitem][tabindex='0']").focus();
+    const path = () => page.evaluate(() => document.activeElement.dataset.path);
+    await page.keyboard.press("End");
+    assert.equal(await path(), "trees");
+    await page.keyboard.press("ArrowUp");
+    assert.equal(await path(), "styles");
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await path(), "styles/ink");
+    await page.keyboard.press("Enter");
+    await expectNames(page, ["Ink Brush"]);
+    assert.equal(await path(), "styles/ink");
+    await page.keyboard.press("ArrowLeft");
+    assert.equal(await path(), "styles");
+  });
+});
+
+test("a menu is walked with arrow keys, and Escape gives the focus back to its button", async () => {
+  await open(async (page) => {
+    await page.locator("#sort-menu").focus();
+    await page.keyboard.press("Enter");
+    const focused = (name) => page.waitForFunction((text) => document.activeElement.textContent === text, name);
+    await focused("Name");
+    await page.keyboard.press("ArrowDown");
+    await focused("Date added");
+    await page.keyboard.press("Escape");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "sort-menu");
+  });
+});

@@ -1,0 +1,83 @@
+//! A library in a temporary folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::model::Model;
+use crate::server::{Server, ServerOptions};
+
+/// The kinds of roots that the built-in types have.
+pub const ROOTS: [&str; 4] = ["loras", "checkpoints", "unet", "embeddings"];
+
+/// Folders of models; gone when dropped.
+#[derive(Debug)]
+pub struct Library {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Library {
+    /// Empty roots of every kind.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("modelshelf-test-").tempdir()?;
+        // Where the temporary folder is a link, the server would show another path than the test expects.
+        let path = folder.path().canonicalize()?;
+        for root in ROOTS {
+            std::fs::create_dir(path.join(root))?;
+        }
+        Ok(Self { folder, path })
+    }
+
+    /// A library of these models.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn of(models: impl IntoIterator<Item = Model>) -> Result<Self> {
+        let library = Self::new()?;
+        for model in models {
+            library.add(&model)?;
+        }
+        Ok(library)
+    }
+
+    /// Adds a model and gives its path.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn add(&self, model: &Model) -> Result<PathBuf> {
+        model.write(&self.path)
+    }
+
+    /// The folder that holds the roots.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A root.
+    pub fn root(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A server's options for all roots.
+    pub fn options(&self) -> ServerOptions {
+        ROOTS.iter().fold(ServerOptions::default(), |options, root| options.root(root, &self.root(root)))
+    }
+
+    /// A server of this library, ready.
+    ///
+    /// # Errors
+    /// When it doesn't start or doesn't become ready.
+    pub async fn serve(&self) -> Result<Server> {
+        self.options().serve().await
+    }
+
+    /// Keeps the folder after the test, for a look at it.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+}

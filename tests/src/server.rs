@@ -1,0 +1,370 @@
+//! The real server as a process of its own.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Call, Reply};
+use crate::ws::Socket;
+
+/// How long a server may take to listen, and a library to be read. A debug build compiles its plugins first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    data_dir: Option<PathBuf>,
+}
+
+impl ServerOptions {
+    /// Adds a root.
+    #[must_use]
+    pub fn root(self, name: &str, folder: &Path) -> Self {
+        let mut value = OsString::from(format!("{name}="));
+        value.push(folder);
+        self.argument("--root").argument(value)
+    }
+
+    /// Adds a plugin file.
+    #[must_use]
+    pub fn plugin(self, file: &Path) -> Self {
+        self.argument("--plugin").argument(file)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// A data folder that outlives the server; without one it gets a temporary folder.
+    #[must_use]
+    pub fn data_dir(mut self, folder: &Path) -> Self {
+        self.data_dir = Some(folder.to_owned());
+        self
+    }
+
+    /// Starts the server and waits until it listens.
+    ///
+    /// # Errors
+    /// When it ends or stays silent; the message holds what it wrote to standard error.
+    pub async fn start(self) -> Result<Server> {
+        Server::start(self).await
+    }
+
+    /// Starts the server and waits until the built-in types' libraries have been read.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when a library is not read in time.
+    pub async fn serve(self) -> Result<Server> {
+        let server = self.start().await?;
+        for prefix in ["loras", "checkpoints", "embeddings"] {
+            server.wait_ready(prefix).await?;
+        }
+        Ok(server)
+    }
+}
+
+/// A running server; ended when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    data_dir: PathBuf,
+    // Its user's folder, empty, so that no test sees the settings of whoever runs it; and the data folder, if temporary.
+    _home: TempDir,
+    started: Instant,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens.
+    ///
+    /// # Errors
+    /// When it ends or stays silent; the message holds what it wrote to standard error.
+    pub async fn start(options: ServerOptions) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("modelshelf-home-").tempdir()?;
+        let data_dir = options.data_dir.unwrap_or_else(|| home.path().join("data"));
+        let mut command = Command::new(binary()?);
+        command
+            .args(["--bind", "127.0.0.1:0", "--data-dir"])
+            .arg(&data_dir)
+            .args(&options.arguments)
+            .env("HOME", home.path())
+            .env("XDG_CONFIG_HOME", home.path().join("config"))
+            .env("XDG_DATA_HOME", home.path().join("share"))
+            .env("XDG_CACHE_HOME", home.path().join("cache"))
+            .envs(options.environment)
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("{:?} could not be started", command.get_program()))?;
+        let log = Arc::new(Mutex::new(String::new()));
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, Arc::clone(&log));
+        }
+        let lines = child.stdout.take().map(listening_lines).context("no standard output")?;
+        // Waiting must not hold up the test's own tasks.
+        let waited = tokio::task::spawn_blocking(move || lines.recv_timeout(PATIENCE)).await?;
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, data_dir, _home: home, started };
+        server.address = match waited {
+            Ok(url) => address_of(&url)?,
+            Err(RecvTimeoutError::Timeout) => bail!("the server did not listen in time:\n{}", server.log()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = server.child.wait()?;
+                bail!("the server ended ({status}):\n{}", server.log());
+            }
+        };
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// When its process was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Its data folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn send(&self, call: &Call) -> Result<Reply> {
+        call.send(self.address).await
+    }
+
+    /// `GET`, whatever the answer is.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn get(&self, target: &str) -> Result<Reply> {
+        self.send(&Call::get(target)).await
+    }
+
+    /// `GET` with query parameters; the answer must be 200 and JSON.
+    ///
+    /// # Errors
+    /// When it isn't.
+    pub async fn get_json(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+        let reply = self.send(&Call::get(path).query(query)).await?;
+        if reply.status != 200 {
+            bail!("GET {path} {query:?}: {} {}", reply.status, reply.text());
+        }
+        reply.json()
+    }
+
+    /// `POST` as the server's own pages do; the answer must be 200 and JSON.
+    ///
+    /// # Errors
+    /// When it isn't.
+    pub async fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
+        let reply = self.send(&Call::post(path, body)).await?;
+        if reply.status != 200 {
+            bail!("POST {path}: {} {}", reply.status, reply.text());
+        }
+        reply.json()
+    }
+
+    /// A page of the listing, up to 100 items unless the query says otherwise.
+    ///
+    /// # Errors
+    /// When it isn't answered with 200.
+    pub async fn list(&self, prefix: &str, query: &[(&str, &str)]) -> Result<Value> {
+        let mut whole = vec![("page_size", "100")];
+        whole.extend(query);
+        if query.iter().any(|(name, _)| *name == "page_size") {
+            whole.remove(0);
+        }
+        self.get_json(&format!("/api/lm/{prefix}/list"), &whole).await
+    }
+
+    /// The listed item with this file name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn item(&self, prefix: &str, file_name: &str) -> Result<Value> {
+        let page = self.list(prefix, &[]).await?;
+        let items = page["items"].as_array().context("items")?;
+        let found = items.iter().find(|item| item["file_name"] == file_name);
+        found.cloned().ok_or_else(|| anyhow!("{prefix} has no {file_name}: {:?}", crate::names(&page)))
+    }
+
+    /// Opens a WebSocket as one of the server's own pages does.
+    ///
+    /// # Errors
+    /// When the upgrade is refused.
+    pub async fn socket(&self, path: &str) -> Result<Socket> {
+        Socket::open(self.address, path, &[("Origin", &format!("http://{}", self.address))]).await
+    }
+
+    /// Waits until a type's library has been read for the first time; gives its last status.
+    ///
+    /// # Errors
+    /// When it isn't in a minute, or the server ends.
+    pub async fn wait_ready(&self, prefix: &str) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let reply = self.get(&format!("/api/lm/{prefix}/status")).await?;
+            if let Ok(status) = reply.json()
+                && status["ready"] == true
+                && status["is_initializing"] == false
+            {
+                return Ok(status);
+            }
+            if Instant::now() > end {
+                bail!("{prefix} is not ready: {} {}\n{}", reply.status, reply.text(), self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Runs a scan to its end.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn scan(&self, prefix: &str, full: bool) -> Result<Value> {
+        let full = if full { "true" } else { "false" };
+        let call = Call::get(&format!("/api/lm/{prefix}/scan"))
+            .query(&[("full_rebuild", full)])
+            .header("Sec-Fetch-Site", "same-origin");
+        let reply = self.send(&call).await?;
+        if reply.status != 200 {
+            bail!("scan of {prefix}: {} {}", reply.status, reply.text());
+        }
+        reply.json()
+    }
+
+    /// Asks the server to stop, as a service manager does, and waits for its end.
+    ///
+    /// # Errors
+    /// When it doesn't end in ten seconds.
+    pub async fn stop(mut self) -> Result<ExitStatus> {
+        // The standard library sends no signal but the one that can't be caught.
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > end {
+                bail!("the server did not stop:\n{}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is no concern of a test that is over.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Shown only for a test that failed.
+        eprintln!("--- the server's log\n{}", self.log());
+    }
+}
+
+/// The server's binary: `MODELSHELF_HOST_BIN`, or the one that cargo builds beside the tests.
+///
+/// # Errors
+/// When it can't be built.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    if let Some(given) = std::env::var_os("MODELSHELF_HOST_BIN") {
+        return Ok(given.into());
+    }
+    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+}
+
+fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "host", "--bin", "host"])
+        .current_dir(workspace)
+        .status()?;
+    if !status.success() {
+        bail!("cargo build --package host failed");
+    }
+    // A test runs in <target>/debug/deps, a program in <target>/debug.
+    let this = std::env::current_exe()?;
+    let name = format!("host{}", std::env::consts::EXE_SUFFIX);
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(&name))
+        .find(|file| file.is_file())
+        .context("the built server is not beside the tests; set MODELSHELF_HOST_BIN")
+}
+
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0u8; 4096];
+        while let Ok(read) = from.read(&mut buffer) {
+            if read == 0 {
+                break;
+            }
+            let text = String::from_utf8_lossy(&buffer[..read]);
+            into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+        }
+    });
+}
+
+/// The URL of the line that says where the server listens. The rest of its output is read and dropped, so that a full
+/// pipe never stops it.
+fn listening_lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
+            if let Some(url) = line.strip_prefix("listening on ") {
+                // The receiver is gone when the test gave up.
+                let _ = sender.send(url.trim().to_owned());
+            }
+        }
+    });
+    receiver
+}
+
+fn address_of(url: &str) -> Result<SocketAddr> {
+    let rest = url.strip_prefix("http://").with_context(|| format!("{url} is no http URL"))?;
+    rest.trim_end_matches('/').parse().with_context(|| format!("{url} names no address"))
+}

@@ -1,0 +1,23 @@
+//! The server from outside: each test starts the real binary on files of its own. One file a subject; the name of a
+//! test is the sentence that it proves.
+
+mod corrupt;
+mod filters;
+mod gate;
+mod groups;
+mod listing;
+mod not_yet;
+mod offline;
+mod pages;
+mod plugin_faults;
+mod plugin_routes;
+mod previews;
+mod queries;
+mod restart;
+mod safety;
+mod scan;
+mod search;
+mod settings;
+mod sorting;
+mod trees;
+mod websocket;
