@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 fn main() {
     let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let folder = std::env::var_os("MODELSHELF_PLUGINS")
-        .map_or_else(|| manifest.join("../target/plugins"), PathBuf::from);
+    let folder =
+        std::env::var_os("MODELSHELF_PLUGINS").map_or_else(|| manifest.join("../target/plugins"), PathBuf::from);
     println!("cargo:rerun-if-env-changed=MODELSHELF_PLUGINS");
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
@@ -17,14 +17,22 @@ fn main() {
         .collect();
     files.sort();
     if files.is_empty() {
-        println!("cargo:warning=no plugins in {}; run `cargo xtask plugins` first to embed the built-in model types", folder.display());
+        println!(
+            "cargo:warning=no plugins in {}; run `cargo xtask plugins` first to embed the built-in model types",
+            folder.display()
+        );
     }
-    let mut code = String::from("/// Name and bytes of each built-in component.\npub static BUILTIN: &[(&str, &[u8])] = &[\n");
+    let mut code =
+        String::from("/// Name and bytes of each built-in component.\npub static BUILTIN: &[(&str, &[u8])] = &[\n");
     for file in &files {
         println!("cargo:rerun-if-changed={}", file.display());
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let path = file.canonicalize().unwrap_or_else(|_| file.clone());
-        let _ = writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string());
+        let _ = writeln!(
+            code,
+            "    ({name:?}, include_bytes!({:?})),",
+            path.display().to_string()
+        );
     }
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("builtin_plugins.rs");

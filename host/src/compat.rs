@@ -34,7 +34,8 @@ impl Compat {
 pub fn compat() -> &'static Compat {
     static COMPAT: OnceLock<Compat> = OnceLock::new();
     COMPAT.get_or_init(|| {
-        toml::from_str(include_str!("../compat.toml")).unwrap_or_else(|error| unreachable!("compat.toml is part of the build: {error}"))
+        toml::from_str(include_str!("../compat.toml"))
+            .unwrap_or_else(|error| unreachable!("compat.toml is part of the build: {error}"))
     })
 }
 

@@ -22,7 +22,11 @@ pub struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { general: broadcast::channel(BACKLOG).0, init: broadcast::channel(BACKLOG).0, latest: Mutex::default() }
+        Self {
+            general: broadcast::channel(BACKLOG).0,
+            init: broadcast::channel(BACKLOG).0,
+            latest: Mutex::default(),
+        }
     }
 }
 
@@ -47,7 +51,11 @@ impl Hub {
 
     /// The last progress of one page type.
     pub fn latest(&self, page_type: &str) -> Option<InitProgress> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(page_type).cloned()
+        self.latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(page_type)
+            .cloned()
     }
 }
 

@@ -94,11 +94,16 @@ async fn load(app: Arc<App>, store: Arc<Store>) {
 
 async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     let engine = Arc::new(PluginEngine::new(app.settings.limits.clone())?);
-    let cache = Arc::new(CodeCache::new(app.settings.data_folder.join("compiled"), engine.engine()));
+    let cache = Arc::new(CodeCache::new(
+        app.settings.data_folder.join("compiled"),
+        engine.engine(),
+    ));
     let mut loading = Vec::new();
     for (name, wasm) in builtin::BUILTIN {
         let (engine, cache) = (engine.clone(), cache.clone());
-        loading.push(tokio::spawn(async move { Plugin::load(&engine, &cache, name, wasm).await }));
+        loading.push(tokio::spawn(
+            async move { Plugin::load(&engine, &cache, name, wasm).await },
+        ));
     }
     let built_in = loading.len();
     for path in app.settings.plugin_files.clone() {
@@ -121,7 +126,9 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
             }
         };
         let info = plugin.info();
-        let taken = plugins.iter().position(|other| other.info().id() == info.id() || other.info().prefix() == info.prefix());
+        let taken = plugins
+            .iter()
+            .position(|other| other.info().id() == info.id() || other.info().prefix() == info.prefix());
         match taken {
             Some(other) if index >= built_in && !named.contains_key(&other) => {
                 tracing::info!(id = info.id(), "a named plugin takes the place of the built-in one");
@@ -130,7 +137,10 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
             }
             Some(other) => tracing::error!(
                 "the plugin `{}` with the prefix `{}` is left out: `{}` with the prefix `{}` is loaded already",
-                info.id(), info.prefix(), plugins[other].info().id(), plugins[other].info().prefix()
+                info.id(),
+                info.prefix(),
+                plugins[other].info().id(),
+                plugins[other].info().prefix()
             ),
             None => {
                 if index >= built_in {
@@ -156,12 +166,18 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     }
     let unclaimed = app.settings.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
     if !unclaimed.is_empty() {
-        tracing::info!(folders = unclaimed.join(", "), "no loaded model type uses these folders");
+        tracing::info!(
+            folders = unclaimed.join(", "),
+            "no loaded model type uses these folders"
+        );
     }
-    app.types.store(Arc::new(served.iter().map(|(slot, _)| slot.clone()).collect()));
+    app.types
+        .store(Arc::new(served.iter().map(|(slot, _)| slot.clone()).collect()));
     app.routes.store(Arc::new(table));
     app.starting.store(false, Ordering::Relaxed);
-    let attaching = served.into_iter().map(|(slot, plugin)| tokio::spawn(attach(app.clone(), store.clone(), slot, plugin)));
+    let attaching = served
+        .into_iter()
+        .map(|(slot, plugin)| tokio::spawn(attach(app.clone(), store.clone(), slot, plugin)));
     for attached in attaching.collect::<Vec<_>>() {
         attached.await?;
     }
@@ -169,7 +185,10 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
 }
 
 async fn load_file(engine: &Arc<PluginEngine>, cache: &CodeCache, path: &Path) -> Result<Plugin, LoadError> {
-    let wasm = tokio::fs::read(path).await.map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let wasm = tokio::fs::read(path).await.map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     Plugin::load(engine, cache, &path.display().to_string(), &wasm).await
 }
 

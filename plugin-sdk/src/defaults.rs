@@ -7,8 +7,8 @@
 
 use crate::bindings::modelshelf::plugin::library::{Selection, TagLogic};
 use crate::{
-    Derived, FileChoice, FileFacts, Header, MergeInput, Model, NamePatterns, OrganiseInput,
-    Placement, QueryFilter, RemoteIdentity, Request,
+    Derived, FileChoice, FileFacts, Header, MergeInput, Model, NamePatterns, OrganiseInput, Placement, QueryFilter,
+    RemoteIdentity, Request,
 };
 
 impl Default for RemoteIdentity {

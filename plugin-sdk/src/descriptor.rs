@@ -2,10 +2,7 @@
 //!
 //! Each method sets the field of its name and returns the descriptor, so that a type is described in one expression.
 
-use crate::{
-    Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals,
-    SubType,
-};
+use crate::{Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals, SubType};
 
 fn texts<I: IntoIterator<Item: Into<String>>>(items: I) -> Vec<String> {
     items.into_iter().map(Into::into).collect()
@@ -53,11 +50,7 @@ impl Descriptor {
                 events: Vec::new(),
             },
         }
-        .facets([
-            ("base-model", "Base model"),
-            ("tag", "Tag"),
-            ("folder", "Folder"),
-        ])
+        .facets([("base-model", "Base model"), ("tag", "Tag"), ("folder", "Folder")])
         .columns([
             ("base_model", "Base model"),
             ("file_size", "Size"),
@@ -81,10 +74,7 @@ impl Descriptor {
 
     /// The sub-types as (id, label); the first is the default.
     #[must_use]
-    pub fn sub_types<'a>(
-        mut self,
-        sub_types: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
+    pub fn sub_types<'a>(mut self, sub_types: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let sub_type = |(id, label): (&str, &str)| SubType {
             id: id.to_owned(),
             label: label.to_owned(),
@@ -125,11 +115,7 @@ impl Descriptor {
     /// Provider types that may be downloaded as this type, lower-case, and the same for a person, as in "Expected
     /// LORA, LoCon, or DORA".
     #[must_use]
-    pub fn remote_types<I: IntoIterator<Item: Into<String>>>(
-        mut self,
-        remote_types: I,
-        text: &str,
-    ) -> Self {
+    pub fn remote_types<I: IntoIterator<Item: Into<String>>>(mut self, remote_types: I, text: &str) -> Self {
         self.remote_types = texts(remote_types);
         self.remote_types_text = text.to_owned();
         self
@@ -173,9 +159,7 @@ impl Descriptor {
         self.headers
             .metadata_keys
             .extend(metadata_keys.into_iter().map(Into::into));
-        self.headers
-            .tensors
-            .extend(tensors.into_iter().map(Into::into));
+        self.headers.tensors.extend(tensors.into_iter().map(Into::into));
         self
     }
 
@@ -264,9 +248,7 @@ impl Descriptor {
         }
         for extension in &self.extensions {
             if !extension.starts_with('.') || *extension != extension.to_lowercase() {
-                faults.push(format!(
-                    "extension `{extension}` is not lower-case with a dot"
-                ));
+                faults.push(format!("extension `{extension}` is not lower-case with a dot"));
             }
         }
         if self.roots.is_empty() {
@@ -277,17 +259,12 @@ impl Descriptor {
                 faults.push(format!("root key `{}` is not [a-z][a-z0-9_-]*", root.key));
             }
         }
-        if !serde_json::from_str(&self.new_sidecar_fields)
-            .is_ok_and(|fields: serde_json::Value| fields.is_object())
-        {
+        if !serde_json::from_str(&self.new_sidecar_fields).is_ok_and(|fields: serde_json::Value| fields.is_object()) {
             faults.push("new-sidecar-fields is not one JSON object".to_owned());
         }
         for facet in &self.facets {
             if !["base-model", "tag", "sub-type", "folder"].contains(&facet.kind.as_str()) {
-                faults.push(format!(
-                    "facet `{}` is none that the host keeps",
-                    facet.kind
-                ));
+                faults.push(format!("facet `{}` is none that the host keeps", facet.kind));
             }
         }
         faults
@@ -308,9 +285,10 @@ mod tests {
 
     #[test]
     fn a_short_descriptor_is_sound() {
-        let descriptor = Descriptor::new("vae", "vaes", "VAEs")
-            .extensions([".pt"])
-            .root("vae", ["vae"], "default_vae_root");
+        let descriptor =
+            Descriptor::new("vae", "vaes", "VAEs")
+                .extensions([".pt"])
+                .root("vae", ["vae"], "default_vae_root");
         assert_eq!(descriptor.faults(), [""; 0]);
         assert_eq!(descriptor.sub_types[0].id, "vae");
     }
@@ -327,9 +305,6 @@ mod tests {
         let odd_root = Descriptor::new("vae", "vaes", "VAEs")
             .extensions([".pt"])
             .root("My VAEs", ["vae"], "x");
-        assert_eq!(
-            odd_root.faults(),
-            ["root key `My VAEs` is not [a-z][a-z0-9_-]*"]
-        );
+        assert_eq!(odd_root.faults(), ["root key `My VAEs` is not [a-z][a-z0-9_-]*"]);
     }
 }

@@ -6,10 +6,7 @@ use crate::bindings::modelshelf::plugin::routes::Registrar as HostRegistrar;
 use crate::bindings::modelshelf::plugin::types::Error;
 use crate::bindings::{Guest, Selection};
 use crate::model_type::ModelType;
-use crate::{
-    Derived, Descriptor, FileFacts, Json, MergeInput, Model, OrganiseInput, Pair, Placement,
-    QueryFilter,
-};
+use crate::{Derived, Descriptor, FileFacts, Json, MergeInput, Model, OrganiseInput, Pair, Placement, QueryFilter};
 use crate::{Registrar, Request, Response, SelectInput, log};
 
 /// The component's exports, answered by `T`.
@@ -53,10 +50,7 @@ impl<T: ModelType> Guest for Component<T> {
 
     fn merge_remote(inputs: Vec<MergeInput>) -> Vec<Result<Json, Error>> {
         announce_panics();
-        T::merge_remote(&inputs)
-            .into_iter()
-            .map(|merged| Ok(merged?))
-            .collect()
+        T::merge_remote(&inputs).into_iter().map(|merged| Ok(merged?)).collect()
     }
 
     fn organise(inputs: Vec<OrganiseInput>) -> Vec<Placement> {

@@ -55,17 +55,34 @@ pub mod rules;
 pub mod testing;
 
 pub use bindings::modelshelf::plugin::description::{
-    Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals,
-    SubType,
+    Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals, SubType,
 };
 pub use bindings::modelshelf::plugin::rule_types::{
-    Derived, FileChoice, FileFacts, Header, Initial, MergeInput, NamePatterns, OrganiseInput,
-    Placement, QueryFilter, SelectInput, Selection as FileSelection, Tensor,
+    Derived, FileChoice, FileFacts, Header, Initial, MergeInput, NamePatterns, OrganiseInput, Placement, QueryFilter,
+    SelectInput, Selection as FileSelection, Tensor,
 };
-pub use bindings::modelshelf::plugin::types::{
-    Json, Model, Pair, RemoteIdentity, Request, Response,
-};
+pub use bindings::modelshelf::plugin::types::{Json, Model, Pair, RemoteIdentity, Request, Response};
 pub use error::{PluginError, Result};
 pub use host::{events, kv, library, log, remote, settings};
 pub use model_type::ModelType;
 pub use router::{Handler, Method, Registrar, Route, dispatch};
+
+/// Compiles the examples of the handbook, so that they can't go stale.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugins.md")]
+struct Handbook;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_handbook_shows_the_minimal_plugin_as_it_is() {
+        let handbook = include_str!("../../docs/plugins.md");
+        let guest = include_str!("../../tests/guests/minimal/src/lib.rs");
+        let (plugin, _tests) = guest.split_once("\n#[cfg(test)]").expect("the guest has tests");
+        assert!(
+            handbook.contains(plugin),
+            "docs/plugins.md differs from tests/guests/minimal"
+        );
+        assert!(plugin.lines().count() < 40);
+    }
+}

@@ -3,8 +3,8 @@
 use crate::router::{Registrar, Route, dispatch};
 use crate::rules::{file_choice, header, merge, remote_type};
 use crate::{
-    Derived, Descriptor, FileFacts, FileSelection, Json, MergeInput, Model, OrganiseInput, Pair,
-    Placement, QueryFilter, Request, Response, Result, SelectInput,
+    Derived, Descriptor, FileFacts, FileSelection, Json, MergeInput, Model, OrganiseInput, Pair, Placement,
+    QueryFilter, Request, Response, Result, SelectInput,
 };
 
 /// A model type. Only [`describe`](Self::describe) must be given.
@@ -54,11 +54,7 @@ pub trait ModelType {
     /// [`derive_one`](Self::derive_one) for each file, in order.
     fn derive(files: &[FileFacts]) -> Vec<Derived> {
         let mut derived: Vec<Derived> = files.iter().map(Self::derive_one).collect();
-        fill_first(
-            &mut derived,
-            |derived| &mut derived.sub_type,
-            first_sub_type::<Self>,
-        );
+        fill_first(&mut derived, |derived| &mut derived.sub_type, first_sub_type::<Self>);
         derived
     }
 
@@ -104,11 +100,7 @@ pub trait ModelType {
     /// [`organise_one`](Self::organise_one) for each model, in order.
     fn organise(inputs: &[OrganiseInput]) -> Vec<Placement> {
         let mut placements: Vec<Placement> = inputs.iter().map(Self::organise_one).collect();
-        fill_first(
-            &mut placements,
-            |placement| &mut placement.root_key,
-            first_root::<Self>,
-        );
+        fill_first(&mut placements, |placement| &mut placement.root_key, first_root::<Self>);
         placements
     }
 
@@ -126,16 +118,9 @@ pub trait ModelType {
 
     /// [`select_file_one`](Self::select_file_one) for each version, in order.
     fn select_file(inputs: &[SelectInput]) -> Vec<Result<FileSelection>> {
-        let mut selected: Vec<Result<FileSelection>> =
-            inputs.iter().map(Self::select_file_one).collect();
-        let chosen = selected
-            .iter_mut()
-            .filter_map(|selected| selected.as_mut().ok());
-        fill_first(
-            chosen,
-            |selection| &mut selection.root_key,
-            first_root::<Self>,
-        );
+        let mut selected: Vec<Result<FileSelection>> = inputs.iter().map(Self::select_file_one).collect();
+        let chosen = selected.iter_mut().filter_map(|selected| selected.as_mut().ok());
+        fill_first(chosen, |selection| &mut selection.root_key, first_root::<Self>);
         selected
     }
 
@@ -226,10 +211,7 @@ mod tests {
         let derived = Plain::derive(&[FileFacts::default(), FileFacts::default()]);
         assert_eq!(derived.len(), 2);
         for derived in derived {
-            assert_eq!(
-                (derived.sub_type.as_str(), derived.fields.as_str()),
-                ("plain", "{}")
-            );
+            assert_eq!((derived.sub_type.as_str(), derived.fields.as_str()), ("plain", "{}"));
             assert_eq!((derived.base_model_hint, derived.problem), (None, None));
         }
     }
@@ -253,26 +235,13 @@ mod tests {
         let [placement] = &Plain::organise(&[input])[..] else {
             panic!("one in, one out")
         };
-        let names: Vec<&str> = placement
-            .placeholders
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let names: Vec<&str> = placement.placeholders.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             names,
-            [
-                "base_model",
-                "first_tag",
-                "author",
-                "model_name",
-                "version_name"
-            ]
+            ["base_model", "first_tag", "author", "model_name", "version_name"]
         );
         assert_eq!(placement.placeholders[0].1, "SDXL 1.0");
-        assert_eq!(
-            (placement.root_key.as_str(), &placement.spaces),
-            ("plains", &None)
-        );
+        assert_eq!((placement.root_key.as_str(), &placement.spaces), ("plains", &None));
     }
 
     #[test]
@@ -281,10 +250,7 @@ mod tests {
             remote_version: text.into(),
             choice: None,
         };
-        let selected = Plain::select_file(&[
-            version(r#"{"files":[]}"#),
-            version(r#"{"files":[{"type":"Model"}]}"#),
-        ]);
+        let selected = Plain::select_file(&[version(r#"{"files":[]}"#), version(r#"{"files":[{"type":"Model"}]}"#)]);
         assert_eq!(selected[0].as_ref().expect_err("no file").status(), 404);
         assert_eq!(
             selected[1],

@@ -39,9 +39,7 @@ impl Request {
     pub fn require(&self, name: &str) -> Result<&str> {
         match self.query_value(name) {
             Some(value) if !value.is_empty() => Ok(value),
-            _ => Err(PluginError::invalid(format!(
-                "Query parameter `{name}` is required"
-            ))),
+            _ => Err(PluginError::invalid(format!("Query parameter `{name}` is required"))),
         }
     }
 
@@ -52,9 +50,9 @@ impl Request {
     pub fn parse<T: FromStr>(&self, name: &str, default: T) -> Result<T> {
         match self.query_value(name) {
             None | Some("") => Ok(default),
-            Some(value) => value.parse().map_err(|_| {
-                PluginError::invalid(format!("Query parameter `{name}` can't be `{value}`"))
-            }),
+            Some(value) => value
+                .parse()
+                .map_err(|_| PluginError::invalid(format!("Query parameter `{name}` can't be `{value}`"))),
         }
     }
 
@@ -69,9 +67,8 @@ impl Request {
     /// # Errors
     /// `Internal` when the template has no such placeholder: a mistake of the plugin.
     pub fn path_param(&self, name: &str) -> Result<&str> {
-        first_value(&self.path_params, name).ok_or_else(|| {
-            PluginError::internal(format!("the route's template has no `{{{name}}}`"))
-        })
+        first_value(&self.path_params, name)
+            .ok_or_else(|| PluginError::internal(format!("the route's template has no `{{{name}}}`")))
     }
 
     /// The body as one JSON object. An empty body reads as `{}`.
@@ -112,11 +109,7 @@ impl Request {
             return seed;
         }
         // The last one counts: a caller may send a parameter of that name, and the host's own comes after it.
-        let given = self
-            .query
-            .iter()
-            .rev()
-            .find(|(key, _)| key == SEED_PARAMETER);
+        let given = self.query.iter().rev().find(|(key, _)| key == SEED_PARAMETER);
         given
             .and_then(|(_, value)| value.parse().ok())
             .unwrap_or_else(|| fnv1a(&self.body))
@@ -139,10 +132,7 @@ mod tests {
             method: "GET".into(),
             path: "/api/lm/loras/x".into(),
             path_params: vec![("name".into(), "a b".into())],
-            query: query
-                .iter()
-                .map(|(k, v)| ((*k).into(), (*v).into()))
-                .collect(),
+            query: query.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             content_type: String::new(),
             body: body.as_bytes().to_vec(),
         }
@@ -153,10 +143,7 @@ mod tests {
         assert_eq!(request(&[("name", "x")], "").require("name"), Ok("x"));
         for query in [&[][..], &[("name", "")]] {
             let error = request(query, "").require("name").expect_err("missing");
-            assert_eq!(
-                error,
-                PluginError::invalid("Query parameter `name` is required")
-            );
+            assert_eq!(error, PluginError::invalid("Query parameter `name` is required"));
         }
     }
 
@@ -164,28 +151,20 @@ mod tests {
     fn numbers_have_defaults_and_named_errors() {
         assert_eq!(request(&[], "").parse("limit", 5), Ok(5));
         assert_eq!(request(&[("limit", "7")], "").parse("limit", 5), Ok(7));
-        let error = request(&[("limit", "x")], "")
-            .parse("limit", 5)
-            .expect_err("no number");
+        let error = request(&[("limit", "x")], "").parse("limit", 5).expect_err("no number");
         assert!(matches!(error, PluginError::Invalid(text) if text.contains("`limit`")));
     }
 
     #[test]
     fn flags_repeats_and_placeholders_are_read() {
-        let request = request(
-            &[("on", "TRUE"), ("off", "1"), ("tag", "a"), ("tag", "b")],
-            "",
-        );
+        let request = request(&[("on", "TRUE"), ("off", "1"), ("tag", "a"), ("tag", "b")], "");
         assert!(request.flag("on"));
         assert!(!request.flag("off"));
         assert!(!request.flag("missing"));
         assert_eq!(request.query_values("tag").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(request.path_param("name"), Ok("a b"));
         assert_eq!(
-            request
-                .path_param("other")
-                .expect_err("no such placeholder")
-                .status(),
+            request.path_param("other").expect_err("no such placeholder").status(),
             500
         );
     }
@@ -197,28 +176,14 @@ mod tests {
             #[serde(default)]
             count: u8,
         }
-        assert_eq!(
-            request(&[], " ").json::<Body>().expect("empty is {}").count,
-            0
-        );
-        assert_eq!(
-            request(&[], r#"{"count":3}"#)
-                .json::<Body>()
-                .expect("fits")
-                .count,
-            3
-        );
+        assert_eq!(request(&[], " ").json::<Body>().expect("empty is {}").count, 0);
+        assert_eq!(request(&[], r#"{"count":3}"#).json::<Body>().expect("fits").count, 3);
         let broken = request(&[], "{").json::<Body>().expect_err("broken");
         assert!(broken.to_string().contains("is not valid JSON"), "{broken}");
-        let unfit = request(&[], r#"{"count":"x"}"#)
-            .json::<Body>()
-            .expect_err("unfit");
+        let unfit = request(&[], r#"{"count":"x"}"#).json::<Body>().expect_err("unfit");
         assert!(unfit.to_string().contains("does not fit"), "{unfit}");
         let list = request(&[], "[3]").json::<Body>().expect_err("a list");
-        assert_eq!(
-            (broken.status(), unfit.status(), list.status()),
-            (400, 400, 400)
-        );
+        assert_eq!((broken.status(), unfit.status(), list.status()), (400, 400, 400));
     }
 
     #[test]

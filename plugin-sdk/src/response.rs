@@ -17,10 +17,7 @@ impl Response {
     /// # Errors
     /// `Internal` when the value has no JSON form.
     pub fn json(value: &impl Serialize) -> Result<Self> {
-        Ok(Self::with_body(
-            "application/json",
-            serde_json::to_vec(value)?,
-        ))
+        Ok(Self::with_body("application/json", serde_json::to_vec(value)?))
     }
 
     /// A 200 with a text that is JSON already.
@@ -33,10 +30,7 @@ impl Response {
     /// # Errors
     /// `Internal` when the value is no object.
     pub fn success(members: impl Serialize) -> Result<Self> {
-        Self::json(&Success {
-            success: true,
-            members,
-        })
+        Self::json(&Success { success: true, members })
     }
 
     /// A 200 with any body. The host serves `text/html` as plain text.
@@ -71,9 +65,6 @@ mod tests {
 
     #[test]
     fn success_of_something_else_than_an_object_is_an_error() {
-        assert_eq!(
-            Response::success([1, 2]).expect_err("no object").status(),
-            500
-        );
+        assert_eq!(Response::success([1, 2]).expect_err("no object").status(), 500);
     }
 }

@@ -119,9 +119,7 @@ impl<'a> Registrar<'a> {
     /// that is none.
     pub fn add_route(&self, method: Method, template: &str, handler: &str) -> Result<()> {
         match self.target {
-            Target::Host(registrar) => {
-                Ok(registrar.add_route(method.as_str(), template, handler)?)
-            }
+            Target::Host(registrar) => Ok(registrar.add_route(method.as_str(), template, handler)?),
             #[cfg(not(target_family = "wasm"))]
             Target::Fake(table) => table.add(method, template, handler),
         }

@@ -128,6 +128,9 @@ test("a mature preview is veiled until somebody asks to see it", async () => {
     await oracle.locator(".card__veil").click();
     await oracle.locator(".card__media--veiled").waitFor({ state: "detached" });
     assert.equal(await page.locator("#details").isVisible(), false);
+    await openCard(page, "Oracle");
+    await page.locator("#details").getByText("Hide preview").click();
+    await oracle.locator(".card__media--veiled").waitFor({ state: "attached" });
   });
 });
 

@@ -24,7 +24,12 @@ pub struct Call {
 impl Call {
     /// A request for this target, which is sent as it stands.
     pub fn new(method: &str, target: &str) -> Self {
-        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// A `GET`.
@@ -127,7 +132,10 @@ pub struct Reply {
 impl Reply {
     /// The first header of this name (in lower case); empty when absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// The body as text.
@@ -177,7 +185,10 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(1 << 16) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(1 << 16),
+        })
     }
 
     /// Sends a request and reads the whole answer.
@@ -192,7 +203,11 @@ impl Connection {
         let bodyless = head_only || head.status == 204 || head.status == 304 || head.status < 200;
         let framing = if bodyless { Framing::Length(0) } else { head.framing };
         let body = self.body(head.end, framing).await?;
-        Ok(Reply { status: head.status, headers, body })
+        Ok(Reply {
+            status: head.status,
+            headers,
+            body,
+        })
     }
 
     /// Sends a request and reads the answer without keeping it: its status and the length of its body. For load.
@@ -291,7 +306,11 @@ fn parse_head(head: &[u8]) -> io::Result<Head> {
             framing = Framing::Chunked;
         }
     }
-    Ok(Head { status, end: head.len(), framing })
+    Ok(Head {
+        status,
+        end: head.len(),
+        framing,
+    })
 }
 
 /// The body and the length of its chunks, once they are all there.
@@ -334,7 +353,12 @@ mod tests {
     #[test]
     fn a_call_is_sent_as_it_stands() {
         let address = "127.0.0.1:80".parse().unwrap();
-        let call = Call::get("/a").query(&[("q", "x y&z"), ("p", "1")]).header("Host", "other");
-        assert_eq!(call.bytes(address), b"GET /a?q=x%20y%26z&p=1 HTTP/1.1\r\nHost: other\r\n\r\n");
+        let call = Call::get("/a")
+            .query(&[("q", "x y&z"), ("p", "1")])
+            .header("Host", "other");
+        assert_eq!(
+            call.bytes(address),
+            b"GET /a?q=x%20y%26z&p=1 HTTP/1.1\r\nHost: other\r\n\r\n"
+        );
     }
 }

@@ -65,7 +65,9 @@ impl Library {
 
     /// A server's options for all roots.
     pub fn options(&self) -> ServerOptions {
-        ROOTS.iter().fold(ServerOptions::default(), |options, root| options.root(root, &self.root(root)))
+        ROOTS.iter().fold(ServerOptions::default(), |options, root| {
+            options.root(root, &self.root(root))
+        })
     }
 
     /// A server of this library, ready.

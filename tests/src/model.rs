@@ -146,7 +146,9 @@ impl Model {
 
     /// The file below the folder that holds the roots.
     pub fn file(&self, library: &Path) -> PathBuf {
-        library.join(&self.root).join(format!("{}.{}", self.path, self.extension))
+        library
+            .join(&self.root)
+            .join(format!("{}.{}", self.path, self.extension))
     }
 
     /// Writes the file and what lies beside it.
@@ -160,12 +162,17 @@ impl Model {
         std::fs::create_dir_all(folder)?;
 
         let bytes = self.bytes.clone().unwrap_or_else(|| {
-            let seed = self.seed.unwrap_or_else(|| spread(&format!("{}/{}", self.root, self.path)));
+            let seed = self
+                .seed
+                .unwrap_or_else(|| spread(&format!("{}/{}", self.root, self.path)));
             weights::safetensors(&self.metadata, &self.tensors, seed)
         });
         std::fs::write(&file, &bytes)?;
         if self.sparse > 0 {
-            std::fs::OpenOptions::new().write(true).open(&file)?.set_len(self.sparse)?;
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(&file)?
+                .set_len(self.sparse)?;
         }
         let preview = self.preview.as_ref().map(|extension| beside(&stem, extension));
         if let Some(preview) = &preview {
@@ -174,7 +181,10 @@ impl Model {
         if let Some(changed) = &self.side {
             let mut side = self.defaults(&file, &bytes, preview.as_deref());
             side.extend(changed.clone());
-            std::fs::write(beside(&stem, "metadata.json"), serde_json::to_string_pretty(&Value::Object(side))?)?;
+            std::fs::write(
+                beside(&stem, "metadata.json"),
+                serde_json::to_string_pretty(&Value::Object(side))?,
+            )?;
         }
         Ok(file)
     }
@@ -207,7 +217,9 @@ impl Model {
             "last_checked_at": 0,
             "hash_status": if is_checkpoint { "pending" } else { "completed" },
         });
-        let Value::Object(mut side) = side else { return Map::new() };
+        let Value::Object(mut side) = side else {
+            return Map::new();
+        };
         match self.root.as_str() {
             "loras" => side.insert("usage_tips".into(), "{}".into()),
             "unet" => side.insert("sub_type".into(), "diffusion_model".into()),
@@ -238,5 +250,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 // FNV-1a.
 fn spread(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

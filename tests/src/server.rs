@@ -25,6 +25,7 @@ pub struct ServerOptions {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     data_dir: Option<PathBuf>,
+    compiles: bool,
 }
 
 impl ServerOptions {
@@ -60,6 +61,13 @@ impl ServerOptions {
     #[must_use]
     pub fn data_dir(mut self, folder: &Path) -> Self {
         self.data_dir = Some(folder.to_owned());
+        self
+    }
+
+    /// Has it compile its plugins, as after an installation. Otherwise tests share what the first of them compiled.
+    #[must_use]
+    pub fn compiling(mut self) -> Self {
+        self.compiles = true;
         self
     }
 
@@ -104,7 +112,11 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("modelshelf-home-").tempdir()?;
         let data_dir = options.data_dir.unwrap_or_else(|| home.path().join("data"));
-        let mut command = Command::new(binary()?);
+        let binary = binary()?;
+        if !options.compiles {
+            share_compiled_code(&binary, &data_dir)?;
+        }
+        let mut command = Command::new(binary);
         command
             .args(["--bind", "127.0.0.1:0", "--data-dir"])
             .arg(&data_dir)
@@ -119,7 +131,9 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let started = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("{:?} could not be started", command.get_program()))?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{:?} could not be started", command.get_program()))?;
         let log = Arc::new(Mutex::new(String::new()));
         if let Some(stderr) = child.stderr.take() {
             collect(stderr, Arc::clone(&log));
@@ -127,7 +141,14 @@ impl Server {
         let lines = child.stdout.take().map(listening_lines).context("no standard output")?;
         // Waiting must not hold up the test's own tasks.
         let waited = tokio::task::spawn_blocking(move || lines.recv_timeout(PATIENCE)).await?;
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, data_dir, _home: home, started };
+        let mut server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+            data_dir,
+            _home: home,
+            started,
+        };
         server.address = match waited {
             Ok(url) => address_of(&url)?,
             Err(RecvTimeoutError::Timeout) => bail!("the server did not listen in time:\n{}", server.log()),
@@ -225,7 +246,9 @@ impl Server {
         let page = self.list(prefix, &[]).await?;
         let items = page["items"].as_array().context("items")?;
         let found = items.iter().find(|item| item["file_name"] == file_name);
-        found.cloned().ok_or_else(|| anyhow!("{prefix} has no {file_name}: {:?}", crate::names(&page)))
+        found
+            .cloned()
+            .ok_or_else(|| anyhow!("{prefix} has no {file_name}: {:?}", crate::names(&page)))
     }
 
     /// Opens a WebSocket as one of the server's own pages does.
@@ -251,7 +274,12 @@ impl Server {
                 return Ok(status);
             }
             if Instant::now() > end {
-                bail!("{prefix} is not ready: {} {}\n{}", reply.status, reply.text(), self.log());
+                bail!(
+                    "{prefix} is not ready: {} {}\n{}",
+                    reply.status,
+                    reply.text(),
+                    self.log()
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -279,7 +307,9 @@ impl Server {
     /// When it doesn't end in ten seconds.
     pub async fn stop(mut self) -> Result<ExitStatus> {
         // The standard library sends no signal but the one that can't be caught.
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -312,7 +342,10 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("MODELSHELF_HOST_BIN") {
         return Ok(given.into());
     }
-    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+    BUILT
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .clone()
+        .map_err(|error| anyhow!(error))
 }
 
 fn build() -> Result<PathBuf> {
@@ -334,6 +367,25 @@ fn build() -> Result<PathBuf> {
         .map(|folder| folder.join(&name))
         .find(|file| file.is_file())
         .context("the built server is not beside the tests; set MODELSHELF_HOST_BIN")
+}
+
+/// Lets the server find the plugins' compiled code of earlier tests. Compiling takes seconds, which a hundred tests would
+/// each spend. The code is named by its content, and other data of the server's is untouched.
+#[cfg(unix)]
+fn share_compiled_code(binary: &Path, data_dir: &Path) -> Result<()> {
+    let shared = binary.canonicalize()?.with_file_name("test-compiled");
+    let link = data_dir.join("compiled");
+    std::fs::create_dir_all(&shared)?;
+    std::fs::create_dir_all(data_dir)?;
+    if link.symlink_metadata().is_err() {
+        std::os::unix::fs::symlink(&shared, &link)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn share_compiled_code(_: &Path, _: &Path) -> Result<()> {
+    Ok(())
 }
 
 fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
@@ -365,6 +417,10 @@ fn listening_lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 fn address_of(url: &str) -> Result<SocketAddr> {
-    let rest = url.strip_prefix("http://").with_context(|| format!("{url} is no http URL"))?;
-    rest.trim_end_matches('/').parse().with_context(|| format!("{url} names no address"))
+    let rest = url
+        .strip_prefix("http://")
+        .with_context(|| format!("{url} is no http URL"))?;
+    rest.trim_end_matches('/')
+        .parse()
+        .with_context(|| format!("{url} names no address"))
 }

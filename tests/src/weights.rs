@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 pub fn safetensors(metadata: &[(String, String)], tensors: &[(String, String, Vec<u64>)], seed: u64) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.is_empty() {
-        let pairs = metadata.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        let pairs = metadata
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
         header.insert("__metadata__".into(), Value::Object(pairs.collect()));
     }
     let mut end = 0;
@@ -15,7 +17,10 @@ pub fn safetensors(metadata: &[(String, String)], tensors: &[(String, String, Ve
     for (name, dtype, shape) in tensors.iter().chain([&seed_tensor]) {
         let start = end;
         end += shape.iter().product::<u64>() * element_size(dtype);
-        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]}),
+        );
     }
     let mut file = with_header(Value::Object(header).to_string().as_bytes());
     let data_start = file.len();

@@ -24,7 +24,9 @@ impl Socket {
     pub async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self> {
         let mut request = format!("ws://{address}{path}").into_client_request()?;
         for (name, value) in headers {
-            request.headers_mut().insert(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
+            request
+                .headers_mut()
+                .insert(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
         }
         let stream = TcpStream::connect(address).await?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
@@ -38,7 +40,10 @@ impl Socket {
     pub async fn next(&mut self) -> Result<Value> {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(10), self.0.next());
-            let message = next.await.context("no message in 10 s")?.context("the socket was closed")??;
+            let message = next
+                .await
+                .context("no message in 10 s")?
+                .context("the socket was closed")??;
             match message {
                 Message::Text(text) => return Ok(serde_json::from_str(&text)?),
                 Message::Ping(_) | Message::Pong(_) => {}

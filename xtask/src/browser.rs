@@ -23,10 +23,7 @@ impl Browser {
     /// The browser tests of this workspace, if it has any.
     pub fn of(root: &Path) -> Option<Self> {
         let folder = root.join("tests/browser");
-        folder
-            .join("package.json")
-            .is_file()
-            .then_some(Self { folder })
+        folder.join("package.json").is_file().then_some(Self { folder })
     }
 
     /// Installs what is missing.
@@ -38,10 +35,7 @@ impl Browser {
         let npm = program(&["npm"], &["nodejs", "npm"])?;
         let chromium = match std::env::var_os("CHROMIUM") {
             Some(path) => path.into(),
-            None => program(
-                &["chromium", "chromium-browser", "google-chrome"],
-                &["chromium"],
-            )?,
+            None => program(&["chromium", "chromium-browser", "google-chrome"], &["chromium"])?,
         };
         if !self.packages_are_current() {
             let install = if self.folder.join("package-lock.json").is_file() {
@@ -62,13 +56,7 @@ impl Browser {
     }
 
     fn packages_are_current(&self) -> bool {
-        let modified = |file: &str| {
-            self.folder
-                .join(file)
-                .metadata()
-                .and_then(|data| data.modified())
-                .ok()
-        };
+        let modified = |file: &str| self.folder.join(file).metadata().and_then(|data| data.modified()).ok();
         let Some(installed) = modified("node_modules/.package-lock.json") else {
             return false;
         };
@@ -86,9 +74,7 @@ impl Ready {
         // One file after the other: each starts a browser, and there may be only two cores.
         command.args(["--test", "--test-concurrency=1"]);
         command.args(self.test_files());
-        command
-            .current_dir(&self.folder)
-            .env("CHROMIUM", &self.chromium);
+        command.current_dir(&self.folder).env("CHROMIUM", &self.chromium);
         command
     }
 

@@ -71,9 +71,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 fn flags<const N: usize>(arguments: &[String], known: [&str; N]) -> Result<[bool; N]> {
     for argument in arguments {
         if !known.contains(&argument.as_str()) {
-            bail!(
-                "unknown argument {argument:?} (arguments of the program go after --)\n\n{USAGE}"
-            );
+            bail!("unknown argument {argument:?} (arguments of the program go after --)\n\n{USAGE}");
         }
     }
     Ok(known.map(|flag| arguments.iter().any(|argument| argument == flag)))

@@ -29,11 +29,7 @@ pub fn build(guests: bool) -> Result<()> {
         let built = build_all(&toolchain, &crates, &options)?;
         for plugin in &built {
             let note = if plugin.changed { "" } else { " (unchanged)" };
-            println!(
-                "{} {} kB{note}",
-                relative(&plugin.wasm).display(),
-                plugin.size / 1000
-            );
+            println!("{} {} kB{note}", relative(&plugin.wasm).display(), plugin.size / 1000);
         }
         // What is left of a renamed or removed crate would be embedded too.
         let kept: Vec<&Path> = built.iter().map(|plugin| plugin.wasm.as_path()).collect();
@@ -48,10 +44,7 @@ fn crates_in(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in folder
-        .read_dir()
-        .with_context(|| folder.display().to_string())?
-    {
+    for entry in folder.read_dir().with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.join("Cargo.toml").is_file() {
             found.push(path);
@@ -62,14 +55,9 @@ fn crates_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn remove_others(folder: &Path, kept: &[&Path]) -> Result<()> {
-    for entry in folder
-        .read_dir()
-        .with_context(|| folder.display().to_string())?
-    {
+    for entry in folder.read_dir().with_context(|| folder.display().to_string())? {
         let path = entry?.path();
-        let is_component = path
-            .extension()
-            .is_some_and(|extension| extension == "wasm");
+        let is_component = path.extension().is_some_and(|extension| extension == "wasm");
         if is_component && !kept.contains(&path.as_path()) {
             std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }

@@ -91,8 +91,7 @@ fn settings_files(arguments: &[String]) -> Vec<PathBuf> {
 #[cfg(unix)]
 fn become_server(mut server: Command) -> Result<()> {
     use std::os::unix::process::CommandExt;
-    Err(server.exec())
-        .with_context(|| format!("{} could not be started", server.get_program().display()))
+    Err(server.exec()).with_context(|| format!("{} could not be started", server.get_program().display()))
 }
 
 #[cfg(not(unix))]
@@ -137,9 +136,6 @@ mod tests {
         assert_eq!(value_of(&arguments, "--data-dir"), Some("/a"));
         assert_eq!(value_of(&arguments, "--bind"), Some("x"));
         assert_eq!(value_of(&arguments, "--root"), None);
-        assert_eq!(
-            settings_files(&arguments)[0],
-            PathBuf::from("/a/settings.toml")
-        );
+        assert_eq!(settings_files(&arguments)[0], PathBuf::from("/a/settings.toml"));
     }
 }

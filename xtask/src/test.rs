@@ -29,9 +29,7 @@ pub fn test(browser: bool) -> Result<()> {
         ]))
     })?;
     // All targets in one go: a narrower choice would resolve other features, and build the dependencies once more.
-    steps.step("build", || {
-        run(&mut cargo(&["build", "--workspace", "--all-targets"]))
-    })?;
+    steps.step("build", || run(&mut cargo(&["build", "--workspace", "--all-targets"])))?;
     steps.step("documentation tests", || {
         run(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))
     })?;
@@ -57,14 +55,7 @@ fn rust_tests_command() -> Command {
             "--no-fail-fast",
         ])
     } else {
-        cargo(&[
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ])
+        cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
     };
     with_host(command)
 }

@@ -10,7 +10,10 @@ use std::path::Path;
 /// Any of these steps; the old content is then untouched.
 pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".modelshelf-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".modelshelf-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
     file.write_all(content)?;
     #[cfg(unix)]
     {

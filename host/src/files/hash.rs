@@ -114,7 +114,10 @@ mod tests {
         std::fs::write(&path, b"abc").unwrap();
         let mut seen = 0;
         let digest = sha256(&path, &Cancel::default(), |bytes| seen += bytes).unwrap();
-        assert_eq!(hex(&digest), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            hex(&digest),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(seen, 3);
     }
 

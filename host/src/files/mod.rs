@@ -24,5 +24,9 @@ pub fn private_folder(path: &Path) -> std::io::Result<()> {
 /// A path as the API writes it: `/` between folders. None when it is not UTF-8.
 pub fn wire_path(path: &Path) -> Option<String> {
     let text = path.to_str()?;
-    Some(if std::path::MAIN_SEPARATOR == '/' { text.to_owned() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+    Some(if std::path::MAIN_SEPARATOR == '/' {
+        text.to_owned()
+    } else {
+        text.replace(std::path::MAIN_SEPARATOR, "/")
+    })
 }

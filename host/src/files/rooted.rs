@@ -81,7 +81,10 @@ impl RootedPath {
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                         RootedPathError::Missing(path.to_owned())
                     }
-                    _ => RootedPathError::Io { path: path.to_owned(), source: error },
+                    _ => RootedPathError::Io {
+                        path: path.to_owned(),
+                        source: error,
+                    },
                 });
             }
         };
@@ -121,24 +124,51 @@ mod tests {
     fn a_file_inside_opens_and_one_outside_does_not() {
         let (folder, allowed) = library();
         assert!(open(&folder, &allowed, "root/sub/a.png").is_ok());
-        assert!(matches!(open(&folder, &allowed, "secret"), Err(RootedPathError::Outside(_))));
-        assert!(matches!(open(&folder, &allowed, "root/../secret"), Err(RootedPathError::Outside(_))));
-        assert!(matches!(open(&folder, &allowed, "root/../none"), Err(RootedPathError::Outside(_))));
+        assert!(matches!(
+            open(&folder, &allowed, "secret"),
+            Err(RootedPathError::Outside(_))
+        ));
+        assert!(matches!(
+            open(&folder, &allowed, "root/../secret"),
+            Err(RootedPathError::Outside(_))
+        ));
+        assert!(matches!(
+            open(&folder, &allowed, "root/../none"),
+            Err(RootedPathError::Outside(_))
+        ));
         assert!(open(&folder, &allowed, "root/sub/../sub/a.png").is_ok());
-        assert!(matches!(RootedPath::open(&allowed, "root/sub/a.png"), Err(RootedPathError::Outside(_))));
-        assert!(matches!(RootedPath::open(&allowed, "/etc/none\0such"), Err(RootedPathError::Outside(_))));
+        assert!(matches!(
+            RootedPath::open(&allowed, "root/sub/a.png"),
+            Err(RootedPathError::Outside(_))
+        ));
+        assert!(matches!(
+            RootedPath::open(&allowed, "/etc/none\0such"),
+            Err(RootedPathError::Outside(_))
+        ));
     }
 
     #[test]
     fn missing_files_are_missing_inside_and_outside_elsewhere() {
         let (folder, allowed) = library();
-        assert!(matches!(open(&folder, &allowed, "root/none"), Err(RootedPathError::Missing(_))));
-        assert!(matches!(open(&folder, &allowed, "none"), Err(RootedPathError::Outside(_))));
-        assert!(matches!(open(&folder, &allowed, "root/sub"), Err(RootedPathError::NotAFile(_))));
+        assert!(matches!(
+            open(&folder, &allowed, "root/none"),
+            Err(RootedPathError::Missing(_))
+        ));
+        assert!(matches!(
+            open(&folder, &allowed, "none"),
+            Err(RootedPathError::Outside(_))
+        ));
+        assert!(matches!(
+            open(&folder, &allowed, "root/sub"),
+            Err(RootedPathError::NotAFile(_))
+        ));
         // A folder whose name only starts like the root's is not inside it.
         std::fs::create_dir(folder.path().join("root-not")).unwrap();
         std::fs::write(folder.path().join("root-not/a"), "a").unwrap();
-        assert!(matches!(open(&folder, &allowed, "root-not/a"), Err(RootedPathError::Outside(_))));
+        assert!(matches!(
+            open(&folder, &allowed, "root-not/a"),
+            Err(RootedPathError::Outside(_))
+        ));
     }
 
     #[cfg(unix)]
@@ -147,7 +177,10 @@ mod tests {
         let (folder, allowed) = library();
         let (target, link) = (folder.path().join("secret"), folder.path().join("root/link"));
         std::os::unix::fs::symlink(&target, link).unwrap();
-        assert!(matches!(open(&folder, &allowed, "root/link"), Err(RootedPathError::Outside(_))));
+        assert!(matches!(
+            open(&folder, &allowed, "root/link"),
+            Err(RootedPathError::Outside(_))
+        ));
         let allowed = AllowedFolders::new([folder.path().join("root")], [target.canonicalize().unwrap()]);
         assert!(open(&folder, &allowed, "root/link").is_ok());
     }

@@ -45,7 +45,10 @@ pub struct Call {
 impl Call {
     /// The value of a placeholder.
     pub fn param(&self, name: &str) -> &str {
-        self.params.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+        self.params
+            .iter()
+            .find(|(own, _)| own == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
@@ -57,7 +60,10 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
         Err(error) => error.into_response(),
     };
     for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .entry(HeaderName::from_static(name))
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -66,7 +72,11 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
 pub async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
     let is_page = !is_api && request.method() == Method::GET;
-    let languages = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let languages = request
+        .headers()
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     match answer(app.clone(), request).await {
         Ok(response) => response,
         Err(error) if is_page => app.pages.error(&error, languages.as_deref()),
@@ -80,9 +90,17 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let Some(found) = table.find(&path) else {
         // While plugins are loading, nobody can say which routes there will be.
         let starting = app.starting.load(Ordering::Relaxed);
-        return Err(if starting && !path.starts_with("/static/") { ApiError::not_ready() } else { ApiError::no_route() });
+        return Err(if starting && !path.starts_with("/static/") {
+            ApiError::not_ready()
+        } else {
+            ApiError::no_route()
+        });
     };
-    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    let method = if request.method() == Method::HEAD {
+        Method::GET
+    } else {
+        request.method().clone()
+    };
     let bound = found
         .bound
         .iter()
@@ -124,7 +142,10 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
 
 async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request's body is larger than {MAX_BODY} bytes, or broke off."))
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The request's body is larger than {MAX_BODY} bytes, or broke off."),
+        )
     })
 }
 
@@ -139,6 +160,8 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 /// The service of a type by its prefix or id.
 pub fn service_of(app: &App, name: &str) -> Option<Arc<TypeService>> {
     let types = app.types.load();
-    let slot = types.iter().find(|slot| slot.info.prefix() == name || slot.info.id() == name)?;
+    let slot = types
+        .iter()
+        .find(|slot| slot.info.prefix() == name || slot.info.id() == name)?;
     slot.service()
 }

@@ -23,7 +23,10 @@ pub struct ApiError {
 impl ApiError {
     /// Any status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     /// 400.
@@ -50,7 +53,10 @@ impl ApiError {
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let id = format!("{:08x}", rand::random::<u32>());
         tracing::error!(request_id = id, "{cause}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("Internal error; the server's log has the reason under request id {id}"))
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("Internal error; the server's log has the reason under request id {id}"),
+        )
     }
 }
 
@@ -58,14 +64,18 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({ "success": false, "error": self.message });
         let mut response = (self.status, axum::Json(body)).into_response();
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }
 
 impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
-        let CallError::Guest(guest) = &error else { return Self::internal(&error) };
+        let CallError::Guest(guest) = &error else {
+            return Self::internal(&error);
+        };
         let status = match guest {
             GuestError::Invalid(_) => StatusCode::BAD_REQUEST,
             GuestError::Unauthorised(_) => StatusCode::UNAUTHORIZED,

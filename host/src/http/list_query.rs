@@ -30,7 +30,10 @@ pub fn listing(query: &Query, own: QueryFilter, settings: &ContractSettings) -> 
         sort: sort(query.get("sort_by").unwrap_or_default(), settings),
         group_by_model: query.flag("group_by_model", false),
         grouping: settings.grouping(),
-        model: query.get("civitai_model_id").filter(|text| !text.is_empty()).and_then(group),
+        model: query
+            .get("civitai_model_id")
+            .filter(|text| !text.is_empty())
+            .and_then(group),
         filter: filter(query, own, settings),
     })
 }
@@ -53,7 +56,12 @@ pub fn sort(text: &str, settings: &ContractSettings) -> Sort {
             return Sort::Random { seed };
         }
         // Any other key is the order of a scan, whatever order is asked for.
-        _ => return Sort::Key { key: SortKey::Path, descending: false },
+        _ => {
+            return Sort::Key {
+                key: SortKey::Path,
+                descending: false,
+            };
+        }
     };
     Sort::Key { key, descending }
 }
@@ -86,11 +94,19 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
         Search {
             text: text.to_owned(),
             fuzzy: own.fuzzy.unwrap_or(false) || query.flag("fuzzy_search", false),
-            fields: fields.into_iter().filter(|(name, default, _)| query.flag(name, *default)).map(|(.., field)| field).collect(),
+            fields: fields
+                .into_iter()
+                .filter(|(name, default, _)| query.flag(name, *default))
+                .map(|(.., field)| field)
+                .collect(),
         }
     });
     Filter {
-        hashes: if own.hashes.is_empty() { hashes(query) } else { lower(own.hashes) },
+        hashes: if own.hashes.is_empty() {
+            hashes(query)
+        } else {
+            lower(own.hashes)
+        },
         sfw_only: settings.show_only_sfw(),
         favorites_only: query.flag("favorites_only", false),
         update_available_only: query.flag("update_available_only", false),
@@ -102,7 +118,9 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
         sub_types: lower(sub_types),
         tags_include: lower(tags_include),
         tags_exclude: lower(query.list("tag_exclude")),
-        all_tags: query.get("tag_logic").is_some_and(|logic| logic.eq_ignore_ascii_case("all")),
+        all_tags: query
+            .get("tag_logic")
+            .is_some_and(|logic| logic.eq_ignore_ascii_case("all")),
         auto_tags_include: query.list("auto_tag_include"),
         auto_tags_exclude: query.list("auto_tag_exclude"),
         search,
@@ -119,6 +137,11 @@ fn hashes(query: &Query) -> Vec<String> {
     if let Some(hash) = query.get("hash").filter(|hash| !hash.is_empty()) {
         return vec![hash.to_lowercase()];
     }
-    let list = query.get("hashes").and_then(|text| serde_json::from_str::<Vec<serde_json::Value>>(text).ok());
-    list.unwrap_or_default().iter().filter_map(|hash| Some(hash.as_str()?.to_lowercase())).collect()
+    let list = query
+        .get("hashes")
+        .and_then(|text| serde_json::from_str::<Vec<serde_json::Value>>(text).ok());
+    list.unwrap_or_default()
+        .iter()
+        .filter_map(|hash| Some(hash.as_str()?.to_lowercase()))
+        .collect()
 }

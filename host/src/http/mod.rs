@@ -34,10 +34,23 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(home))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readiness))
-        .route("/version", get(async || axum::Json(serde_json::json!({ "version": pages::version() }))))
+        .route(
+            "/version",
+            get(async || axum::Json(serde_json::json!({ "version": pages::version() }))),
+        )
         .route("/static/{version}/{*path}", get(versioned))
-        .route(&legacy, get(async |State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap| app.pages.file(None, &path, &headers)))
-        .route("/locales/{path}", get(async |Path(path): Path<String>, headers: HeaderMap| Pages::locale(&path, &headers)))
+        .route(
+            &legacy,
+            get(
+                async |State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap| {
+                    app.pages.file(None, &path, &headers)
+                },
+            ),
+        )
+        .route(
+            "/locales/{path}",
+            get(async |Path(path): Path<String>, headers: HeaderMap| Pages::locale(&path, &headers)),
+        )
         .route("/ws/fetch-progress", get(sockets::general))
         .route("/ws/batch-import-progress", get(sockets::general))
         .route("/ws/init-progress", get(sockets::init))
@@ -49,7 +62,11 @@ pub fn router(app: Arc<App>) -> Router {
 /// The first type's page.
 async fn home(State(app): State<Arc<App>>) -> Response {
     match app.types.load().first() {
-        Some(slot) => (StatusCode::FOUND, [(header::LOCATION, format!("/{}", slot.info.prefix()))]).into_response(),
+        Some(slot) => (
+            StatusCode::FOUND,
+            [(header::LOCATION, format!("/{}", slot.info.prefix()))],
+        )
+            .into_response(),
         None => app.pages.error(&ApiError::not_ready(), None),
     }
 }
@@ -63,6 +80,10 @@ async fn readiness(State(app): State<Arc<App>>) -> Response {
     "ready".into_response()
 }
 
-async fn versioned(State(app): State<Arc<App>>, Path((version, path)): Path<(String, String)>, headers: HeaderMap) -> Response {
+async fn versioned(
+    State(app): State<Arc<App>>,
+    Path((version, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
     app.pages.file(Some(&version), &path, &headers)
 }

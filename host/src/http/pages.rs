@@ -66,7 +66,11 @@ impl Pages {
                 texts.entry(key.clone()).or_insert_with(|| text.clone());
             }
         }
-        Ok(Self { environment, languages: Arc::new(languages), tree })
+        Ok(Self {
+            environment,
+            languages: Arc::new(languages),
+            tree,
+        })
     }
 
     /// Renders a template in the language that fits an Accept-Language header or a setting.
@@ -86,9 +90,11 @@ impl Pages {
             Ok(text)
         };
         let rendered = self.environment.get_template(template).and_then(|template| {
-            template.render(context! { t => Value::from_function(translate), texts => texts, lang => language, ..values })
+            template
+                .render(context! { t => Value::from_function(translate), texts => texts, lang => language, ..values })
         });
-        let html = rendered.map_err(|error| ApiError::internal(format!("the template {template} failed: {error:#}")))?;
+        let html =
+            rendered.map_err(|error| ApiError::internal(format!("the template {template} failed: {error:#}")))?;
         Ok(([(header::CACHE_CONTROL, "no-store")], Html(html)).into_response())
     }
 
@@ -107,7 +113,10 @@ impl Pages {
     }
 
     fn language(&self, wanted: Option<&str>) -> &str {
-        let tags = wanted.unwrap_or_default().split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+        let tags = wanted
+            .unwrap_or_default()
+            .split(',')
+            .map(|part| part.split(';').next().unwrap_or_default().trim());
         for tag in tags {
             let language = tag.split('-').next().unwrap_or_default().to_lowercase();
             if let Some((own, _)) = self.languages.get_key_value(language.as_str()) {
@@ -119,8 +128,14 @@ impl Pages {
 
     /// A static file. Under the current version it never changes; under any other it is asked for again.
     pub fn file(&self, version: Option<&str>, path: &str, headers: &HeaderMap) -> Response {
-        let Some(file) = Files::get(&format!("{STATIC}{path}")) else { return ApiError::no_route().into_response() };
-        let cache = if version == Some(self.tree.as_str()) { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let Some(file) = Files::get(&format!("{STATIC}{path}")) else {
+            return ApiError::no_route().into_response();
+        };
+        let cache = if version == Some(self.tree.as_str()) {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        };
         asset(path, file, cache, headers)
     }
 
@@ -135,18 +150,33 @@ impl Pages {
 
 fn asset(path: &str, file: rust_embed::EmbeddedFile, cache: &'static str, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", crate::files::hash::hex(&file.metadata.sha256_hash()[..12]));
-    let Ok(etag) = HeaderValue::from_str(&etag) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Ok(etag) = HeaderValue::from_str(&etag) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let cache = HeaderValue::from_static(cache);
     if headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache)]).into_response();
+        return (
+            StatusCode::NOT_MODIFIED,
+            [(header::ETAG, etag), (header::CACHE_CONTROL, cache)],
+        )
+            .into_response();
     }
     let content_type = mime_guess::from_path(path).first_or_octet_stream();
     let content_type = match content_type.type_() {
         mime_guess::mime::TEXT => format!("{}; charset=utf-8", content_type.essence_str()),
         _ => content_type.essence_str().to_owned(),
     };
-    let content_type = HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    ([(header::CONTENT_TYPE, content_type), (header::ETAG, etag), (header::CACHE_CONTROL, cache)], file.data.into_owned()).into_response()
+    let content_type =
+        HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    (
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::ETAG, etag),
+            (header::CACHE_CONTROL, cache),
+        ],
+        file.data.into_owned(),
+    )
+        .into_response()
 }
 
 /// Version of the server as pages and the contract show it: semver and commit.

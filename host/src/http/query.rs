@@ -20,17 +20,26 @@ impl Query {
 
     /// The first value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a name.
     pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a name that are not empty.
     pub fn list(&self, name: &str) -> Vec<String> {
-        self.all(name).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+        self.all(name)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// A value that must be there and not empty.
@@ -38,17 +47,21 @@ impl Query {
     /// # Errors
     /// 400 with `message`.
     pub fn require(&self, name: &str, message: &str) -> Result<&str, ApiError> {
-        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::bad_request(message))
+        self.get(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| ApiError::bad_request(message))
     }
 
     /// `true` in any case is true, all else false.
     pub fn flag(&self, name: &str, default: bool) -> bool {
-        self.get(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+        self.get(name)
+            .map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
 
     /// Absent is no filter; `false`, `0` and nothing are false; all else is true.
     pub fn tri_state(&self, name: &str) -> Option<bool> {
-        self.get(name).map(|value| !(value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false")))
+        self.get(name)
+            .map(|value| !(value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false")))
     }
 
     /// A whole number.
@@ -58,10 +71,9 @@ impl Query {
     pub fn integer(&self, name: &str, default: i64) -> Result<i64, ApiError> {
         match self.get(name) {
             None => Ok(default),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| ApiError::bad_request(format!("The parameter `{name}` must be a whole number, not {text:?}."))),
+            Some(text) => text.trim().parse().map_err(|_| {
+                ApiError::bad_request(format!("The parameter `{name}` must be a whole number, not {text:?}."))
+            }),
         }
     }
 
@@ -99,7 +111,15 @@ mod tests {
         let query = Query::parse(Some("a=1&a=2&f=TRUE&g=yes&n=x&c=0&d&limit=500&p=%2b+"));
         assert_eq!(query.all("a").collect::<Vec<_>>(), ["1", "2"]);
         assert!(query.flag("f", false) && !query.flag("g", true) && query.flag("none", true));
-        assert_eq!((query.tri_state("c"), query.tri_state("d"), query.tri_state("g"), query.tri_state("h")), (Some(false), Some(false), Some(true), None));
+        assert_eq!(
+            (
+                query.tri_state("c"),
+                query.tri_state("d"),
+                query.tri_state("g"),
+                query.tri_state("h")
+            ),
+            (Some(false), Some(false), Some(true), None)
+        );
         assert_eq!(query.get("p"), Some("+ "));
         assert!(query.integer("n", 1).unwrap_err().message.contains("`n`"));
         assert_eq!(query.limit(20, 200, Zero::All).unwrap(), 20);

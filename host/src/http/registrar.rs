@@ -99,16 +99,31 @@ pub struct SharedRoute {
 }
 
 const fn get(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute { method: Method::GET, template, handler, changes_state: false }
+    SharedRoute {
+        method: Method::GET,
+        template,
+        handler,
+        changes_state: false,
+    }
 }
 
 /// A GET that changes state: it stays for the tools that call it.
 const fn get_changing(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute { method: Method::GET, template, handler, changes_state: true }
+    SharedRoute {
+        method: Method::GET,
+        template,
+        handler,
+        changes_state: true,
+    }
 }
 
 const fn post(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute { method: Method::POST, template, handler, changes_state: true }
+    SharedRoute {
+        method: Method::POST,
+        template,
+        handler,
+        changes_state: true,
+    }
 }
 
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
@@ -144,7 +159,10 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/folder-tree", Shared::FolderTree),
     get("/api/lm/{prefix}/unified-folder-tree", Shared::UnifiedFolderTree),
     get("/api/lm/{prefix}/find-duplicates", Shared::FindDuplicates),
-    get("/api/lm/{prefix}/find-filename-conflicts", Shared::FindFilenameConflicts),
+    get(
+        "/api/lm/{prefix}/find-filename-conflicts",
+        Shared::FindFilenameConflicts,
+    ),
     get("/api/lm/{prefix}/get-notes", Shared::GetNotes),
     get("/api/lm/{prefix}/preview-url", Shared::PreviewUrl),
     get("/api/lm/{prefix}/civitai-url", Shared::CivitaiUrl),
@@ -235,13 +253,22 @@ pub enum WishError {
 pub fn check_wish(wish: &RouteWish) -> Result<(), WishError> {
     let start = format!("{API}{PREFIX}/");
     if !wish.template.starts_with(&start) || wish.template.matches(PREFIX).count() != 1 {
-        return Err(WishError::Invalid(format!("the template {:?} must start with {start} and name the prefix once", wish.template)));
+        return Err(WishError::Invalid(format!(
+            "the template {:?} must start with {start} and name the prefix once",
+            wish.template
+        )));
     }
     if wish.template.contains("{*") {
-        return Err(WishError::Invalid(format!("the template {:?} would match everything below it; name its segments", wish.template)));
+        return Err(WishError::Invalid(format!(
+            "the template {:?} would match everything below it; name its segments",
+            wish.template
+        )));
     }
     if !["GET", "POST", "PUT", "DELETE"].contains(&wish.method.as_str()) {
-        return Err(WishError::Invalid(format!("the method {:?} is not GET, POST, PUT or DELETE", wish.method)));
+        return Err(WishError::Invalid(format!(
+            "the method {:?} is not GET, POST, PUT or DELETE",
+            wish.method
+        )));
     }
     let mut shared = matchit::Router::new();
     for route in TYPE_ROUTES.iter().filter(|route| route.method.as_str() == wish.method) {
@@ -256,7 +283,10 @@ pub fn check_wish(wish: &RouteWish) -> Result<(), WishError> {
                 wish.method, wish.template, wish.handler, wish.method
             )))
         }
-        Err(error) => Err(WishError::Invalid(format!("the template {:?} can't be used: {error}", wish.template))),
+        Err(error) => Err(WishError::Invalid(format!(
+            "the template {:?} can't be used: {error}",
+            wish.template
+        ))),
     }
 }
 
@@ -346,7 +376,12 @@ impl RouteTable {
             let method = Method::from_bytes(wish.method.as_bytes()).map_err(|_| error("no HTTP method".into()))?;
             let changes_state = method != Method::GET;
             let target = Target::Plugin(wish.handler.clone());
-            let bound = Bound { method, target, slot: Some(slot.clone()), changes_state };
+            let bound = Bound {
+                method,
+                target,
+                slot: Some(slot.clone()),
+                changes_state,
+            };
             self.add(bind(&wish.template, &prefix), bound).map_err(error)?;
         }
         Ok(())
@@ -388,8 +423,15 @@ impl RouteTable {
     /// Finds a path.
     pub fn find(&self, path: &str) -> Option<Match<'_>> {
         let found = self.paths.at(path).ok()?;
-        let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some(Match { bound: &self.bound[*found.value], params })
+        let params = found
+            .params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Some(Match {
+            bound: &self.bound[*found.value],
+            params,
+        })
     }
 }
 
@@ -398,7 +440,11 @@ mod tests {
     use super::*;
 
     fn wish(method: &str, template: &str) -> RouteWish {
-        RouteWish { method: method.into(), template: template.into(), handler: "h".into() }
+        RouteWish {
+            method: method.into(),
+            template: template.into(),
+            handler: "h".into(),
+        }
     }
 
     #[test]
@@ -406,24 +452,50 @@ mod tests {
         assert_eq!(check_wish(&wish("GET", "/api/lm/{prefix}/info/{name}")), Ok(()));
         // The same path with another method is free.
         assert_eq!(check_wish(&wish("POST", "/api/lm/{prefix}/list")), Ok(()));
-        let Err(WishError::Clash(text)) = check_wish(&wish("GET", "/api/lm/{prefix}/list")) else { panic!("no clash") };
-        assert!(text.contains("of `h`") && text.contains("shared route GET /api/lm/{prefix}/list"), "{text}");
-        let Err(WishError::Clash(_)) = check_wish(&wish("GET", "/api/lm/{prefix}/updates/status/{x}")) else { panic!("no clash") };
+        let Err(WishError::Clash(text)) = check_wish(&wish("GET", "/api/lm/{prefix}/list")) else {
+            panic!("no clash")
+        };
+        assert!(
+            text.contains("of `h`") && text.contains("shared route GET /api/lm/{prefix}/list"),
+            "{text}"
+        );
+        let Err(WishError::Clash(_)) = check_wish(&wish("GET", "/api/lm/{prefix}/updates/status/{x}")) else {
+            panic!("no clash")
+        };
     }
 
     #[test]
     fn templates_outside_the_types_own_space_are_refused() {
-        for template in ["/api/lm/other/x", "/x", "/api/lm/{prefix}", "/api/lm/{prefix}/{prefix}", "/api/lm/{prefix}/{*rest}", "/api/lm/{prefix}/{"] {
-            assert!(matches!(check_wish(&wish("GET", template)), Err(WishError::Invalid(_))), "{template}");
+        for template in [
+            "/api/lm/other/x",
+            "/x",
+            "/api/lm/{prefix}",
+            "/api/lm/{prefix}/{prefix}",
+            "/api/lm/{prefix}/{*rest}",
+            "/api/lm/{prefix}/{",
+        ] {
+            assert!(
+                matches!(check_wish(&wish("GET", template)), Err(WishError::Invalid(_))),
+                "{template}"
+            );
         }
-        assert!(matches!(check_wish(&wish("PATCH", "/api/lm/{prefix}/x")), Err(WishError::Invalid(_))));
+        assert!(matches!(
+            check_wish(&wish("PATCH", "/api/lm/{prefix}/x")),
+            Err(WishError::Invalid(_))
+        ));
     }
 
     #[test]
     fn no_shared_route_is_declared_twice() {
         for (index, route) in TYPE_ROUTES.iter().chain(COMMON_ROUTES).enumerate() {
             let again = TYPE_ROUTES.iter().chain(COMMON_ROUTES).skip(index + 1);
-            assert!(!again.into_iter().any(|other| other.method == route.method && other.template == route.template), "{}", route.template);
+            assert!(
+                !again
+                    .into_iter()
+                    .any(|other| other.method == route.method && other.template == route.template),
+                "{}",
+                route.template
+            );
         }
     }
 }

@@ -32,7 +32,11 @@ const TOKEN_HEADER: &str = "x-modelshelf-token";
 /// # Errors
 /// 421.
 pub fn check_host(settings: &Settings, headers: &HeaderMap, authority: Option<&str>) -> Result<(), ApiError> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority).unwrap_or_default();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or(authority)
+        .unwrap_or_default();
     let name = host_name(host);
     let allowed = name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
@@ -43,7 +47,9 @@ pub fn check_host(settings: &Settings, headers: &HeaderMap, authority: Option<&s
     }
     Err(ApiError::new(
         StatusCode::MISDIRECTED_REQUEST,
-        format!("This server does not answer for the host {name:?}. Use its address, or add the name to `allowed_hosts` under [server] in settings.toml."),
+        format!(
+            "This server does not answer for the host {name:?}. Use its address, or add the name to `allowed_hosts` under [server] in settings.toml."
+        ),
     ))
 }
 
@@ -52,7 +58,13 @@ fn host_name(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
     }
-    host.rsplit_once(':').map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host })
+    host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
+    })
 }
 
 /// Refuses a change that a foreign web page may have asked for.
@@ -67,13 +79,19 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(token) = &settings.token {
         let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        if bearer.or_else(|| text(TOKEN_HEADER)).is_some_and(|given| same(given, token)) {
+        if bearer
+            .or_else(|| text(TOKEN_HEADER))
+            .is_some_and(|given| same(given, token))
+        {
             return Ok(());
         }
     }
     let origin = text("origin");
     if let Some(origin) = origin
-        && settings.allowed_origins.iter().any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(origin))
+        && settings
+            .allowed_origins
+            .iter()
+            .any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(origin))
     {
         return Ok(());
     }
@@ -82,7 +100,10 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
         // Browsers leave Sec-Fetch-Site out over plain HTTP to an address that is not loopback.
         (None, Some(origin)) => {
             let host = text("host").unwrap_or_default();
-            !host.is_empty() && origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
+            !host.is_empty()
+                && origin
+                    .split_once("://")
+                    .is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         }
         (None, None) => {
             let browser = text("user-agent").is_some_and(|agent| agent.contains("Mozilla/"));
@@ -101,7 +122,11 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
 
 /// Compares in a time that does not depend on where two texts differ.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |differences, (a, b)| differences | (a ^ b))
+            == 0
 }
 
 #[cfg(test)]
@@ -111,7 +136,11 @@ mod tests {
 
     fn settings() -> Settings {
         let folder = tempfile::tempdir().unwrap();
-        let args = crate::cli::ServeArgs { data_dir: Some(folder.path().to_owned()), root: vec!["x=/x".into()], ..Default::default() };
+        let args = crate::cli::ServeArgs {
+            data_dir: Some(folder.path().to_owned()),
+            root: vec!["x=/x".into()],
+            ..Default::default()
+        };
         let mut settings = Settings::load(&args).unwrap();
         settings.allowed_hosts = vec!["nas.lan".into()];
         settings.allowed_origins = vec!["chrome-extension://abc".into()];
@@ -120,16 +149,32 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn only_addresses_localhost_and_configured_names_are_hosts() {
         let check = |host: &'static str| check_host(&settings(), &headers(&[("host", host)]), None).is_ok();
-        for host in ["127.0.0.1:8188", "[::1]:8188", "localhost", "LOCALHOST:1", "192.168.1.5", "nas.lan:8188"] {
+        for host in [
+            "127.0.0.1:8188",
+            "[::1]:8188",
+            "localhost",
+            "LOCALHOST:1",
+            "192.168.1.5",
+            "nas.lan:8188",
+        ] {
             assert!(check(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:8188", "localhost.evil.example", "", "127.0.0.1.evil.example"] {
+        for host in [
+            "evil.example",
+            "evil.example:8188",
+            "localhost.evil.example",
+            "",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!check(host), "{host}");
         }
     }
@@ -138,18 +183,31 @@ mod tests {
     fn changes_need_a_sign_that_no_foreign_page_sent_them() {
         let local: Option<SocketAddr> = "127.0.0.1:5".parse().ok();
         let remote: Option<SocketAddr> = "192.168.1.9:5".parse().ok();
-        let check = |pairs: &[(&'static str, &'static str)], peer| check_change(&settings(), &headers(pairs), peer).is_ok();
+        let check =
+            |pairs: &[(&'static str, &'static str)], peer| check_change(&settings(), &headers(pairs), peer).is_ok();
         assert!(check(&[("sec-fetch-site", "same-origin")], remote));
         assert!(check(&[("sec-fetch-site", "none")], local));
         assert!(!check(&[("sec-fetch-site", "cross-site")], local));
         assert!(!check(&[("sec-fetch-site", "same-site")], local));
-        assert!(check(&[("sec-fetch-site", "cross-site"), ("origin", "chrome-extension://abc")], local));
-        assert!(check(&[("origin", "http://192.168.1.5:8188"), ("host", "192.168.1.5:8188")], remote));
-        assert!(!check(&[("origin", "http://evil.example"), ("host", "192.168.1.5:8188")], remote));
+        assert!(check(
+            &[("sec-fetch-site", "cross-site"), ("origin", "chrome-extension://abc")],
+            local
+        ));
+        assert!(check(
+            &[("origin", "http://192.168.1.5:8188"), ("host", "192.168.1.5:8188")],
+            remote
+        ));
+        assert!(!check(
+            &[("origin", "http://evil.example"), ("host", "192.168.1.5:8188")],
+            remote
+        ));
         assert!(!check(&[("origin", "null"), ("host", "127.0.0.1:8188")], local));
         assert!(check(&[], local) && !check(&[], remote));
         assert!(!check(&[("user-agent", "Mozilla/5.0")], local));
-        assert!(check(&[("authorization", "Bearer secret")], remote) && !check(&[("authorization", "Bearer secreT")], remote));
+        assert!(
+            check(&[("authorization", "Bearer secret")], remote)
+                && !check(&[("authorization", "Bearer secreT")], remote)
+        );
         assert!(check(&[("x-modelshelf-token", "secret")], remote));
     }
 }

@@ -22,7 +22,10 @@ pub struct TypeSlot {
 impl TypeSlot {
     /// A type whose library is not attached yet.
     pub fn new(info: Arc<TypeInfo>) -> Self {
-        Self { info, service: ArcSwapOption::empty() }
+        Self {
+            info,
+            service: ArcSwapOption::empty(),
+        }
     }
 
     /// Opens the gate.
@@ -50,8 +53,17 @@ pub struct TypeService {
 
 impl TypeService {
     /// A service of these parts.
-    pub fn new(plugin: Arc<Plugin>, library: Arc<Library>, settings: Arc<serde_json::Map<String, serde_json::Value>>) -> Self {
-        Self { plugin, library, settings, queries: Mutex::default() }
+    pub fn new(
+        plugin: Arc<Plugin>,
+        library: Arc<Library>,
+        settings: Arc<serde_json::Map<String, serde_json::Value>>,
+    ) -> Self {
+        Self {
+            plugin,
+            library,
+            settings,
+            queries: Mutex::default(),
+        }
     }
 
     /// What the plugin makes of the query parameters that are its own.
@@ -83,6 +95,10 @@ fn nothing() -> QueryFilter {
         hashes: Vec::new(),
         fuzzy: None,
         initial: None,
-        names: NamePatterns { include: Vec::new(), exclude: Vec::new(), regex: false },
+        names: NamePatterns {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            regex: false,
+        },
     }
 }

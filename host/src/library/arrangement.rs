@@ -64,12 +64,17 @@ impl Arrangement {
             Self::Grouped { base, grouping } => {
                 let groups = snapshot.groups(grouping);
                 let (order, alone) = first_of_each(snapshot, groups, base);
-                let newest = order.into_iter().filter_map(|group| groups.members(group).first().copied());
+                let newest = order
+                    .into_iter()
+                    .filter_map(|group| groups.members(group).first().copied());
                 newest.chain(alone).collect()
             }
             Self::GroupedByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
-                let base = Base::Key { key: SortKey::Name, descending: false };
+                let base = Base::Key {
+                    key: SortKey::Name,
+                    descending: false,
+                };
                 let (order, alone) = first_of_each(snapshot, groups, base);
                 let newest = order.into_iter().filter_map(|group| {
                     let members = groups.members(group);
@@ -79,7 +84,12 @@ impl Arrangement {
                     .chain(alone.into_iter().map(|slot| (0, slot)))
                     .filter_map(|(count, slot)| {
                         let record = snapshot.get(slot)?;
-                        Some((count, record.model_name.to_lowercase(), record.path.to_lowercase(), slot))
+                        Some((
+                            count,
+                            record.model_name.to_lowercase(),
+                            record.path.to_lowercase(),
+                            slot,
+                        ))
                     })
                     .collect();
                 counted.sort_unstable();
@@ -90,14 +100,26 @@ impl Arrangement {
             }
             Self::ByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
-                let (mut order, alone) = first_of_each(snapshot, groups, Base::Key { key: SortKey::Name, descending });
+                let (mut order, alone) = first_of_each(
+                    snapshot,
+                    groups,
+                    Base::Key {
+                        key: SortKey::Name,
+                        descending,
+                    },
+                );
                 let size = |group: &usize| groups.members(*group).len();
                 if descending {
                     order.sort_by_key(|group| std::cmp::Reverse(size(group)));
                 } else {
                     order.sort_by_key(size);
                 }
-                order.into_iter().flat_map(|group| groups.members(group)).copied().chain(alone).collect()
+                order
+                    .into_iter()
+                    .flat_map(|group| groups.members(group))
+                    .copied()
+                    .chain(alone)
+                    .collect()
             }
         }
     }
@@ -116,7 +138,11 @@ fn first_of_each(snapshot: &Snapshot, groups: &Groups, base: Base) -> (Vec<usize
         Base::Key { key, descending: false } => snapshot.order(key).iter().copied().for_each(&mut place),
         Base::Key { key, descending: true } => snapshot.order(key).iter().rev().copied().for_each(&mut place),
         Base::Shuffle { seed } => {
-            snapshot.arranged(Arrangement::Shuffled { seed }).iter().copied().for_each(&mut place);
+            snapshot
+                .arranged(Arrangement::Shuffled { seed })
+                .iter()
+                .copied()
+                .for_each(&mut place);
         }
     }
     (order, alone)

@@ -14,11 +14,7 @@ pub struct AutoTags(pub u8);
 
 impl AutoTags {
     /// Finds the words in these texts; a tag of the person's that equals one counts as well.
-    pub fn find<'a>(
-        texts: [&str; 3],
-        base_model: &str,
-        mut tags: impl Iterator<Item = &'a str>,
-    ) -> Self {
+    pub fn find<'a>(texts: [&str; 3], base_model: &str, mut tags: impl Iterator<Item = &'a str>) -> Self {
         let noise_pair = base_model.to_lowercase().contains("wan");
         let mut bits = 0u8;
         for (index, name) in NAMES.iter().enumerate() {
@@ -41,7 +37,11 @@ impl AutoTags {
 
     /// The words of the set, in order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        NAMES.iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, name)| *name)
+        NAMES
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| self.0 & (1 << index) != 0)
+            .map(|(_, name)| *name)
     }
 
     /// Whether the word with this exact case is in the set.
@@ -62,8 +62,7 @@ fn has_word(text: &str, word: &str) -> bool {
     occurrences(text, word).any(|start| {
         let before = start.checked_sub(1).map(|index| bytes[index]);
         let after = bytes.get(start + word.len());
-        !before.is_some_and(|byte| byte.is_ascii_alphanumeric())
-            && !after.is_some_and(u8::is_ascii_alphanumeric)
+        !before.is_some_and(|byte| byte.is_ascii_alphanumeric()) && !after.is_some_and(u8::is_ascii_alphanumeric)
     })
 }
 
@@ -83,7 +82,9 @@ mod tests {
     use super::*;
 
     fn find(file_name: &str, base_model: &str) -> Vec<&'static str> {
-        AutoTags::find([file_name, base_model, ""], base_model, std::iter::empty()).names().collect()
+        AutoTags::find([file_name, base_model, ""], base_model, std::iter::empty())
+            .names()
+            .collect()
     }
 
     #[test]

@@ -90,7 +90,10 @@ pub struct Chunk {
 
 impl Chunk {
     fn empty() -> Self {
-        Self { records: vec![None; CHUNK], haystacks: Default::default() }
+        Self {
+            records: vec![None; CHUNK],
+            haystacks: Default::default(),
+        }
     }
 
     /// The text of a field of all records of the chunk, one part for each of the 256 places.
@@ -129,13 +132,20 @@ impl Records {
 
     /// Chunks with the slot of their first record.
     pub fn chunks(&self) -> impl Iterator<Item = (Slot, &Chunk)> {
-        self.chunks.iter().enumerate().map(|(index, chunk)| ((index * CHUNK) as Slot, &**chunk))
+        self.chunks
+            .iter()
+            .enumerate()
+            .map(|(index, chunk)| ((index * CHUNK) as Slot, &**chunk))
     }
 
     /// All records with their slots, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Arc<Record>)> {
         self.chunks().flat_map(|(first, chunk)| {
-            chunk.records.iter().enumerate().filter_map(move |(index, record)| Some((first + index as Slot, record.as_ref()?)))
+            chunk
+                .records
+                .iter()
+                .enumerate()
+                .filter_map(move |(index, record)| Some((first + index as Slot, record.as_ref()?)))
         })
     }
 

@@ -45,12 +45,17 @@ impl Library {
         let mut inside = Vec::with_capacity(stored.records.len());
         for mut record in stored.records {
             // Records of a root that is not configured now stay in the store for its return.
-            let Some(root) = roots::find(&roots, &record.path) else { continue };
+            let Some(root) = roots::find(&roots, &record.path) else {
+                continue;
+            };
             record.root = root;
             inside.push(Change::Put(Arc::new(record)));
         }
         let snapshot = Snapshot::default().apply(inside);
-        let offline = roots.iter().map(|root| std::fs::read_dir(&root.path).is_err()).collect::<Vec<_>>();
+        let offline = roots
+            .iter()
+            .map(|root| std::fs::read_dir(&root.path).is_err())
+            .collect::<Vec<_>>();
         let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
         let known = stored.plugin_digest.is_some() || !snapshot.records().is_empty();
         Self {
@@ -86,7 +91,11 @@ impl Library {
         let (offline, snapshot) = (self.offline.load_full(), self.snapshot.load_full());
         self.roots.iter().enumerate().filter_map(move |(index, root)| {
             let away = offline.get(index).copied().unwrap_or(false);
-            let known = !away || snapshot.records().iter().any(|(_, record)| usize::from(record.root) == index);
+            let known = !away
+                || snapshot
+                    .records()
+                    .iter()
+                    .any(|(_, record)| usize::from(record.root) == index);
             known.then_some(root)
         })
     }
@@ -133,20 +142,34 @@ impl Library {
             return;
         }
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.snapshot.store(Arc::new(self.snapshot.load().apply(changes.clone())));
+        self.snapshot
+            .store(Arc::new(self.snapshot.load().apply(changes.clone())));
         self.store.save(self.info.id(), changes);
         drop(writing);
     }
 
     pub(super) fn note_walk(&self, walk: &Walk) {
-        self.offline.store(Arc::new((0..self.roots.len()).map(|index| walk.offline.contains(&(index as u16))).collect()));
-        let mut targets: Vec<PathBuf> = walk.link_targets.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
+        self.offline.store(Arc::new(
+            (0..self.roots.len())
+                .map(|index| walk.offline.contains(&(index as u16)))
+                .collect(),
+        ));
+        let mut targets: Vec<PathBuf> = walk
+            .link_targets
+            .iter()
+            .cloned()
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
         if !walk.offline.is_empty() {
             targets.extend(self.link_targets.load().iter().cloned());
         }
         targets.sort();
         targets.dedup();
-        self.allowed.store(Arc::new(AllowedFolders::new(self.roots.iter().map(|root| root.path.clone()), targets.clone())));
+        self.allowed.store(Arc::new(AllowedFolders::new(
+            self.roots.iter().map(|root| root.path.clone()),
+            targets.clone(),
+        )));
         self.link_targets.store(Arc::new(targets));
     }
 
@@ -158,7 +181,8 @@ impl Library {
     }
 
     pub(super) fn note_complete(&self, plugin_digest: &str) {
-        self.store.complete(self.info.id(), plugin_digest, &self.link_targets.load());
+        self.store
+            .complete(self.info.id(), plugin_digest, &self.link_targets.load());
         self.derived_by.store(Arc::new(Some(plugin_digest.to_owned())));
     }
 
@@ -170,13 +194,18 @@ impl Library {
         let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
         let scan = tokio::task::spawn_blocking(move || {
             let mut report = Report::new(&library);
-            let outcome = scan::run(&library, &plugin, kind, &cancel, &handle, &mut |stage| report.stage(stage));
+            let outcome = scan::run(&library, &plugin, kind, &cancel, &handle, &mut |stage| {
+                report.stage(stage)
+            });
             report.end(outcome);
             outcome
         });
         let outcome = scan.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a scan broke off");
-            Outcome { cancelled: true, ..Outcome::default() }
+            Outcome {
+                cancelled: true,
+                ..Outcome::default()
+            }
         });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(turn);
@@ -186,7 +215,12 @@ impl Library {
     /// Tells clients that the library is here without a first reading.
     pub fn announce_warm(&self) {
         Report::new(self).send("loading_cache", 1, "Loaded from the store".into(), None);
-        Report::new(self).send("finalizing", 100, format!("{} models", self.snapshot().len()), Some("complete"));
+        Report::new(self).send(
+            "finalizing",
+            100,
+            format!("{} models", self.snapshot().len()),
+            Some("complete"),
+        );
     }
 }
 
@@ -201,7 +235,12 @@ struct Report<'l> {
 
 impl<'l> Report<'l> {
     fn new(library: &'l Library) -> Self {
-        Self { library, first: library.is_initializing(), last: 0, total: 0 }
+        Self {
+            library,
+            first: library.is_initializing(),
+            last: 0,
+            total: 0,
+        }
     }
 
     fn stage(&mut self, stage: Stage) {
@@ -219,7 +258,12 @@ impl<'l> Report<'l> {
                 if percent > self.last {
                     self.last = percent;
                     let known = self.library.snapshot().len();
-                    self.send("process_models", percent.min(99), format!("{known} of {} models read", self.total), None);
+                    self.send(
+                        "process_models",
+                        percent.min(99),
+                        format!("{known} of {} models read", self.total),
+                        None,
+                    );
                     self.library.sink.models_changed(self.library.info.prefix());
                 }
             }
@@ -230,7 +274,12 @@ impl<'l> Report<'l> {
         if self.first && !outcome.cancelled {
             self.library.initializing.store(false, Ordering::Relaxed);
             self.send("finalizing", 99, "Finishing".into(), None);
-            self.send("finalizing", 100, format!("{} models", self.library.snapshot().len()), Some("complete"));
+            self.send(
+                "finalizing",
+                100,
+                format!("{} models", self.library.snapshot().len()),
+                Some("complete"),
+            );
         }
         if outcome.changed + outcome.removed > 0 {
             self.library.sink.models_changed(self.library.info.prefix());

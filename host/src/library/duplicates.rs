@@ -34,7 +34,10 @@ impl DuplicateFilter {
             && self.tags_include.iter().all(has)
             && !self.tags_exclude.iter().any(has)
             && (self.sub_types.is_empty() || self.sub_types.iter().any(|own| **own == *record.sub_type))
-            && self.folder.as_deref().is_none_or(|folder| record.folder.starts_with(folder))
+            && self
+                .folder
+                .as_deref()
+                .is_none_or(|folder| record.folder.starts_with(folder))
             && (!self.favorites_only || record.favorite)
     }
 }
@@ -42,8 +45,11 @@ impl DuplicateFilter {
 /// Groups of two or more with the same whole-file hash, the likely original first.
 pub fn duplicates<'s>(snapshot: &'s Snapshot, filter: &DuplicateFilter) -> Vec<(Sha256, Vec<&'s Arc<Record>>)> {
     let groups = snapshot.properties().hashes.shared().map(|(hash, slots)| {
-        let mut records: Vec<_> =
-            slots.iter().filter_map(|slot| snapshot.get(*slot)).filter(|record| filter.keep(record)).collect();
+        let mut records: Vec<_> = slots
+            .iter()
+            .filter_map(|slot| snapshot.get(*slot))
+            .filter(|record| filter.keep(record))
+            .collect();
         originals_first(&mut records);
         (*hash, records)
     });
@@ -52,7 +58,11 @@ pub fn duplicates<'s>(snapshot: &'s Snapshot, filter: &DuplicateFilter) -> Vec<(
 
 /// Names that look like copies go last: `(2)`, `copy`, and whatever is longer than the shortest.
 fn originals_first(records: &mut [&Arc<Record>]) {
-    let shortest = records.iter().map(|record| record.file_name.chars().count()).min().unwrap_or_default();
+    let shortest = records
+        .iter()
+        .map(|record| record.file_name.chars().count())
+        .min()
+        .unwrap_or_default();
     records.sort_by_cached_key(|record| {
         let lower = record.file_name.to_lowercase();
         let numbered = lower.match_indices('(').any(|(start, _)| {
@@ -60,7 +70,11 @@ fn originals_first(records: &mut [&Arc<Record>]) {
             rest.starts_with(')') && rest.len() + start + 1 < lower.len()
         });
         let score = usize::from(numbered) * 50 + usize::from(lower.contains("copy")) * 50;
-        (score + record.file_name.chars().count() - shortest, lower, record.path.clone())
+        (
+            score + record.file_name.chars().count() - shortest,
+            lower,
+            record.path.clone(),
+        )
     });
 }
 
@@ -78,6 +92,10 @@ pub fn filename_conflicts(snapshot: &Snapshot) -> Vec<(&str, Vec<&Arc<Record>>)>
             records.retain(|record| record.sha256.is_some());
             (stem, records)
         })
-        .filter(|(_, records)| records.iter().any(|record| record.folder != records[0].folder || record.root != records[0].root))
+        .filter(|(_, records)| {
+            records
+                .iter()
+                .any(|record| record.folder != records[0].folder || record.root != records[0].root)
+        })
         .collect()
 }

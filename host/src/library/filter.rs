@@ -135,7 +135,10 @@ impl Filter {
             }
             self.by_folder(snapshot, &mut kept);
             let any_of = |sets: &super::sets::Sets, values: &[String]| {
-                values.iter().filter_map(|value| sets.get(value.as_str())).fold(RoaringBitmap::new(), |sum, set| sum | set)
+                values
+                    .iter()
+                    .filter_map(|value| sets.get(value.as_str()))
+                    .fold(RoaringBitmap::new(), |sum, set| sum | set)
             };
             if !self.base_models.is_empty() {
                 kept.and(any_of(&properties.base_models, &self.base_models));
@@ -145,7 +148,10 @@ impl Filter {
                 kept.and(any_of(&properties.sub_types, &self.sub_types));
             }
             let auto = |names: &[String]| {
-                names.iter().filter_map(|name| properties.auto_tags.get(name.as_str())).fold(RoaringBitmap::new(), |sum, set| sum | set)
+                names
+                    .iter()
+                    .filter_map(|name| properties.auto_tags.get(name.as_str()))
+                    .fold(RoaringBitmap::new(), |sum, set| sum | set)
             };
             if !self.auto_tags_include.is_empty() {
                 kept.and(auto(&self.auto_tags_include));
@@ -200,7 +206,11 @@ impl Filter {
             }
         };
         if !self.folder_include.is_empty() {
-            kept.and(self.folder_include.iter().fold(RoaringBitmap::new(), |sum, folder| sum | one(folder)));
+            kept.and(
+                self.folder_include
+                    .iter()
+                    .fold(RoaringBitmap::new(), |sum, folder| sum | one(folder)),
+            );
         } else if let Some(folder) = &self.folder
             && !(folder.is_empty() && self.recursive)
         {
@@ -224,10 +234,16 @@ impl Filter {
             NO_TAGS => Some(&*properties.untagged),
             tag => properties.tags.get(tag),
         };
-        let include: Vec<&String> = self.tags_include.iter().filter(|tag| !self.tags_exclude.contains(tag)).collect();
+        let include: Vec<&String> = self
+            .tags_include
+            .iter()
+            .filter(|tag| !self.tags_exclude.contains(tag))
+            .collect();
         if !include.is_empty() {
             let any = |tags: &[&String]| {
-                tags.iter().filter_map(|tag| set(tag)).fold(RoaringBitmap::new(), |sum, own| sum | own)
+                tags.iter()
+                    .filter_map(|tag| set(tag))
+                    .fold(RoaringBitmap::new(), |sum, own| sum | own)
             };
             if self.all_tags {
                 let named: Vec<&&String> = include.iter().filter(|tag| **tag != NO_TAGS).collect();
@@ -263,7 +279,11 @@ impl Filter {
             Some(WantedInitial::Character(wanted)) => {
                 let wanted: Vec<char> = wanted.to_lowercase().collect();
                 kept.and(matching(snapshot, |record| {
-                    record.model_name.chars().next().is_some_and(|first| first.to_lowercase().eq(wanted.iter().copied()))
+                    record
+                        .model_name
+                        .chars()
+                        .next()
+                        .is_some_and(|first| first.to_lowercase().eq(wanted.iter().copied()))
                 }));
             }
             None => {}
@@ -275,5 +295,9 @@ impl Filter {
 }
 
 fn matching(snapshot: &Snapshot, keep: impl Fn(&super::record::Record) -> bool) -> RoaringBitmap {
-    snapshot.visible().iter().filter(|slot| snapshot.get(*slot).is_some_and(|record| keep(record))).collect()
+    snapshot
+        .visible()
+        .iter()
+        .filter(|slot| snapshot.get(*slot).is_some_and(|record| keep(record)))
+        .collect()
 }

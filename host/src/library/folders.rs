@@ -6,7 +6,12 @@ use super::snapshot::Snapshot;
 
 /// Folders that directly hold a model, `""` for a root, sorted in any case.
 pub fn list(snapshot: &Snapshot) -> Vec<&str> {
-    let mut folders: Vec<&str> = snapshot.properties().folders.iter().map(|(folder, _)| &**folder).collect();
+    let mut folders: Vec<&str> = snapshot
+        .properties()
+        .folders
+        .iter()
+        .map(|(folder, _)| &**folder)
+        .collect();
     folders.sort_by_key(|folder| folder.to_lowercase());
     folders
 }
@@ -17,7 +22,10 @@ pub fn tree(snapshot: &Snapshot, root: Option<u16>) -> Map<String, Value> {
     for folder in list(snapshot) {
         let wanted = root.is_none_or(|root| {
             snapshot.properties().folders.get(folder).is_some_and(|slots| {
-                slots.iter().filter_map(|slot| snapshot.get(slot)).any(|record| record.root == root)
+                slots
+                    .iter()
+                    .filter_map(|slot| snapshot.get(slot))
+                    .any(|record| record.root == root)
             })
         });
         if !wanted {

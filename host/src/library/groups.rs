@@ -28,12 +28,19 @@ const NONE: u32 = u32::MAX;
 
 impl Groups {
     pub(super) fn of(snapshot: &Snapshot, grouping: Grouping) -> Self {
-        let mut groups = Self { group_of: vec![NONE; snapshot.records().slot_bound()], members: Vec::new() };
+        let mut groups = Self {
+            group_of: vec![NONE; snapshot.records().slot_bound()],
+            members: Vec::new(),
+        };
         let mut known: HashMap<(GroupKey, &str), u32> = HashMap::new();
         for slot in snapshot.visible() {
             let Some(record) = snapshot.get(slot) else { continue };
             let Some(key) = record.group() else { continue };
-            let base = if grouping == Grouping::SameBase { &*record.base_model } else { "" };
+            let base = if grouping == Grouping::SameBase {
+                &*record.base_model
+            } else {
+                ""
+            };
             let group = *known.entry((key, base)).or_insert_with(|| {
                 groups.members.push(Vec::new());
                 (groups.members.len() - 1) as u32
@@ -49,7 +56,10 @@ impl Groups {
 
     /// The number of the group that a record belongs to.
     pub fn group_of(&self, slot: Slot) -> Option<usize> {
-        self.group_of.get(slot as usize).filter(|group| **group != NONE).map(|group| *group as usize)
+        self.group_of
+            .get(slot as usize)
+            .filter(|group| **group != NONE)
+            .map(|group| *group as usize)
     }
 
     /// How many groups there are.

@@ -24,21 +24,29 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// URL of a preview as the contract has it; empty without one.
 pub fn preview_url(record: &Record) -> String {
     record.preview.as_ref().map_or_else(String::new, |preview| {
-        format!("/api/lm/previews?path={}", utf8_percent_encode(&preview.path, UNRESERVED))
+        format!(
+            "/api/lm/previews?path={}",
+            utf8_percent_encode(&preview.path, UNRESERVED)
+        )
     })
 }
 
 /// A number for a record that stays the same as long as its path does, for URLs.
 pub fn media_key(path: &str) -> u64 {
     // FNV-1a: it only has to spread, and must be the same after every start.
-    path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// URL of a preview that changes with its content, so that it can be cached for good.
 fn media_url(record: &Record, prefix: &str) -> String {
     record.preview.as_ref().map_or_else(String::new, |preview| {
         let version = (preview.stamp.mtime_ns as u64) ^ preview.stamp.size.rotate_left(48);
-        format!("/api/lm/{prefix}/media/{:016x}?v={version:016x}", media_key(&record.path))
+        format!(
+            "/api/lm/{prefix}/media/{:016x}?v={version:016x}",
+            media_key(&record.path)
+        )
     })
 }
 
@@ -89,10 +97,34 @@ fn own_keys() -> &'static HashSet<&'static str> {
     static KEYS: OnceLock<HashSet<&'static str>> = OnceLock::new();
     KEYS.get_or_init(|| {
         HashSet::from([
-            "model_name", "file_name", "preview_url", "preview_nsfw_level", "base_model", "folder", "sha256", "file_path",
-            "file_size", "modified", "tags", "from_civitai", "notes", "favorite", "exclude", "skip_metadata_refresh",
-            "sub_type", "civitai", "auto_tags", "hf_url", "media_url", "media_type", "root_key", "base_model_hint",
-            "problem", "update_available", "version_count", "offline",
+            "model_name",
+            "file_name",
+            "preview_url",
+            "preview_nsfw_level",
+            "base_model",
+            "folder",
+            "sha256",
+            "file_path",
+            "file_size",
+            "modified",
+            "tags",
+            "from_civitai",
+            "notes",
+            "favorite",
+            "exclude",
+            "skip_metadata_refresh",
+            "sub_type",
+            "civitai",
+            "auto_tags",
+            "hf_url",
+            "media_url",
+            "media_type",
+            "root_key",
+            "base_model_hint",
+            "problem",
+            "update_available",
+            "version_count",
+            "offline",
         ])
     })
 }
@@ -156,7 +188,11 @@ pub fn close(out: &mut Vec<u8>, record: &Record, version_count: Option<u32>, off
         Some(count) => out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(if offline { b",\"offline\":true}" } else { b",\"offline\":false}" });
+    out.extend_from_slice(if offline {
+        b",\"offline\":true}"
+    } else {
+        b",\"offline\":false}"
+    });
 }
 
 /// The raw cache entry of contract section 4.6, as the `info` routes answer it.
@@ -194,7 +230,10 @@ pub fn entry(record: &Record) -> Value {
         "sub_type": record.sub_type,
         "hash_status": record.hash_status.as_str(),
     });
-    if let (Some(entry), Ok(fields)) = (entry.as_object_mut(), serde_json::from_str::<Map<String, Value>>(&record.fields)) {
+    if let (Some(entry), Ok(fields)) = (
+        entry.as_object_mut(),
+        serde_json::from_str::<Map<String, Value>>(&record.fields),
+    ) {
         entry.extend(fields);
     }
     entry
@@ -211,10 +250,20 @@ fn slim(record: &Record) -> Value {
     set("id", remote.id.map(Value::from));
     set("modelId", remote.model_id.map(Value::from));
     set("name", remote.name.as_deref().map(Value::from));
-    set("creator", remote.creator.as_deref().map(|name| json!({ "username": name })));
+    set(
+        "creator",
+        remote.creator.as_deref().map(|name| json!({ "username": name })),
+    );
     set("trainedWords", remote.trained_words.as_ref().map(|words| json!(words)));
-    set("model", remote.model_type.as_deref().map(|name| json!({ "type": name })));
-    if slim.is_empty() { Value::Null } else { Value::Object(slim) }
+    set(
+        "model",
+        remote.model_type.as_deref().map(|name| json!({ "type": name })),
+    );
+    if slim.is_empty() {
+        Value::Null
+    } else {
+        Value::Object(slim)
+    }
 }
 
 /// What a plugin sees of the provider's identity.

@@ -29,9 +29,11 @@ pub fn flags(model: Option<&serde_json::Map<String, Value>>) -> u8 {
     }
     let uses: Vec<String> = match model.get("allowCommercialUse") {
         None | Some(Value::Null) => vec!["sell".into()],
-        Some(Value::Array(list)) => {
-            list.iter().filter_map(Value::as_str).map(|text| text.trim().to_lowercase()).collect()
-        }
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|text| text.trim().to_lowercase())
+            .collect(),
         // Some payloads carry the set as one text such as `{Image,Rent}`.
         Some(Value::String(text)) => text
             .trim_matches(['{', '}', ' '])
@@ -73,6 +75,9 @@ mod tests {
         assert_eq!(of(r#"{"allowCommercialUse":["Image","Sell"]}"#), 1 + 2 + 16 + 32 + 64);
         assert_eq!(of(r#"{"allowCommercialUse":"{Image,Rent}"}"#), 1 + 2 + 8 + 32 + 64);
         assert_eq!(of(r#"{"allowCommercialUse":[]}"#), 1 + 32 + 64);
-        assert_eq!(of(r#"{"allowNoCredit":false,"allowDerivatives":false,"allowDifferentLicense":false}"#), 16);
+        assert_eq!(
+            of(r#"{"allowNoCredit":false,"allowDerivatives":false,"allowDifferentLicense":false}"#),
+            16
+        );
     }
 }

@@ -62,7 +62,10 @@ impl Order<'_> {
     fn of<'s>(listing: &Listing, snapshot: &'s Snapshot) -> Order<'s> {
         if let Some(model) = &listing.model {
             let members = snapshot.visible().iter().filter(|slot| {
-                snapshot.get(*slot).and_then(|record| record.group()).is_some_and(|group| group == *model)
+                snapshot
+                    .get(*slot)
+                    .and_then(|record| record.group())
+                    .is_some_and(|group| group == *model)
             });
             let mut slots: Vec<Slot> = members.collect();
             groups::newest_first(snapshot, &mut slots);
@@ -71,13 +74,20 @@ impl Order<'_> {
         let grouping = listing.grouping;
         let arrangement = match (listing.sort, listing.group_by_model) {
             (Sort::Key { key, descending }, false) => {
-                return Order::KeptUp { slots: snapshot.order(key), descending };
+                return Order::KeptUp {
+                    slots: snapshot.order(key),
+                    descending,
+                };
             }
-            (Sort::Key { key, descending }, true) => {
-                Arrangement::Grouped { base: Base::Key { key, descending }, grouping }
-            }
+            (Sort::Key { key, descending }, true) => Arrangement::Grouped {
+                base: Base::Key { key, descending },
+                grouping,
+            },
             (Sort::Random { seed }, false) => Arrangement::Shuffled { seed },
-            (Sort::Random { seed }, true) => Arrangement::Grouped { base: Base::Shuffle { seed }, grouping },
+            (Sort::Random { seed }, true) => Arrangement::Grouped {
+                base: Base::Shuffle { seed },
+                grouping,
+            },
             (Sort::Versions { descending }, true) => Arrangement::GroupedByVersions { descending, grouping },
             (Sort::Versions { descending }, false) => Arrangement::ByVersions { descending, grouping },
         };
@@ -94,7 +104,11 @@ impl Order<'_> {
             Kept::All => {
                 let stretch = slots.len().min(from)..slots.len().min(from.saturating_add(limit));
                 for index in stretch {
-                    take(if descending { slots[slots.len() - 1 - index] } else { slots[index] });
+                    take(if descending {
+                        slots[slots.len() - 1 - index]
+                    } else {
+                        slots[index]
+                    });
                 }
                 return slots.len();
             }
@@ -117,7 +131,11 @@ impl Order<'_> {
         };
         if whole.is_some_and(|whole| from < whole) || whole.is_none() {
             let mut forward = slots.iter();
-            while let Some(slot) = if descending { forward.next_back() } else { forward.next() } {
+            while let Some(slot) = if descending {
+                forward.next_back()
+            } else {
+                forward.next()
+            } {
                 if !visit(*slot) {
                     break;
                 }
@@ -145,9 +163,13 @@ impl Listing {
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let versions =
-                groups.and_then(|groups| Some(groups.members(groups.group_of(slot)?).len() as u32));
-            item::close(&mut out, record, versions, offline.get(usize::from(record.root)).copied().unwrap_or(false));
+            let versions = groups.and_then(|groups| Some(groups.members(groups.group_of(slot)?).len() as u32));
+            item::close(
+                &mut out,
+                record,
+                versions,
+                offline.get(usize::from(record.root)).copied().unwrap_or(false),
+            );
         });
         envelope(&mut out, total, self.page, self.page_size);
         out

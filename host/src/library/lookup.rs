@@ -28,12 +28,17 @@ impl Snapshot {
         let name = NAME_ENDINGS
             .iter()
             .find(|ending| lower.ends_with(*ending))
-            .map_or(reference.as_str(), |ending| &reference[..reference.len() - ending.len()]);
+            .map_or(reference.as_str(), |ending| {
+                &reference[..reference.len() - ending.len()]
+            });
         let (folder, stem) = name.rsplit_once('/').unwrap_or(("", name));
         let candidates = self.properties().stems.get(stem);
         let with = |test: &dyn Fn(&Record) -> bool| {
-            let mut found: Vec<&Arc<Record>> =
-                candidates.iter().filter_map(|slot| self.get(*slot)).filter(|record| test(record)).collect();
+            let mut found: Vec<&Arc<Record>> = candidates
+                .iter()
+                .filter_map(|slot| self.get(*slot))
+                .filter(|record| test(record))
+                .collect();
             found.sort_by(|a, b| a.path.cmp(&b.path));
             found.first().copied()
         };
@@ -64,14 +69,18 @@ impl Snapshot {
             10 => {
                 let wanted: [u8; 5] = crate::files::hash::parse_hex(&hash)?;
                 let all = self.order(SortKey::Path).iter().filter_map(|slot| self.get(*slot));
-                all.into_iter().find(|record| record.sha256.is_some_and(|own| own.0[..5] == wanted))
+                all.into_iter()
+                    .find(|record| record.sha256.is_some_and(|own| own.0[..5] == wanted))
             }
             _ => None,
         }
     }
 
     fn first(&self, slots: &[Slot]) -> Option<&Arc<Record>> {
-        slots.iter().filter_map(|slot| self.get(*slot)).min_by(|a, b| a.path.cmp(&b.path))
+        slots
+            .iter()
+            .filter_map(|slot| self.get(*slot))
+            .min_by(|a, b| a.path.cmp(&b.path))
     }
 }
 

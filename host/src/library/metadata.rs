@@ -16,17 +16,47 @@ pub const UNKNOWN_BASE_MODEL: &str = "Unknown";
 /// Fields of a sidecar that have a typed place in a record or are read from disk when asked
 /// for; the others go to the plugin.
 const TYPED: [&str; 26] = [
-    "file_name", "model_name", "file_path", "size", "modified", "sha256", "base_model", "preview_url",
-    "preview_nsfw_level", "notes", "from_civitai", "civitai", "tags", "modelDescription", "civitai_deleted",
-    "favorite", "exclude", "db_checked", "skip_metadata_refresh", "metadata_source", "last_checked_at",
-    "hash_status", "autov3", "trainedWords", "hf_url", "folder",
+    "file_name",
+    "model_name",
+    "file_path",
+    "size",
+    "modified",
+    "sha256",
+    "base_model",
+    "preview_url",
+    "preview_nsfw_level",
+    "notes",
+    "from_civitai",
+    "civitai",
+    "tags",
+    "modelDescription",
+    "civitai_deleted",
+    "favorite",
+    "exclude",
+    "db_checked",
+    "skip_metadata_refresh",
+    "metadata_source",
+    "last_checked_at",
+    "hash_status",
+    "autov3",
+    "trainedWords",
+    "hf_url",
+    "folder",
 ];
 
 /// Fills the typed fields of `record` from its sidecar.
 pub fn fill(record: &mut Record, sidecar: &Sidecar) {
     let name = sidecar.text("model_name");
-    record.model_name = if name.trim().is_empty() { record.file_name.clone() } else { name.into() };
-    record.size = sidecar.0.get("size").and_then(Value::as_u64).unwrap_or(record.stamp.size);
+    record.model_name = if name.trim().is_empty() {
+        record.file_name.clone()
+    } else {
+        name.into()
+    };
+    record.size = sidecar
+        .0
+        .get("size")
+        .and_then(Value::as_u64)
+        .unwrap_or(record.stamp.size);
     record.modified = sidecar.number("modified");
     record.sha256 = Sha256::parse(sidecar.text("sha256"));
     record.hash_status = HashStatus::parse(sidecar.text("hash_status"));
@@ -45,23 +75,36 @@ pub fn fill(record: &mut Record, sidecar: &Sidecar) {
     record.exclude = sidecar.flag("exclude", false);
     record.db_checked = sidecar.flag("db_checked", false);
     record.skip_metadata_refresh = sidecar.flag("skip_metadata_refresh", false);
-    record.metadata_source = Some(sidecar.text("metadata_source")).filter(|text| !text.is_empty()).map(ArcStr::from);
+    record.metadata_source = Some(sidecar.text("metadata_source"))
+        .filter(|text| !text.is_empty())
+        .map(ArcStr::from);
     record.last_checked_at = sidecar.number("last_checked_at");
-    record.hf_url = Some(sidecar.text("hf_url")).filter(|text| !text.is_empty()).map(Box::from);
+    record.hf_url = Some(sidecar.text("hf_url"))
+        .filter(|text| !text.is_empty())
+        .map(Box::from);
     record.remote = remote(sidecar.civitai());
-    let model = sidecar.civitai().and_then(|civitai| civitai.get("model")).and_then(Value::as_object);
+    let model = sidecar
+        .civitai()
+        .and_then(|civitai| civitai.get("model"))
+        .and_then(Value::as_object);
     record.license_flags = license::flags(model);
     record.auto_tags = auto_tags(record);
 }
 
 fn auto_tags(record: &Record) -> AutoTags {
-    let texts = [&*record.file_name, &*record.base_model, record.remote.name.as_deref().unwrap_or_default()];
+    let texts = [
+        &*record.file_name,
+        &*record.base_model,
+        record.remote.name.as_deref().unwrap_or_default(),
+    ];
     AutoTags::find(texts, &record.base_model, record.tags.iter().map(AsRef::as_ref))
 }
 
 /// The slim part of a provider's version object.
 fn remote(civitai: Option<&Map<String, Value>>) -> Remote {
-    let Some(civitai) = civitai else { return Remote::default() };
+    let Some(civitai) = civitai else {
+        return Remote::default();
+    };
     // Some tools write ids as texts.
     let id = |value: Option<&Value>| match value {
         Some(Value::Number(number)) => number.as_u64(),
@@ -100,7 +143,10 @@ pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&
     set("modified", json!(now));
     set("sha256", json!(""));
     set("base_model", json!(UNKNOWN_BASE_MODEL));
-    set("preview_url", json!(record.preview.as_ref().map_or("", |preview| &preview.path)));
+    set(
+        "preview_url",
+        json!(record.preview.as_ref().map_or("", |preview| &preview.path)),
+    );
     set("preview_nsfw_level", json!(0));
     set("notes", json!(""));
     set("from_civitai", json!(info.descriptor.new_from_remote));
@@ -114,7 +160,10 @@ pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&
     set("skip_metadata_refresh", json!(false));
     set("metadata_source", Value::Null);
     set("last_checked_at", json!(0));
-    set("hash_status", json!(if info.hashes_at_scan() { "completed" } else { "pending" }));
+    set(
+        "hash_status",
+        json!(if info.hashes_at_scan() { "completed" } else { "pending" }),
+    );
     set("trainedWords", json!([]));
     for (key, value) in &info.new_sidecar_fields {
         fields.insert(key.clone(), value.clone());
@@ -132,7 +181,10 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
     let mut set = |key: &str, value: Value| {
         sidecar.0.insert(key.to_owned(), value);
     };
-    if let Some(name) = model.and_then(|model| model.get("name")).filter(|name| name.as_str().is_some_and(|text| !text.is_empty())) {
+    if let Some(name) = model
+        .and_then(|model| model.get("name"))
+        .filter(|name| name.as_str().is_some_and(|text| !text.is_empty()))
+    {
         set("model_name", name.clone());
     }
     if let Some(base) = version.get("baseModel").and_then(Value::as_str) {
@@ -141,9 +193,14 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
     set("from_civitai", json!(true));
     set("civitai", Value::Object(version.clone()));
     let primary = version.get("files").and_then(Value::as_array).and_then(|files| {
-        files.iter().find(|file| file.get("primary") == Some(&Value::Bool(true))).or_else(|| files.first())
+        files
+            .iter()
+            .find(|file| file.get("primary") == Some(&Value::Bool(true)))
+            .or_else(|| files.first())
     });
-    if let Some(hash) = primary.and_then(|file| file.pointer("/hashes/SHA256")).and_then(Value::as_str)
+    if let Some(hash) = primary
+        .and_then(|file| file.pointer("/hashes/SHA256"))
+        .and_then(Value::as_str)
         && let Some(hash) = Sha256::parse(hash)
     {
         set("sha256", json!(hash.hex()));
@@ -157,7 +214,9 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
     };
     for (own, theirs) in [("tags", "tags"), ("modelDescription", "description")] {
         if empty(sidecar.0.get(own))
-            && let Some(value) = model.and_then(|model| model.get(theirs)).filter(|value| !empty(Some(value)))
+            && let Some(value) = model
+                .and_then(|model| model.get(theirs))
+                .filter(|value| !empty(Some(value)))
         {
             sidecar.0.insert(own.to_owned(), value.clone());
         }
@@ -167,14 +226,25 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
 /// A provider's base model in the words that the library uses. Source: contract section 5.7.
 pub fn base_model(text: &str) -> String {
     const KNOWN: [(&str, &str); 10] = [
-        ("sd_1.5", "SD 1.5"), ("sd-v1-5", "SD 1.5"), ("sd-v2-1", "SD 2.1"), ("sdxl", "SDXL 1.0"), ("sd-v2", "SD 2.0"),
-        ("flux1", "Flux.1 D"), ("flux.1 d", "Flux.1 D"), ("illustrious", "Illustrious"), ("il", "Illustrious"), ("pony", "Pony"),
+        ("sd_1.5", "SD 1.5"),
+        ("sd-v1-5", "SD 1.5"),
+        ("sd-v2-1", "SD 2.1"),
+        ("sdxl", "SDXL 1.0"),
+        ("sd-v2", "SD 2.0"),
+        ("flux1", "Flux.1 D"),
+        ("flux.1 d", "Flux.1 D"),
+        ("illustrious", "Illustrious"),
+        ("il", "Illustrious"),
+        ("pony", "Pony"),
     ];
     if text.is_empty() {
         return UNKNOWN_BASE_MODEL.to_owned();
     }
     let lower = text.to_lowercase();
-    KNOWN.iter().find(|(key, _)| lower.contains(key)).map_or_else(|| text.to_owned(), |(_, name)| (*name).to_owned())
+    KNOWN
+        .iter()
+        .find(|(key, _)| lower.contains(key))
+        .map_or_else(|| text.to_owned(), |(_, name)| (*name).to_owned())
 }
 
 /// Corrects what a moved folder made untrue, and what is missing; whether anything changed.
@@ -196,7 +266,11 @@ pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
 
 /// The object of the fields that no typed field covers, as text; what a plugin sees of a sidecar.
 pub fn untyped(sidecar: &Sidecar) -> String {
-    let rest: std::collections::BTreeMap<&str, &Value> =
-        sidecar.0.iter().map(|(key, value)| (key.as_str(), value)).filter(|(key, _)| !TYPED.contains(key)).collect();
+    let rest: std::collections::BTreeMap<&str, &Value> = sidecar
+        .0
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !TYPED.contains(key))
+        .collect();
     serde_json::to_string(&rest).unwrap_or_else(|_| "{}".into())
 }

@@ -27,7 +27,14 @@ pub enum SortKey {
 
 impl SortKey {
     /// All keys; an order's place in the list is its index.
-    pub const ALL: [Self; 6] = [Self::Name, Self::FileName, Self::Date, Self::Size, Self::Usage, Self::Path];
+    pub const ALL: [Self; 6] = [
+        Self::Name,
+        Self::FileName,
+        Self::Date,
+        Self::Size,
+        Self::Usage,
+        Self::Path,
+    ];
 
     /// What is compared first to last: a number, a text, the path in any case, the path.
     ///
@@ -88,7 +95,9 @@ fn insert(key: SortKey, records: &Records, kept: Vec<Slot>, added: &[Slot]) -> V
         .filter_map(|slot| {
             let new = records.get(*slot)?;
             let place = kept.partition_point(|other| {
-                records.get(*other).is_some_and(|other| key.compare(other, new) == Ordering::Less)
+                records
+                    .get(*other)
+                    .is_some_and(|other| key.compare(other, new) == Ordering::Less)
             });
             Some((place, *slot))
         })
@@ -135,6 +144,10 @@ mod tests {
     fn bits_of_numbers_order_like_the_numbers() {
         let mut numbers = [3.5, -1.0, 0.0, 1e300, -7.25, 1_700_000_000.5];
         numbers.sort_by(f64::total_cmp);
-        assert!(numbers.windows(2).all(|pair| ordered_bits(pair[0]) < ordered_bits(pair[1])));
+        assert!(
+            numbers
+                .windows(2)
+                .all(|pair| ordered_bits(pair[0]) < ordered_bits(pair[1]))
+        );
     }
 }

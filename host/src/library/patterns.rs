@@ -16,7 +16,10 @@ enum Pattern {
 impl Pattern {
     fn new(text: &str, regex: bool) -> Self {
         if regex
-            && let Ok(compiled) = RegexBuilder::new(text).case_insensitive(true).size_limit(REGEX_SIZE).build()
+            && let Ok(compiled) = RegexBuilder::new(text)
+                .case_insensitive(true)
+                .size_limit(REGEX_SIZE)
+                .build()
         {
             return Self::Regex(compiled);
         }
@@ -45,7 +48,11 @@ impl Patterns {
     /// None when the patterns keep everything.
     pub fn new(patterns: &NamePatterns) -> Option<Self> {
         let compile = |texts: &[String]| -> Vec<Pattern> {
-            texts.iter().filter(|text| !text.is_empty()).map(|text| Pattern::new(text, patterns.regex)).collect()
+            texts
+                .iter()
+                .filter(|text| !text.is_empty())
+                .map(|text| Pattern::new(text, patterns.regex))
+                .collect()
         };
         let (include, exclude) = (compile(&patterns.include), compile(&patterns.exclude));
         (!include.is_empty() || !exclude.is_empty()).then_some(Self { include, exclude })

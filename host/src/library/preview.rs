@@ -2,8 +2,21 @@
 
 /// Endings in the order in which they are looked for.
 pub const ENDINGS: [&str; 15] = [
-    ".webp", ".preview.webp", ".preview.png", ".preview.jpeg", ".preview.jpg", ".preview.mp4", ".png", ".jpeg", ".jpg",
-    ".mp4", ".gif", ".webm", ".avif", ".jxl", ".example.0.jpeg",
+    ".webp",
+    ".preview.webp",
+    ".preview.png",
+    ".preview.jpeg",
+    ".preview.jpg",
+    ".preview.mp4",
+    ".png",
+    ".jpeg",
+    ".jpg",
+    ".mp4",
+    ".gif",
+    ".webm",
+    ".avif",
+    ".jxl",
+    ".example.0.jpeg",
 ];
 
 /// The preview of `stem` among the names of a folder, which must be sorted: the exact case
@@ -32,18 +45,26 @@ pub fn find<'n, S: AsRef<str>>(names: &'n [S], stem: &str) -> Option<&'n str> {
         return best.map(|(_, name)| name);
     }
     // On file systems that ignore case the stem itself may be written differently.
-    names.iter().map(AsRef::as_ref).filter(|name| name.len() > stem.len()).find(|name| {
-        name.is_char_boundary(stem.len())
-            && name[..stem.len()].eq_ignore_ascii_case(stem)
-            && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(&name[stem.len()..]))
-            && !name.starts_with(stem)
-    })
+    names
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|name| name.len() > stem.len())
+        .find(|name| {
+            name.is_char_boundary(stem.len())
+                && name[..stem.len()].eq_ignore_ascii_case(stem)
+                && ENDINGS
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(&name[stem.len()..]))
+                && !name.starts_with(stem)
+        })
 }
 
 /// Whether a preview is a video, by its ending.
 pub fn is_video(path: &str) -> bool {
     let ending = path.rsplit('.').next().unwrap_or_default();
-    ["mp4", "webm", "mov", "avi"].iter().any(|video| video.eq_ignore_ascii_case(ending))
+    ["mp4", "webm", "mov", "avi"]
+        .iter()
+        .any(|video| video.eq_ignore_ascii_case(ending))
 }
 
 #[cfg(test)]

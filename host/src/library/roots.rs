@@ -21,21 +21,36 @@ impl Root {
     pub fn new(path: &Path, key: &str) -> Option<Self> {
         let path = std::path::absolute(path).ok()?;
         let wire = wire_path(&path)?;
-        let wire = if wire.len() > 1 { wire.trim_end_matches('/') } else { &wire };
-        Some(Self { wire: wire.into(), key: key.into(), path: path.clone() })
+        let wire = if wire.len() > 1 {
+            wire.trim_end_matches('/')
+        } else {
+            &wire
+        };
+        Some(Self {
+            wire: wire.into(),
+            key: key.into(),
+            path: path.clone(),
+        })
     }
 
     /// The part of a path below this root.
     pub fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
         let rest = path.strip_prefix(&*self.wire)?;
-        if self.wire.ends_with('/') { Some(rest) } else { rest.strip_prefix('/') }
+        if self.wire.ends_with('/') {
+            Some(rest)
+        } else {
+            rest.strip_prefix('/')
+        }
     }
 }
 
 /// The index of the root that a path lies in; of nested roots the first in the list, since
 /// that is the one under which a walk lists a file.
 pub fn find(roots: &[Root], path: &str) -> Option<u16> {
-    roots.iter().position(|root| root.relative(path).is_some()).and_then(|index| u16::try_from(index).ok())
+    roots
+        .iter()
+        .position(|root| root.relative(path).is_some())
+        .and_then(|index| u16::try_from(index).ok())
 }
 
 /// Existing folders once each by real path, sorted in any case, and absent ones after them.
@@ -59,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_path_lies_in_the_first_root_that_holds_it_and_not_in_one_with_a_similar_name() {
-        let roots: Vec<Root> = ["/m/a", "/m/ab", "/m"].iter().filter_map(|path| Root::new(Path::new(path), "k")).collect();
+        let roots: Vec<Root> = ["/m/a", "/m/ab", "/m"]
+            .iter()
+            .filter_map(|path| Root::new(Path::new(path), "k"))
+            .collect();
         assert_eq!(find(&roots, "/m/ab/x"), Some(1));
         assert_eq!(find(&roots, "/m/a/x"), Some(0));
         assert_eq!(find(&roots, "/m/abc/x"), Some(2));

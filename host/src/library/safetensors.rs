@@ -5,13 +5,15 @@
 //! file before anything is allocated.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use aho_corasick::AhoCorasick;
 use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 /// Longest header that is read, in bytes.
 pub const MAX_HEADER: u64 = 64 << 20;
@@ -30,7 +32,9 @@ pub enum HeaderError {
     #[error("is only {0} bytes long, too short for a safetensors file; the download was probably cut off")]
     TooShort(u64),
     /// It ends before the end of its header.
-    #[error("ends inside its header ({size} bytes, the header alone needs {needed}); the download was probably cut off")]
+    #[error(
+        "ends inside its header ({size} bytes, the header alone needs {needed}); the download was probably cut off"
+    )]
     Truncated {
         /// Size of the file.
         size: u64,
@@ -56,10 +60,24 @@ pub enum HeaderError {
 /// What to keep of a header.
 #[derive(Debug, Clone, Default)]
 pub struct Interest {
-    /// Keys of `__metadata__`.
-    pub metadata_keys: Vec<String>,
-    /// Substrings of tensor names.
-    pub tensors: Vec<String>,
+    metadata_keys: HashSet<String>,
+    // All substrings at once: headers have thousands of tensors. None when nothing is wanted.
+    tensors: Option<AhoCorasick>,
+}
+
+impl Interest {
+    /// Keys of `__metadata__`, and substrings of tensor names.
+    pub fn new(metadata_keys: &[String], tensors: &[String]) -> Self {
+        let wanted: Vec<&String> = tensors.iter().filter(|part| !part.is_empty()).collect();
+        Self {
+            metadata_keys: metadata_keys.iter().cloned().collect(),
+            tensors: if wanted.is_empty() {
+                None
+            } else {
+                AhoCorasick::new(wanted).ok()
+            },
+        }
+    }
 }
 
 /// One tensor of a header.
@@ -123,8 +141,14 @@ pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
 /// [`HeaderError::Broken`].
 pub fn parse(text: &[u8], interest: &Interest) -> Result<(Header, u64), HeaderError> {
     let mut input = serde_json::Deserializer::from_slice(text);
-    let mut seed = HeaderSeed { interest, header: Header::default(), data_end: 0 };
-    (&mut seed).deserialize(&mut input).map_err(|error| HeaderError::Broken(error.to_string()))?;
+    let mut seed = HeaderSeed {
+        interest,
+        header: Header::default(),
+        data_end: 0,
+    };
+    (&mut seed)
+        .deserialize(&mut input)
+        .map_err(|error| HeaderError::Broken(error.to_string()))?;
     input.end().map_err(|error| HeaderError::Broken(error.to_string()))?;
     Ok((seed.header, seed.data_end))
 }
@@ -159,7 +183,7 @@ impl<'de> Visitor<'de> for &mut HeaderSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
             let key = key.0;
             if !seen.insert(key.clone()) {
@@ -176,7 +200,11 @@ impl<'de> Visitor<'de> for &mut HeaderSeed<'_> {
             self.data_end = self.data_end.max(tensor.data_offsets.1);
             self.header.tensor_count = self.header.tensor_count.saturating_add(1);
             if self.header.tensors.len() < MAX_TENSORS
-                && self.interest.tensors.iter().any(|part| key.contains(part.as_str()))
+                && self
+                    .interest
+                    .tensors
+                    .as_ref()
+                    .is_some_and(|parts| parts.is_match(&*key))
             {
                 self.header.tensors.push(Tensor {
                     name: key.into_owned(),
@@ -212,13 +240,13 @@ impl<'de> Visitor<'de> for MetadataSeed<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let (mut sshs, mut modelspec) = (None, None);
         while let Some(BorrowedText(key)) = map.next_key::<BorrowedText<'de>>()? {
             if !seen.insert(key.clone()) {
                 return Err(de::Error::custom(format_args!("the metadata key {key:?} occurs twice")));
             }
-            let wanted = self.0.interest.metadata_keys.iter().any(|own| *own == key);
+            let wanted = self.0.interest.metadata_keys.contains(&*key);
             let hash = matches!(&*key, "sshs_model_hash" | "modelspec.hash_sha256");
             if !wanted && !hash {
                 map.next_value::<IgnoredAny>()?;
@@ -276,7 +304,7 @@ mod tests {
     }
 
     fn interest() -> Interest {
-        Interest { metadata_keys: vec!["ss_base".into()], tensors: vec!["attn".into()] }
+        Interest::new(&["ss_base".into()], &["attn".into()])
     }
 
     #[test]
@@ -289,7 +317,14 @@ mod tests {
         assert_eq!(header.metadata, [("ss_base".to_owned(), "sd_v1".to_owned())]);
         assert_eq!(header.autov3.as_deref(), Some("abcdef012345"));
         assert_eq!(header.tensor_count, 2);
-        assert_eq!(header.tensors, [Tensor { name: "a.attn.weight".into(), dtype: "F16".into(), shape: vec![2, 2] }]);
+        assert_eq!(
+            header.tensors,
+            [Tensor {
+                name: "a.attn.weight".into(),
+                dtype: "F16".into(),
+                shape: vec![2, 2]
+            }]
+        );
     }
 
     #[test]
@@ -305,10 +340,25 @@ mod tests {
             (framed("[1,2,3]", 0), "broken header"),
             (framed(&deep, 0), "broken header"),
             (framed(r#"{"a":1,"a":2}"#, 0), "broken header"),
-            (framed(r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4), "occurs twice"),
-            (framed(r#"{"t":{"dtype":"F32","shape":[9],"data_offsets":[0,99999]}}"#, 0), "incomplete"),
-            (framed(r#"{"t":{"dtype":"F32","shape":[9],"data_offsets":[9,0]}}"#, 0), "ends before"),
-            (b"<!DOCTYPE html><html><body>403 Forbidden</body></html>".to_vec(), "more than"),
+            (
+                framed(
+                    r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+                    4,
+                ),
+                "occurs twice",
+            ),
+            (
+                framed(r#"{"t":{"dtype":"F32","shape":[9],"data_offsets":[0,99999]}}"#, 0),
+                "incomplete",
+            ),
+            (
+                framed(r#"{"t":{"dtype":"F32","shape":[9],"data_offsets":[9,0]}}"#, 0),
+                "ends before",
+            ),
+            (
+                b"<!DOCTYPE html><html><body>403 Forbidden</body></html>".to_vec(),
+                "more than",
+            ),
         ];
         for (bytes, word) in cases {
             let (_folder, path) = file(&bytes);
@@ -326,7 +376,10 @@ mod tests {
 
     #[test]
     fn the_hash_of_nothing_is_no_autov3() {
-        assert_eq!(autov3("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), None);
+        assert_eq!(
+            autov3("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            None
+        );
         assert_eq!(autov3("123"), None);
     }
 

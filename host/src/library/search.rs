@@ -62,7 +62,9 @@ fn fuzzy(haystack: &Haystack, words: &[&str], mut hit: impl FnMut(usize)) {
         let found = haystack.values(index).any(|value| {
             words.iter().all(|word| {
                 value.contains(word)
-                    || value.split_whitespace().any(|part| similarity::at_least(word, part, ALIKE))
+                    || value
+                        .split_whitespace()
+                        .any(|part| similarity::at_least(word, part, ALIKE))
             })
         });
         if found && !words.is_empty() {

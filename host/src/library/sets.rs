@@ -88,7 +88,10 @@ pub struct Keyed<K: Ord + Clone + std::hash::Hash> {
 
 impl<K: Ord + Clone + std::hash::Hash> Default for Keyed<K> {
     fn default() -> Self {
-        Self { slots: HashMap::new(), shared: OrdSet::new() }
+        Self {
+            slots: HashMap::new(),
+            shared: OrdSet::new(),
+        }
     }
 }
 
@@ -103,7 +106,9 @@ impl<K: Ord + Clone + std::hash::Hash> Keyed<K> {
 
     /// Keys that several records have, in order.
     pub fn shared(&self) -> impl Iterator<Item = (&K, &[Slot])> {
-        self.shared.iter().map(|key| (key, self.slots.get(key).map_or(&[][..], |slots| slots)))
+        self.shared
+            .iter()
+            .map(|key| (key, self.slots.get(key).map_or(&[][..], |slots| slots)))
     }
 
     pub(super) fn toggle(&mut self, key: K, slot: Slot, on: bool) {
@@ -196,7 +201,11 @@ impl Properties {
         for (set, has) in flags {
             if has {
                 let set = Arc::make_mut(set);
-                if on { set.insert(slot) } else { set.remove(slot) };
+                if on {
+                    set.insert(slot)
+                } else {
+                    set.remove(slot)
+                };
             }
         }
         if let Some(hash) = record.sha256 {

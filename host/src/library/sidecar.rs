@@ -13,8 +13,16 @@ use crate::files::atomic;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Without one of these a sidecar is not one: it may be another program's file.
-const REQUIRED: [&str; 8] =
-    ["file_name", "model_name", "file_path", "size", "modified", "sha256", "base_model", "preview_url"];
+const REQUIRED: [&str; 8] = [
+    "file_name",
+    "model_name",
+    "file_path",
+    "size",
+    "modified",
+    "sha256",
+    "base_model",
+    "preview_url",
+];
 
 /// Why a sidecar was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +58,14 @@ impl Sidecar {
     /// # Errors
     /// When it is there but can't be read or is no sidecar.
     pub fn read(path: &Path) -> Result<Option<Self>, SidecarError> {
-        let Some(object) = read_object(path)? else { return Ok(None) };
+        let Some(object) = read_object(path)? else {
+            return Ok(None);
+        };
         if let Some(missing) = REQUIRED.iter().find(|key| !object.contains_key(**key)) {
-            return Err(SidecarError::Corrupt { path: path.to_owned(), reason: format!("it has no `{missing}`") });
+            return Err(SidecarError::Corrupt {
+                path: path.to_owned(),
+                reason: format!("it has no `{missing}`"),
+            });
         }
         Ok(Some(Self(object)))
     }
@@ -63,7 +76,10 @@ impl Sidecar {
     /// # Errors
     /// As [`atomic::write`].
     pub fn write(&self, path: &Path) -> Result<(), SidecarError> {
-        let io = |source| SidecarError::Io { path: path.to_owned(), source };
+        let io = |source| SidecarError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut object = self.0.clone();
         object.retain(|key, _| !key.starts_with('_'));
         let text = serde_json::to_vec_pretty(&Value::Object(object)).map_err(|error| io(error.into()))?;
@@ -113,8 +129,14 @@ pub fn texts(value: Option<&Value>) -> Option<Vec<&str>> {
 /// # Errors
 /// When it is there but can't be read, is too large, or is something else.
 pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarError> {
-    let io = |source| SidecarError::Io { path: path.to_owned(), source };
-    let corrupt = |reason: String| SidecarError::Corrupt { path: path.to_owned(), reason };
+    let io = |source| SidecarError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let corrupt = |reason: String| SidecarError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    };
     let bytes = match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > MAX_BYTES => {
             return Err(corrupt(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
@@ -169,7 +191,11 @@ mod tests {
 
     #[test]
     fn a_corrupt_sidecar_is_an_error_that_says_what_is_wrong() {
-        for (text, word) in [("{", "EOF"), ("[]", "no JSON object"), ("{\"file_name\":1}", "`model_name`")] {
+        for (text, word) in [
+            ("{", "EOF"),
+            ("[]", "no JSON object"),
+            ("{\"file_name\":1}", "`model_name`"),
+        ] {
             let (_folder, path) = written(text.as_bytes());
             let error = Sidecar::read(&path).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("a.b.metadata.json"), "{error}");

@@ -20,7 +20,12 @@ pub fn at_least(a: &str, b: &str, threshold: f64) -> bool {
 fn common(a: &[char], b: &[char]) -> usize {
     let mut left = b.to_vec();
     a.iter()
-        .filter(|c| left.iter().position(|other| other == *c).map(|index| left.swap_remove(index)).is_some())
+        .filter(|c| {
+            left.iter()
+                .position(|other| other == *c)
+                .map(|index| left.swap_remove(index))
+                .is_some()
+        })
         .count()
 }
 

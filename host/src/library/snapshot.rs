@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use imbl::HashMap;
 use roaring::RoaringBitmap;
 
-use super::chunk::{Records, Slot};
 use super::arrangement::Arrangement;
+use super::chunk::{Records, Slot};
 use super::groups::{Grouping, Groups};
 use super::item::media_key;
 use super::orders::{Orders, SortKey};
@@ -93,7 +93,10 @@ impl Snapshot {
     /// The slot of the record with this absolute path, excluded ones too.
     pub fn slot_of(&self, path: &str) -> Option<Slot> {
         let slots = self.by_path.get(&media_key(path))?;
-        slots.iter().copied().find(|slot| self.get(*slot).is_some_and(|record| &*record.path == path))
+        slots
+            .iter()
+            .copied()
+            .find(|slot| self.get(*slot).is_some_and(|record| &*record.path == path))
     }
 
     /// The record with this absolute path, excluded ones too.
@@ -103,7 +106,11 @@ impl Snapshot {
 
     /// The records whose path has this [`media_key`].
     pub fn by_media_key(&self, key: u64) -> impl Iterator<Item = &Arc<Record>> {
-        self.by_path.get(&key).into_iter().flatten().filter_map(|slot| self.get(*slot))
+        self.by_path
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .filter_map(|slot| self.get(*slot))
     }
 
     /// Versions grouped by model; made when first asked for.

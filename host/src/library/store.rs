@@ -49,8 +49,15 @@ pub struct Stored {
 }
 
 enum Message {
-    Changes { model_type: String, changes: Vec<Change> },
-    Complete { model_type: String, plugin_digest: String, link_targets: String },
+    Changes {
+        model_type: String,
+        changes: Vec<Change>,
+    },
+    Complete {
+        model_type: String,
+        plugin_digest: String,
+        link_targets: String,
+    },
     Flush(mpsc::Sender<()>),
 }
 
@@ -68,10 +75,15 @@ impl Store {
     /// # Errors
     /// When the folder can't be written, or SQLite can't open a new database in it.
     pub fn open(data_folder: &Path) -> Result<Self, StoreError> {
-        crate::files::private_folder(data_folder)
-            .map_err(|source| StoreError::Folder { path: data_folder.to_owned(), source })?;
+        crate::files::private_folder(data_folder).map_err(|source| StoreError::Folder {
+            path: data_folder.to_owned(),
+            source,
+        })?;
         let path = data_folder.join(FILE);
-        let sqlite = |source| StoreError::Sqlite { path: path.clone(), source };
+        let sqlite = |source| StoreError::Sqlite {
+            path: path.clone(),
+            source,
+        };
         let connection = match connect(&path) {
             Ok(connection) => connection,
             Err(error) => {
@@ -83,8 +95,15 @@ impl Store {
         let writer = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || write(connection, &receiver))
-            .map_err(|source| StoreError::Folder { path: data_folder.to_owned(), source })?;
-        Ok(Self { path, sender: Some(sender), writer: Some(writer) })
+            .map_err(|source| StoreError::Folder {
+                path: data_folder.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path,
+            sender: Some(sender),
+            writer: Some(writer),
+        })
     }
 
     /// Everything stored of a type. Rows that can't be read are left out; the next scan reads their files.
@@ -92,7 +111,10 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn load(&self, model_type: &str) -> Result<Stored, StoreError> {
-        let sqlite = |source| StoreError::Sqlite { path: self.path.clone(), source };
+        let sqlite = |source| StoreError::Sqlite {
+            path: self.path.clone(),
+            source,
+        };
         self.load_rows(model_type).map_err(sqlite)
     }
 
@@ -100,9 +122,11 @@ impl Store {
         let connection = Connection::open(&self.path)?;
         let mut stored = Stored::default();
         let scan: Option<(String, String)> = connection
-            .query_row("SELECT plugin_digest, link_targets FROM scan WHERE model_type = ?1", [model_type], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .query_row(
+                "SELECT plugin_digest, link_targets FROM scan WHERE model_type = ?1",
+                [model_type],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .optional()?;
         if let Some((digest, targets)) = scan {
             stored.plugin_digest = Some(digest);
@@ -121,7 +145,10 @@ impl Store {
 
     /// Hands changes to the writing thread.
     pub fn save(&self, model_type: &str, changes: Vec<Change>) {
-        self.send(Message::Changes { model_type: model_type.to_owned(), changes });
+        self.send(Message::Changes {
+            model_type: model_type.to_owned(),
+            changes,
+        });
     }
 
     /// Notes that a scan with this plugin came to its end.
@@ -180,7 +207,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Keeps a broken database for whoever wants to look at it.
 fn put_aside(path: &Path, error: &rusqlite::Error) {
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     for ending in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{ending}", path.display()));
         let to = PathBuf::from(format!("{}.broken-{seconds}{ending}", path.display()));
@@ -204,14 +233,19 @@ fn write(mut connection: Connection, receiver: &mpsc::Receiver<Message>) {
     }
 }
 
-fn write_batch(connection: &mut Connection, messages: Vec<Message>, flushed: &mut Vec<mpsc::Sender<()>>) -> rusqlite::Result<()> {
+fn write_batch(
+    connection: &mut Connection,
+    messages: Vec<Message>,
+    flushed: &mut Vec<mpsc::Sender<()>>,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     for message in messages {
         match message {
             Message::Changes { model_type, changes } => {
                 let mut put = transaction
                     .prepare_cached("INSERT INTO record (model_type, path, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = excluded.body")?;
-                let mut remove = transaction.prepare_cached("DELETE FROM record WHERE model_type = ?1 AND path = ?2")?;
+                let mut remove =
+                    transaction.prepare_cached("DELETE FROM record WHERE model_type = ?1 AND path = ?2")?;
                 for change in changes {
                     match change {
                         Change::Put(record) => {
@@ -225,7 +259,11 @@ fn write_batch(connection: &mut Connection, messages: Vec<Message>, flushed: &mu
                     }
                 }
             }
-            Message::Complete { model_type, plugin_digest, link_targets } => {
+            Message::Complete {
+                model_type,
+                plugin_digest,
+                link_targets,
+            } => {
                 transaction.execute(
                     "INSERT OR REPLACE INTO scan (model_type, plugin_digest, link_targets) VALUES (?1, ?2, ?3)",
                     params![model_type, plugin_digest, link_targets],

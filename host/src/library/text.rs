@@ -9,7 +9,11 @@ use unicode_normalization::UnicodeNormalization;
 /// digits, so that comparing keys as bytes compares part by part.
 pub fn natural_key(text: &str) -> Box<[u8]> {
     // Plain ASCII, nearly every name, is its own canonical decomposition.
-    let lower = if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase().nfd().collect() };
+    let lower = if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_lowercase().nfd().collect()
+    };
     let mut key = Vec::with_capacity(lower.len() + 8);
     let mut chars = lower.char_indices().peekable();
     while let Some((start, first)) = chars.next() {
@@ -52,7 +56,9 @@ pub enum Initial {
 impl Initial {
     /// The class of this text's first character; an empty text is a symbol.
     pub fn of(text: &str) -> Self {
-        let Some(first) = text.trim_start().chars().next() else { return Self::Symbol };
+        let Some(first) = text.trim_start().chars().next() else {
+            return Self::Symbol;
+        };
         if first.is_ascii_digit() {
             return Self::Digit;
         }
@@ -62,7 +68,13 @@ impl Initial {
         if is_cjk(first) {
             return Self::Cjk;
         }
-        if first.is_numeric() { Self::Digit } else if first.is_alphabetic() { Self::Other(first) } else { Self::Symbol }
+        if first.is_numeric() {
+            Self::Digit
+        } else if first.is_alphabetic() {
+            Self::Other(first)
+        } else {
+            Self::Symbol
+        }
     }
 }
 
@@ -81,7 +93,7 @@ fn is_cjk(c: char) -> bool {
         | 0xAC00..=0xD7FF      // hangul syllables and jamo extended B
         | 0xF900..=0xFAFF      // Han compatibility
         | 0xFF65..=0xFFDC      // half-width katakana and hangul
-        | 0x20000..=0x323AF)   // Han extensions B and later
+        | 0x20000..=0x323AF) // Han extensions B and later
 }
 
 #[cfg(test)]

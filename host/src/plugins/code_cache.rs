@@ -23,7 +23,10 @@ impl CodeCache {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Self { folder, engine_key: hasher.finish() }
+        Self {
+            folder,
+            engine_key: hasher.finish(),
+        }
     }
 
     /// The component of these bytes, compiled now unless it was before.

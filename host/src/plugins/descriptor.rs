@@ -21,7 +21,10 @@ impl TypeInfo {
     /// # Errors
     /// [`LoadError::Descriptor`] naming the field.
     pub fn new(name: &str, descriptor: Descriptor) -> Result<Self, LoadError> {
-        let wrong = |reason: String| LoadError::Descriptor { name: name.to_owned(), reason };
+        let wrong = |reason: String| LoadError::Descriptor {
+            name: name.to_owned(),
+            reason,
+        };
         for (field, value) in [("id", &descriptor.id), ("prefix", &descriptor.prefix)] {
             if !is_name(value) {
                 return Err(wrong(format!(
@@ -33,20 +36,29 @@ impl TypeInfo {
             return Err(wrong("it has no sub-types; the first one is the default".into()));
         }
         if descriptor.roots.is_empty() {
-            return Err(wrong("it has no kinds of roots, so nothing could be scanned for it".into()));
+            return Err(wrong(
+                "it has no kinds of roots, so nothing could be scanned for it".into(),
+            ));
         }
         if let Some(root) = descriptor.roots.iter().find(|root| !is_name(&root.key)) {
             return Err(wrong(format!("root key {:?} must match [a-z][a-z0-9_-]*", root.key)));
         }
         let extensions: HashSet<String> = descriptor.extensions.iter().map(|text| text.to_lowercase()).collect();
         if extensions.is_empty() || extensions.iter().any(|text| !text.starts_with('.') || text.len() < 2) {
-            return Err(wrong(format!("extensions are {:?}; each needs a dot and a name", descriptor.extensions)));
+            return Err(wrong(format!(
+                "extensions are {:?}; each needs a dot and a name",
+                descriptor.extensions
+            )));
         }
         let new_sidecar_fields = match serde_json::from_str(&descriptor.new_sidecar_fields) {
             Ok(serde_json::Value::Object(fields)) => fields,
             _ => return Err(wrong("new-sidecar-fields is no JSON object".into())),
         };
-        Ok(Self { descriptor, new_sidecar_fields, extensions })
+        Ok(Self {
+            descriptor,
+            new_sidecar_fields,
+            extensions,
+        })
     }
 
     /// Singular id, such as the `model_type` of the contract.
@@ -75,5 +87,7 @@ impl TypeInfo {
 fn is_name(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
 }

@@ -61,13 +61,28 @@ impl Call<'_> {
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
         let runtime = self.engine.runtime().ok_or(CallError::Shutdown)?.clone();
-        let slot = self.engine.slots().clone().acquire_owned().await.map_err(|_| CallError::Shutdown)?;
+        let slot = self
+            .engine
+            .slots()
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| CallError::Shutdown)?;
         let (engine, pre, plugin) = (self.engine.clone(), self.pre.clone(), self.plugin.to_owned());
         let (export, time_limit, reach) = (self.export, self.time_limit, self.reach);
         runtime
             .spawn(async move {
                 let _slot = slot;
-                Call { engine: &engine, pre: &pre, plugin: &plugin, export, time_limit, reach }.run_here(body).await
+                Call {
+                    engine: &engine,
+                    pre: &pre,
+                    plugin: &plugin,
+                    export,
+                    time_limit,
+                    reach,
+                }
+                .run_here(body)
+                .await
             })
             .await
             .map_err(|_| CallError::Shutdown)?
@@ -88,7 +103,13 @@ impl Call<'_> {
             .build();
         let time_limit = self.time_limit;
         let ticks_left = (time_limit.as_millis() / TICK.as_millis()) as u64 + 1;
-        let state = CallState { limits, ticks_left, time_limit, table: ResourceTable::new(), reach: self.reach };
+        let state = CallState {
+            limits,
+            ticks_left,
+            time_limit,
+            table: ResourceTable::new(),
+            reach: self.reach,
+        };
         let mut store = Store::new(self.engine.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);
@@ -116,7 +137,15 @@ impl Call<'_> {
 fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error) -> CallError {
     let plugin = plugin.to_owned();
     match error.downcast_ref::<LimitError>() {
-        Some(limit) => CallError::Limit { plugin, export, limit: limit.clone() },
-        None => CallError::Trap { plugin, export, reason: format!("{error:?}") },
+        Some(limit) => CallError::Limit {
+            plugin,
+            export,
+            limit: limit.clone(),
+        },
+        None => CallError::Trap {
+            plugin,
+            export,
+            reason: format!("{error:?}"),
+        },
     }
 }

@@ -23,7 +23,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mib: 64, call_ms: 2_000, rule_ms: 10_000, output_mib: 16, instances: 32 }
+        Self {
+            memory_mib: 64,
+            call_ms: 2_000,
+            rule_ms: 10_000,
+            output_mib: 16,
+            instances: 32,
+        }
     }
 }
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::bindings::{
-    Derived, FileFacts, GuestRequest, GuestResponse, Model, ModelTypePre, QueryFilter,
-};
+use super::bindings::{Derived, FileFacts, GuestRequest, GuestResponse, Model, ModelTypePre, QueryFilter};
 use super::code_cache::CodeCache;
 use super::descriptor::TypeInfo;
 use super::engine::PluginEngine;
@@ -34,34 +32,62 @@ impl Plugin {
         name: &str,
         wasm: &[u8],
     ) -> Result<Self, LoadError> {
-        let misfit = |error: wasmtime::Error| LoadError::Component { name: name.to_owned(), reason: format!("{error:#}") };
+        let misfit = |error: wasmtime::Error| LoadError::Component {
+            name: name.to_owned(),
+            reason: format!("{error:#}"),
+        };
         let component = cache.component(engine.engine(), wasm).map_err(misfit)?;
         let linker = instance::linker(engine.engine()).map_err(misfit)?;
         let pre = linker.instantiate_pre(&component).map_err(misfit)?;
         let pre = ModelTypePre::new(pre).map_err(misfit)?;
         let time_limit = engine.limits().call_time();
 
-        let call = Call { engine, pre: &pre, plugin: name, export: "describe", time_limit, reach: Reach::closed(name) };
-        let (descriptor, _) = call.run(|instance, store| Box::pin(instance.call_describe(store))).await?;
+        let call = Call {
+            engine,
+            pre: &pre,
+            plugin: name,
+            export: "describe",
+            time_limit,
+            reach: Reach::closed(name),
+        };
+        let (descriptor, _) = call
+            .run(|instance, store| Box::pin(instance.call_describe(store)))
+            .await?;
         let info = Arc::new(TypeInfo::new(name, descriptor)?);
 
         let export = "setup-specific-routes";
         let reach = Reach::setup(&info);
-        let call = Call { engine, pre: &pre, plugin: info.id(), export, time_limit, reach };
+        let call = Call {
+            engine,
+            pre: &pre,
+            plugin: info.id(),
+            export,
+            time_limit,
+            reach,
+        };
         let (answer, reach) = call
             .run(|instance, store| {
                 Box::pin(async move {
                     let registrar = store.data_mut().table.push(RouteCollector)?;
                     let registrar_rep = registrar.rep();
                     let answer = instance.call_setup_specific_routes(&mut *store, registrar).await;
-                    store.data_mut().table.delete(wasmtime::component::Resource::<RouteCollector>::new_own(registrar_rep))?;
+                    store
+                        .data_mut()
+                        .table
+                        .delete(wasmtime::component::Resource::<RouteCollector>::new_own(registrar_rep))?;
                     answer
                 })
             })
             .await?;
         answer.map_err(CallError::Guest)?;
         let digest = crate::files::hash::hex(&Sha256::digest(wasm));
-        Ok(Self { engine: engine.clone(), pre, info, digest, routes: reach.routes })
+        Ok(Self {
+            engine: engine.clone(),
+            pre,
+            info,
+            digest,
+            routes: reach.routes,
+        })
     }
 
     /// What it said of its type.
@@ -83,13 +109,16 @@ impl Plugin {
     ///
     /// # Errors
     /// [`CallError::Guest`] for its own errors, else what happened to the call.
-    pub async fn handle(&self, handler: String, request: GuestRequest, reach: Reach) -> Result<GuestResponse, CallError> {
+    pub async fn handle(
+        &self,
+        handler: String,
+        request: GuestRequest,
+        reach: Reach,
+    ) -> Result<GuestResponse, CallError> {
         let limit = self.engine.limits().output_bytes();
         let (answer, _) = self
             .call("handle", self.engine.limits().call_time(), reach)
-            .run(move |instance, store| {
-                Box::pin(async move { instance.call_handle(store, &handler, &request).await })
-            })
+            .run(move |instance, store| Box::pin(async move { instance.call_handle(store, &handler, &request).await }))
             .await?;
         let response = answer.map_err(CallError::Guest)?;
         if response.body.len() > limit {
@@ -116,6 +145,19 @@ impl Plugin {
         self.same_length("derive", expected, answer)
     }
 
+    /// As [`Plugin::derive`], on the caller's own executor and without waiting for a place in the
+    /// pool; the bench times it.
+    ///
+    /// # Errors
+    /// When the whole call failed.
+    pub async fn derive_here(&self, files: Arc<[FileFacts]>) -> Result<Vec<Derived>, CallError> {
+        let (answer, _) = self
+            .call("derive", self.engine.limits().rule_time(), self.rule_reach())
+            .run_here(move |instance, store| Box::pin(async move { instance.call_derive(store, &files).await }))
+            .await?;
+        Ok(answer)
+    }
+
     /// The type's part of listed items; as many answers as models.
     ///
     /// # Errors
@@ -136,30 +178,20 @@ impl Plugin {
     pub async fn parse_query(&self, parameters: Vec<(String, String)>) -> Result<QueryFilter, CallError> {
         let (answer, _) = self
             .call("parse-query", self.engine.limits().call_time(), self.rule_reach())
-            .run(move |instance, store| {
-                Box::pin(async move { instance.call_parse_query(store, &parameters).await })
-            })
-            .await?;
-        answer.map_err(CallError::Guest)
-    }
-
-    /// Asks whether a provider's type is one of this type. The cheapest call there is; the bench times it.
-    ///
-    /// # Errors
-    /// [`CallError::Guest`] with the words for a person when it isn't.
-    pub async fn validate_remote_type(&self, remote_type: &str) -> Result<(), CallError> {
-        let remote_type = remote_type.to_owned();
-        let (answer, _) = self
-            .call("validate-remote-type", self.engine.limits().call_time(), self.rule_reach())
-            .run_here(move |instance, store| {
-                Box::pin(async move { instance.call_validate_remote_type(store, &remote_type).await })
-            })
+            .run(move |instance, store| Box::pin(async move { instance.call_parse_query(store, &parameters).await }))
             .await?;
         answer.map_err(CallError::Guest)
     }
 
     fn call(&self, export: &'static str, time_limit: std::time::Duration, reach: Reach) -> Call<'_> {
-        Call { engine: &self.engine, pre: &self.pre, plugin: self.info.id(), export, time_limit, reach }
+        Call {
+            engine: &self.engine,
+            pre: &self.pre,
+            plugin: self.info.id(),
+            export,
+            time_limit,
+            reach,
+        }
     }
 
     fn rule_reach(&self) -> Reach {

@@ -22,7 +22,12 @@ pub async fn format(plugin: &Plugin, models: Vec<Model>) -> Vec<Result<String, S
 type Rule<'p, I, O> = &'p (dyn Fn(Arc<[I]>) -> BoxFuture<'p, Result<Vec<O>, CallError>> + Send + Sync);
 
 /// Runs a rule on a batch, and on its halves when the whole failed.
-fn contained<'f, I, O>(plugin: &'f Plugin, export: &'static str, items: &'f [I], rule: Rule<'f, I, O>) -> BoxFuture<'f, Vec<Result<O, String>>>
+fn contained<'f, I, O>(
+    plugin: &'f Plugin,
+    export: &'static str,
+    items: &'f [I],
+    rule: Rule<'f, I, O>,
+) -> BoxFuture<'f, Vec<Result<O, String>>>
 where
     I: Clone + Send + Sync + 'static,
     O: Send + 'f,
@@ -37,7 +42,10 @@ where
         };
         if items.len() == 1 {
             tracing::error!(plugin = plugin.info().id(), export, %error, "a rule failed on one file");
-            return vec![Err(format!("The plugin `{}` failed on this file; the server's log says why.", plugin.info().id()))];
+            return vec![Err(format!(
+                "The plugin `{}` failed on this file; the server's log says why.",
+                plugin.info().id()
+            ))];
         }
         let (left, right) = items.split_at(items.len() / 2);
         let mut answers = contained(plugin, export, left, rule).await;

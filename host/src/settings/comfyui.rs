@@ -15,9 +15,16 @@ pub fn add(folder: &Path, roots: &mut RootSources) -> Result<(), SettingsError> 
     let models = folder.join(&compat().models_folder);
     let entries = std::fs::read_dir(&models).or_else(|error| {
         // A folder that is itself a `models` folder is fine, too.
-        if folder.is_dir() { std::fs::read_dir(folder) } else { Err(error) }
+        if folder.is_dir() {
+            std::fs::read_dir(folder)
+        } else {
+            Err(error)
+        }
     });
-    for entry in entries.map_err(|source| SettingsError::Io { path: models.clone(), source })? {
+    for entry in entries.map_err(|source| SettingsError::Io {
+        path: models.clone(),
+        source,
+    })? {
         let Ok(entry) = entry else { continue };
         if let Some(name) = entry.file_name().to_str()
             && entry.path().is_dir()
@@ -37,18 +44,27 @@ pub fn add(folder: &Path, roots: &mut RootSources) -> Result<(), SettingsError> 
 /// Each top-level entry is an installation: `base_path`, and under other names one folder or
 /// several, one a line.
 fn add_yaml(path: &Path, roots: &mut RootSources) -> Result<(), SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Io { path: path.to_owned(), source })?;
-    let yaml: Value = serde_yaml_ng::from_str(&text)
-        .map_err(|error| SettingsError::Format { path: path.to_owned(), reason: error.to_string() })?;
-    let Value::Mapping(installations) = yaml else { return Ok(()) };
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let yaml: Value = serde_yaml_ng::from_str(&text).map_err(|error| SettingsError::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let Value::Mapping(installations) = yaml else {
+        return Ok(());
+    };
     let beside = path.parent().unwrap_or(Path::new("."));
     for installation in installations.values().filter_map(Value::as_mapping) {
-        let base = installation.get("base_path").and_then(Value::as_str).map_or_else(
-            || beside.to_owned(),
-            |base| beside.join(expand_home(base.trim())),
-        );
+        let base = installation
+            .get("base_path")
+            .and_then(Value::as_str)
+            .map_or_else(|| beside.to_owned(), |base| beside.join(expand_home(base.trim())));
         for (name, folders) in installation {
-            let (Some(name), Some(folders)) = (name.as_str(), folders.as_str()) else { continue };
+            let (Some(name), Some(folders)) = (name.as_str(), folders.as_str()) else {
+                continue;
+            };
             if name == "base_path" || name == "is_default" {
                 continue;
             }

@@ -30,7 +30,11 @@ impl ContractSettings {
 
     /// A text.
     pub fn text<'a>(&'a self, key: &str, default: &'a str) -> &'a str {
-        self.0.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or(default)
+        self.0
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .unwrap_or(default)
     }
 
     /// A flag.
@@ -45,23 +49,38 @@ impl ContractSettings {
 
     /// What `sort_by=name` means.
     pub fn name_key(&self) -> SortKey {
-        if self.text("model_name_display", "model_name") == "file_name" { SortKey::FileName } else { SortKey::Name }
+        if self.text("model_name_display", "model_name") == "file_name" {
+            SortKey::FileName
+        } else {
+            SortKey::Name
+        }
     }
 
     /// What a group of versions is.
     pub fn grouping(&self) -> Grouping {
-        if self.text("version_grouping", "same_base") == "same_base" { Grouping::SameBase } else { Grouping::Any }
+        if self.text("version_grouping", "same_base") == "same_base" {
+            Grouping::SameBase
+        } else {
+            Grouping::Any
+        }
     }
 
     /// NSFW level from which pages blur previews.
     pub fn blur_level(&self) -> u32 {
         let name = self.text("mature_blur_level", "R");
-        LEVELS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map_or(4, |(_, level)| *level)
+        LEVELS
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map_or(4, |(_, level)| *level)
     }
 
     /// Host of links to the provider's pages; only known ones.
     pub fn civitai_host(&self) -> &str {
         let host = self.text("civitai_host", "civitai.com");
-        if ["civitai.com", "civitai.red", "civitai.green"].contains(&host) { host } else { "civitai.com" }
+        if ["civitai.com", "civitai.red", "civitai.green"].contains(&host) {
+            host
+        } else {
+            "civitai.com"
+        }
     }
 }

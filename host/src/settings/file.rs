@@ -57,7 +57,12 @@ pub struct OwnSettings {
 impl OwnSettings {
     /// Whether it says where models are.
     pub fn names_folders(&self) -> bool {
-        let filled = |key: &str| self.contract.get(key).and_then(Value::as_object).is_some_and(|paths| !paths.is_empty());
+        let filled = |key: &str| {
+            self.contract
+                .get(key)
+                .and_then(Value::as_object)
+                .is_some_and(|paths| !paths.is_empty())
+        };
         self.server.comfyui.is_some() || filled("folder_paths") || filled("libraries")
     }
 }
@@ -70,15 +75,27 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(OwnSettings::default()),
-        Err(source) => return Err(SettingsError::Io { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(SettingsError::Io {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
-    let format = |reason: String| SettingsError::Format { path: path.to_owned(), reason };
+    let format = |reason: String| SettingsError::Format {
+        path: path.to_owned(),
+        reason,
+    };
     let tables: Tables = toml::from_str(&text).map_err(|error| format(error.to_string()))?;
     Ok(OwnSettings {
         exists: true,
         server: tables.server,
         limits: tables.limits,
-        plugins: tables.plugins.into_iter().map(|(id, table)| (id, Arc::new(table))).collect(),
+        plugins: tables
+            .plugins
+            .into_iter()
+            .map(|(id, table)| (id, Arc::new(table)))
+            .collect(),
         contract: tables.contract,
     })
 }
@@ -106,6 +123,9 @@ mod tests {
     #[test]
     fn a_wrong_key_is_refused_with_its_place() {
         let error = parse("[server]\nbnd = 'x'").unwrap_err().to_string();
-        assert!(error.contains("settings.toml") && error.contains("bnd") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("settings.toml") && error.contains("bnd") && error.contains("line 2"),
+            "{error}"
+        );
     }
 }

@@ -116,9 +116,14 @@ impl Settings {
             comfyui::add(folder, &mut roots)?;
         }
         for root in &args.root {
-            let (name, folder) = root.split_once('=').filter(|(name, folder)| !name.is_empty() && !folder.is_empty()).ok_or_else(|| {
-                SettingsError::Flag { flag: "--root", value: root.clone(), reason: "write it as NAME=FOLDER".into() }
-            })?;
+            let (name, folder) = root
+                .split_once('=')
+                .filter(|(name, folder)| !name.is_empty() && !folder.is_empty())
+                .ok_or_else(|| SettingsError::Flag {
+                    flag: "--root",
+                    value: root.clone(),
+                    reason: "write it as NAME=FOLDER".into(),
+                })?;
             roots.add_primary(name, Path::new(folder));
         }
         let mut plugin_files = args.plugin.clone();
@@ -126,7 +131,11 @@ impl Settings {
             plugin_files.extend(components(folder)?);
         }
         Ok(Self {
-            bind: args.bind.clone().or(own.server.bind).unwrap_or_else(|| DEFAULT_BIND.into()),
+            bind: args
+                .bind
+                .clone()
+                .or(own.server.bind)
+                .unwrap_or_else(|| DEFAULT_BIND.into()),
             data_folder,
             allowed_hosts: own.server.allowed_hosts,
             allowed_origins: own.server.allowed_origins,
@@ -143,7 +152,10 @@ impl Settings {
 
 /// The components in a folder, by name.
 fn components(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
-    let entries = std::fs::read_dir(folder).map_err(|source| SettingsError::Io { path: folder.to_owned(), source })?;
+    let entries = std::fs::read_dir(folder).map_err(|source| SettingsError::Io {
+        path: folder.to_owned(),
+        source,
+    })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))

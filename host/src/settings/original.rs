@@ -9,7 +9,11 @@ use crate::compat::compat;
 
 /// Where the original keeps it on this machine.
 pub fn default_path() -> Option<PathBuf> {
-    Some(dirs::config_dir()?.join(&compat().settings_folder).join(&compat().settings_file))
+    Some(
+        dirs::config_dir()?
+            .join(&compat().settings_folder)
+            .join(&compat().settings_file),
+    )
 }
 
 /// Reads it, with the folders of its active library where the top level has none.
@@ -17,12 +21,25 @@ pub fn default_path() -> Option<PathBuf> {
 /// # Errors
 /// When it can't be read or is no JSON object; line and column are given.
 pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
-    let bytes = std::fs::read(path).map_err(|source| SettingsError::Io { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| SettingsError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut values: Map<String, Value> = serde_json::from_slice(text)
-        .map_err(|error| SettingsError::Format { path: path.to_owned(), reason: error.to_string() })?;
-    let active = values.get("active_library").and_then(Value::as_str).unwrap_or("default").to_owned();
-    let library = values.get("libraries").and_then(|libraries| libraries.get(&active)).and_then(Value::as_object).cloned();
+    let mut values: Map<String, Value> = serde_json::from_slice(text).map_err(|error| SettingsError::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let active = values
+        .get("active_library")
+        .and_then(Value::as_str)
+        .unwrap_or("default")
+        .to_owned();
+    let library = values
+        .get("libraries")
+        .and_then(|libraries| libraries.get(&active))
+        .and_then(Value::as_object)
+        .cloned();
     for (key, value) in library.unwrap_or_default() {
         let empty = match values.get(&key) {
             None | Some(Value::Null) => true,

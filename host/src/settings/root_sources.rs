@@ -23,14 +23,20 @@ impl RootSources {
 
     /// Adds `folder_paths` and `extra_folder_paths`.
     pub fn add_contract(&mut self, settings: &Map<String, Value>) {
-        for (key, into) in [("folder_paths", &mut self.primary), ("extra_folder_paths", &mut self.extra)] {
+        for (key, into) in [
+            ("folder_paths", &mut self.primary),
+            ("extra_folder_paths", &mut self.extra),
+        ] {
             for (name, folders) in settings.get(key).and_then(Value::as_object).into_iter().flatten() {
                 let folders: Vec<&str> = match folders {
                     Value::String(folder) => vec![folder],
                     Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
                     _ => Vec::new(),
                 };
-                let folders = folders.into_iter().filter(|folder| !folder.trim().is_empty()).map(PathBuf::from);
+                let folders = folders
+                    .into_iter()
+                    .filter(|folder| !folder.trim().is_empty())
+                    .map(PathBuf::from);
                 into.entry(name.clone()).or_default().extend(folders);
             }
         }
@@ -44,7 +50,9 @@ impl RootSources {
             for kind in &info.descriptor.roots {
                 let names = std::iter::once(&kind.key).chain(kind.folders.iter().filter(|name| **name != kind.key));
                 let folders = names.filter_map(|name| source.get(name)).flatten();
-                all.extend(roots::arrange(folders.filter_map(|folder| Root::new(folder, &kind.key)).collect()));
+                all.extend(roots::arrange(
+                    folders.filter_map(|folder| Root::new(folder, &kind.key)).collect(),
+                ));
             }
         }
         roots::distinct(all)
@@ -57,7 +65,14 @@ impl RootSources {
             .flat_map(|kind| std::iter::once(&kind.key).chain(&kind.folders))
             .map(String::as_str)
             .collect();
-        let names = self.primary.iter().chain(&self.extra).filter(|(_, folders)| !folders.is_empty());
-        names.map(|(name, _)| name.as_str()).filter(|name| !claimed.contains(name)).collect()
+        let names = self
+            .primary
+            .iter()
+            .chain(&self.extra)
+            .filter(|(_, folders)| !folders.is_empty());
+        names
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !claimed.contains(name))
+            .collect()
     }
 }

@@ -42,9 +42,7 @@ pub enum CargoError {
         packages: String,
     },
     /// The crate compiled to something else than a module.
-    #[error(
-        "{package} makes no WebAssembly module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`"
-    )]
+    #[error("{package} makes no WebAssembly module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`")]
     NoModule {
         /// The package.
         package: String,
@@ -95,8 +93,7 @@ pub(crate) fn locate(toolchain: &Toolchain, crate_dir: &Path) -> Result<Package,
     if !output.status.success() {
         return Err(not_understood(tail(&output.stderr, 20)));
     }
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).map_err(|e| not_understood(e.to_string()))?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|e| not_understood(e.to_string()))?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let package = metadata["packages"]
         .as_array()
@@ -111,9 +108,7 @@ pub(crate) fn locate(toolchain: &Toolchain, crate_dir: &Path) -> Result<Package,
                 target_dir: text(&metadata["target_directory"])?.into(),
             })
         });
-    package.ok_or_else(|| {
-        not_understood("the manifest describes no package (is it a workspace's root?)".into())
-    })
+    package.ok_or_else(|| not_understood("the manifest describes no package (is it a workspace's root?)".into()))
 }
 
 /// Compiles packages of one workspace; the modules come in the packages' order.
@@ -131,18 +126,13 @@ pub(crate) fn compile(
         None if has_plugin_profile(&first.workspace_root) => "plugin",
         None => "release",
     };
-    let target_dir =
-        target_dir.map_or_else(|| first.target_dir.join("plugins-build"), Path::to_owned);
+    let target_dir = target_dir.map_or_else(|| first.target_dir.join("plugins-build"), Path::to_owned);
 
     let mut command = toolchain.compile_command();
     command
         .current_dir(&first.workspace_root)
         .args(["build", "--lib", "--target", TARGET, "--profile", profile])
-        .args([
-            "--message-format",
-            "json-render-diagnostics",
-            "--target-dir",
-        ])
+        .args(["--message-format", "json-render-diagnostics", "--target-dir"])
         .arg(target_dir);
     for package in packages {
         command.args(["--package", &package.name]);
@@ -162,19 +152,14 @@ pub(crate) fn compile(
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some((manifest, module)) = module_of(&line)
-                && let Some(place) = packages
-                    .iter()
-                    .position(|package| package.manifest == manifest)
+                && let Some(place) = packages.iter().position(|package| package.manifest == manifest)
             {
                 modules[place] = Some(module);
             }
         }
     }
     if !child.wait().map_err(start)?.success() {
-        let names: Vec<&str> = packages
-            .iter()
-            .map(|package| package.name.as_str())
-            .collect();
+        let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         return Err(CargoError::Compile {
             packages: names.join(", "),
         });
@@ -210,11 +195,8 @@ fn module_of(line: &str) -> Option<(PathBuf, PathBuf)> {
 
 // Cargo tells no profiles, so the manifest is read. A table header stands alone on its line, which is enough here.
 fn has_plugin_profile(workspace_root: &Path) -> bool {
-    std::fs::read_to_string(workspace_root.join("Cargo.toml")).is_ok_and(|manifest| {
-        manifest
-            .lines()
-            .any(|line| line.trim() == "[profile.plugin]")
-    })
+    std::fs::read_to_string(workspace_root.join("Cargo.toml"))
+        .is_ok_and(|manifest| manifest.lines().any(|line| line.trim() == "[profile.plugin]"))
 }
 
 #[cfg(test)]
@@ -224,10 +206,7 @@ mod tests {
     #[test]
     fn only_a_finished_cdylib_gives_a_module() {
         let artefact = r#"{"reason":"compiler-artifact","manifest_path":"/p/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/p.wasm"]}"#;
-        assert_eq!(
-            module_of(artefact),
-            Some(("/p/Cargo.toml".into(), "/t/p.wasm".into()))
-        );
+        assert_eq!(module_of(artefact), Some(("/p/Cargo.toml".into(), "/t/p.wasm".into())));
         assert_eq!(module_of(&artefact.replace("cdylib", "lib")), None);
         assert_eq!(
             module_of(&artefact.replace("compiler-artifact", "build-script-executed")),

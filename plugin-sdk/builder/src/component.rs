@@ -44,10 +44,7 @@ mod tests {
     #[test]
     fn a_module_without_an_interface_is_named_as_such() {
         let empty = b"\0asm\x01\0\0\0";
-        assert!(matches!(
-            componentise(empty),
-            Err(ComponentError::NoInterface)
-        ));
+        assert!(matches!(componentise(empty), Err(ComponentError::NoInterface)));
     }
 
     #[test]

@@ -99,11 +99,7 @@ pub enum BuildError {
 /// # Errors
 /// When cargo fails (its diagnostics go to standard error as they come), when the crate makes no component, or when the
 /// result can't be written.
-pub fn build(
-    toolchain: &Toolchain,
-    crate_dir: &Path,
-    options: &BuildOptions,
-) -> Result<BuiltPlugin, BuildError> {
+pub fn build(toolchain: &Toolchain, crate_dir: &Path, options: &BuildOptions) -> Result<BuiltPlugin, BuildError> {
     let built = build_all(toolchain, &[crate_dir], options)?;
     // One crate in gives one plugin out, or an error.
     built.into_iter().next().ok_or_else(|| {
@@ -152,11 +148,7 @@ pub fn build_all(
     Ok(built)
 }
 
-fn finish(
-    package: &cargo::Package,
-    module: &Path,
-    options: &BuildOptions,
-) -> Result<BuiltPlugin, BuildError> {
+fn finish(package: &cargo::Package, module: &Path, options: &BuildOptions) -> Result<BuiltPlugin, BuildError> {
     let core = std::fs::read(module).map_err(|source| BuildError::Io {
         path: module.to_owned(),
         source,

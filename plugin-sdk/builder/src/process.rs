@@ -49,8 +49,7 @@ fn is_foreign(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
     };
-    FOREIGN.contains(&name)
-        || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
+    FOREIGN.contains(&name) || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
 }
 
 /// Waits for the child at most this long; `None` means that the time was up and the child was ended.
@@ -72,10 +71,7 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> io::Result<Opt
 /// The last lines of what a program printed, for an error message.
 pub(crate) fn tail(output: &[u8], lines: usize) -> String {
     let text = String::from_utf8_lossy(output);
-    let all: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
@@ -113,11 +109,7 @@ mod tests {
     fn a_program_that_takes_too_long_is_ended() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let started = Instant::now();
-        assert!(
-            wait_at_most(&mut child, Duration::from_millis(100))
-                .unwrap()
-                .is_none()
-        );
+        assert!(wait_at_most(&mut child, Duration::from_millis(100)).unwrap().is_none());
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 

@@ -76,10 +76,7 @@ pub enum ToolchainError {
 }
 
 fn tried(attempts: &[String]) -> String {
-    attempts
-        .iter()
-        .map(|attempt| format!("\n  tried {attempt}"))
-        .collect()
+    attempts.iter().map(|attempt| format!("\n  tried {attempt}")).collect()
 }
 
 impl Toolchain {
@@ -177,9 +174,7 @@ impl Machine {
                     if let Some(found) = self.detect() {
                         return Ok(found);
                     }
-                    attempts.push(
-                        "an installation that said it succeeded, but left no compiler".into(),
-                    );
+                    attempts.push("an installation that said it succeeded, but left no compiler".into());
                 }
                 Err(attempt) => attempts.push(attempt),
             }
@@ -203,8 +198,7 @@ impl Machine {
 
     fn has_target(&self) -> bool {
         let rustc = self.rustc.clone().unwrap_or_else(|| "rustc".into());
-        let Some(libraries) = self.ask(&rustc, &["--print", "target-libdir", "--target", TARGET])
-        else {
+        let Some(libraries) = self.ask(&rustc, &["--print", "target-libdir", "--target", TARGET]) else {
             return false;
         };
         // The folder's name is printed whether it exists or not, and an interrupted installation leaves it half full.
@@ -261,16 +255,11 @@ impl Machine {
     }
 
     fn install_packages(&self, options: &Options) -> Result<(), String> {
-        let apt = self
-            .find("apt-get")
-            .ok_or("apt-get, which this system doesn't have")?;
+        let apt = self.find("apt-get").ok_or("apt-get, which this system doesn't have")?;
         if !self.root {
             return Err("apt-get: only root may install packages".into());
         }
-        (options.report)(&format!(
-            "installing {} with apt-get",
-            DEBIAN_PACKAGES.join(", ")
-        ));
+        (options.report)(&format!("installing {} with apt-get", DEBIAN_PACKAGES.join(", ")));
         let mut install = vec!["install", "-y", "--no-install-recommends"];
         install.extend(DEBIAN_PACKAGES);
         for arguments in [&["update"][..], &install] {
@@ -312,12 +301,7 @@ impl Machine {
             .output()
             .ok()
             .filter(|output| output.status.success())?;
-        let line = String::from_utf8(output.stdout)
-            .ok()?
-            .lines()
-            .next()?
-            .trim()
-            .to_owned();
+        let line = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_owned();
         (!line.is_empty()).then_some(line)
     }
 

@@ -19,10 +19,7 @@ impl Made {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!(
-            "modelshelf-machine-{}-{number}",
-            std::process::id()
-        ));
+        let dir = std::env::temp_dir().join(format!("modelshelf-machine-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("bin")).unwrap();
         Self {
             dir,
@@ -89,10 +86,7 @@ fn an_installed_target_is_used_as_it_is() {
     made.rustc();
     made.program("rustup", "exit 1");
     std::fs::create_dir_all(made.dir.join("libraries")).unwrap();
-    assert!(
-        made.machine(false).detect().is_none(),
-        "an empty folder is no target"
-    );
+    assert!(made.machine(false).detect().is_none(), "an empty folder is no target");
     std::fs::write(made.dir.join("libraries/libstd-1.rlib"), "").unwrap();
     let found = made.machine(false).ensure(&quiet()).unwrap();
     assert_eq!(found.route(), &Route::InstalledTarget);
@@ -163,11 +157,7 @@ fn a_hanging_rustup_is_ended_and_named() {
         ..quiet()
     };
     let started = std::time::Instant::now();
-    let error = made
-        .machine(false)
-        .ensure(&options)
-        .unwrap_err()
-        .to_string();
+    let error = made.machine(false).ensure(&options).unwrap_err().to_string();
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(error.contains("without a result"), "{error}");
 }
@@ -178,11 +168,7 @@ fn the_error_names_what_was_tried_and_the_exact_commands() {
     made.rustc();
     made.program("rustup", "exit 3");
     made.program("apt-get", "");
-    let error = made
-        .machine(false)
-        .ensure(&quiet())
-        .unwrap_err()
-        .to_string();
+    let error = made.machine(false).ensure(&quiet()).unwrap_err().to_string();
     for part in [
         "rustup target add wasm32-unknown-unknown",
         "apt-get update && apt-get install -y --no-install-recommends rustc-web rust-web-src lld-19",

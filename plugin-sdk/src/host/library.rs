@@ -4,9 +4,7 @@
 use crate::bindings::modelshelf::plugin::library as import;
 use crate::{Json, Model, Result};
 
-pub use crate::bindings::modelshelf::plugin::library::{
-    Facet, Lookup, Order, Page, Root, Selection, TagLogic,
-};
+pub use crate::bindings::modelshelf::plugin::library::{Facet, Lookup, Order, Page, Root, Selection, TagLogic};
 
 use super::in_component_or_test;
 #[cfg(not(target_family = "wasm"))]
@@ -30,11 +28,7 @@ pub fn query(which: &Selection, order: Order, offset: u64, limit: u32) -> Result
 ///
 /// # Errors
 /// As [`query`], and whatever `visit` returns, which ends the walk.
-pub fn for_each(
-    which: &Selection,
-    order: Order,
-    mut visit: impl FnMut(Model) -> Result<()>,
-) -> Result<()> {
+pub fn for_each(which: &Selection, order: Order, mut visit: impl FnMut(Model) -> Result<()>) -> Result<()> {
     let mut offset = 0;
     loop {
         let page = query(which, order, offset, MAX_LIMIT)?;

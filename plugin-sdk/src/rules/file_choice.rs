@@ -45,15 +45,11 @@ pub struct File {
     pub fp: Option<String>,
 }
 
-fn text_or_empty<'de, D: serde::Deserializer<'de>>(
-    value: D,
-) -> core::result::Result<String, D::Error> {
+fn text_or_empty<'de, D: serde::Deserializer<'de>>(value: D) -> core::result::Result<String, D::Error> {
     Ok(text(&Value::deserialize(value)?).unwrap_or_default())
 }
 
-fn files_or_none<'de, D: serde::Deserializer<'de>>(
-    value: D,
-) -> core::result::Result<Vec<File>, D::Error> {
+fn files_or_none<'de, D: serde::Deserializer<'de>>(value: D) -> core::result::Result<Vec<File>, D::Error> {
     let Value::Array(files) = Value::deserialize(value)? else {
         return Ok(Vec::new());
     };
@@ -61,10 +57,7 @@ fn files_or_none<'de, D: serde::Deserializer<'de>>(
 }
 
 fn text(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 impl File {
@@ -73,9 +66,7 @@ impl File {
         let id = &file["id"];
         let metadata = &file["metadata"];
         Self {
-            id: id
-                .as_u64()
-                .or_else(|| id.as_str().and_then(|id| id.parse().ok())),
+            id: id.as_u64().or_else(|| id.as_str().and_then(|id| id.parse().ok())),
             file_type: text(&file["type"]),
             primary: file["primary"] == Value::Bool(true),
             format: text(&metadata["format"]),
@@ -99,9 +90,7 @@ impl File {
             None => self.is_one_of(&WEIGHTS),
         };
         // A file that does not say its size or precision may be the one; a format is always said.
-        let fits = |asked: &Option<String>, has: &Option<String>| {
-            asked.is_none() || has.is_none() || asked == has
-        };
+        let fits = |asked: &Option<String>, has: &Option<String>| asked.is_none() || has.is_none() || asked == has;
         type_fits
             && (choice.format.is_none() || choice.format == self.format)
             && fits(&choice.size, &self.size)
@@ -115,9 +104,8 @@ impl Version {
     /// # Errors
     /// `Invalid` when the text is no JSON object.
     pub fn read(remote_version: &str) -> Result<Self> {
-        serde_json::from_str(remote_version).map_err(|error| {
-            PluginError::invalid(format!("The provider's version can't be read: {error}"))
-        })
+        serde_json::from_str(remote_version)
+            .map_err(|error| PluginError::invalid(format!("The provider's version can't be read: {error}")))
     }
 }
 
@@ -155,10 +143,7 @@ pub fn choose(version: &Version, choice: Option<&FileChoice>) -> Result<u32> {
 /// # Errors
 /// As [`Version::read`] and [`choose`].
 pub fn choose_from(input: &SelectInput) -> Result<u32> {
-    choose(
-        &Version::read(&input.remote_version)?,
-        input.choice.as_ref(),
-    )
+    choose(&Version::read(&input.remote_version)?, input.choice.as_ref())
 }
 
 #[cfg(test)]
@@ -206,15 +191,8 @@ mod tests {
     #[test]
     fn configurations_and_the_like_are_never_taken() {
         for file_type in NEVER {
-            let error = choose(
-                &version(json!([{"type": file_type, "primary": true}])),
-                None,
-            )
-            .expect_err(file_type);
-            assert_eq!(
-                error,
-                PluginError::not_found("No suitable file found in metadata")
-            );
+            let error = choose(&version(json!([{"type": file_type, "primary": true}])), None).expect_err(file_type);
+            assert_eq!(error, PluginError::not_found("No suitable file found in metadata"));
         }
         assert!(choose(&version(json!(null)), None).is_err());
         assert!(choose(&version(json!([null, 7])), None).is_err());

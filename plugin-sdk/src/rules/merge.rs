@@ -30,12 +30,10 @@ const AUTOV3_OF_NOTHING: &str = "e3b0c44298fc";
 /// # Errors
 /// `Invalid` when the provider's version is no JSON object, `Internal` when the sidecar is none.
 pub fn merge_remote(input: &MergeInput) -> Result<Json> {
-    let sidecar: Object = serde_json::from_str(&input.sidecar).map_err(|error| {
-        PluginError::internal(format!("The sidecar is no JSON object: {error}"))
-    })?;
-    let mut remote: Object = serde_json::from_str(&input.remote_version).map_err(|error| {
-        PluginError::invalid(format!("The provider's version is no JSON object: {error}"))
-    })?;
+    let sidecar: Object = serde_json::from_str(&input.sidecar)
+        .map_err(|error| PluginError::internal(format!("The sidecar is no JSON object: {error}")))?;
+    let mut remote: Object = serde_json::from_str(&input.remote_version)
+        .map_err(|error| PluginError::invalid(format!("The provider's version is no JSON object: {error}")))?;
     drop_workflows(&mut remote);
 
     let is_edited = |field: &str| input.edited.iter().any(|edited| edited == field);
@@ -85,10 +83,7 @@ fn merge_version(stored: Object, remote: Object, source: &str, words_edited: boo
     } else {
         united_words(&stored, &remote)
     };
-    let creator = remote
-        .get("model")
-        .and_then(|model| model.get("creator"))
-        .cloned();
+    let creator = remote.get("model").and_then(|model| model.get("creator")).cloned();
     let stored_model = stored
         .get("model")
         .and_then(Value::as_object)
@@ -125,9 +120,7 @@ fn merge_version(stored: Object, remote: Object, source: &str, words_edited: boo
         None if words_edited => merged.remove("trainedWords"),
         None => None,
     };
-    let has_creator = merged
-        .get("creator")
-        .is_some_and(|creator| !is_empty(creator));
+    let has_creator = merged.get("creator").is_some_and(|creator| !is_empty(creator));
     if let Some(creator) = creator.filter(|creator| !has_creator && !is_empty(creator)) {
         merged.insert("creator".into(), creator);
     }
@@ -199,10 +192,7 @@ fn text<'a>(object: &'a Object, field: &str) -> Option<&'a str> {
 }
 
 fn list<'a>(object: &'a Object, field: &str) -> Option<&'a Vec<Value>> {
-    object
-        .get(field)?
-        .as_array()
-        .filter(|list| !list.is_empty())
+    object.get(field)?.as_array().filter(|list| !list.is_empty())
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -85,14 +85,7 @@ pub const EMBEDDING_TENSORS: [&str; 6] = [
 ];
 
 /// Parts of names that only tensors of adapters have.
-const ADAPTER_PARTS: [&str; 6] = [
-    ".lora_down.",
-    ".lora_up.",
-    ".lora_A.",
-    ".lora_B.",
-    "_lora.",
-    ".hada_w",
-];
+const ADAPTER_PARTS: [&str; 6] = [".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", "_lora.", ".hada_w"];
 
 /// Whether the header holds an adapter such as a LoRA and no weights of a full model.
 pub fn is_adapter(header: &Header) -> bool {
@@ -104,8 +97,7 @@ pub fn is_adapter(header: &Header) -> bool {
 pub fn is_full_model(header: &Header) -> bool {
     header.tensors.iter().any(|tensor| {
         tensor.name == "model.diffusion_model.input_blocks.0.0.weight"
-            || (tensor.name.ends_with("double_blocks.0.img_attn.qkv.weight")
-                && width(tensor) >= Some(1024))
+            || (tensor.name.ends_with("double_blocks.0.img_attn.qkv.weight") && width(tensor) >= Some(1024))
     })
 }
 
@@ -122,22 +114,12 @@ fn is_rank_side(name: &str) -> bool {
 
 /// The base model that the tensors show, where they leave no doubt.
 pub(super) fn base_model(header: &Header) -> Option<&'static str> {
-    let rules = [
-        unet,
-        embedding,
-        stable_diffusion_3,
-        qwen,
-        flux_and_kin,
-        wan,
-        hidream,
-    ];
+    let rules = [unet, embedding, stable_diffusion_3, qwen, flux_and_kin, wan, hidream];
     rules.iter().find_map(|rule| rule(header))
 }
 
 fn width_of(header: &Header, parts: &[&str]) -> Option<u64> {
-    let matches = |tensor: &&Tensor| {
-        parts.iter().any(|part| tensor.name.contains(part)) && !is_rank_side(&tensor.name)
-    };
+    let matches = |tensor: &&Tensor| parts.iter().any(|part| tensor.name.contains(part)) && !is_rank_side(&tensor.name);
     header.tensors.iter().filter(matches).find_map(width)
 }
 
@@ -173,13 +155,7 @@ fn unet(header: &Header) -> Option<&'static str> {
 }
 
 fn embedding(header: &Header) -> Option<&'static str> {
-    let exact = |name: &str| {
-        header
-            .tensors
-            .iter()
-            .find(|tensor| tensor.name == name)
-            .and_then(width)
-    };
+    let exact = |name: &str| header.tensors.iter().find(|tensor| tensor.name == name).and_then(width);
     match (exact("clip_g"), exact("clip_l"), exact("emb_params")) {
         (Some(1280), Some(768), _) => Some("SDXL 1.0"),
         (None, None, Some(768)) => Some("SD 1.5"),
@@ -196,10 +172,7 @@ fn stable_diffusion_3(header: &Header) -> Option<&'static str> {
     match width_of(header, &parts)? {
         1536 if has(
             header,
-            &[
-                "joint_blocks_0_x_block_attn2",
-                "joint_blocks.0.x_block.attn2",
-            ],
+            &["joint_blocks_0_x_block_attn2", "joint_blocks.0.x_block.attn2"],
         ) =>
         {
             Some("SD 3.5 Medium")
@@ -255,10 +228,7 @@ fn flux_and_kin(header: &Header) -> Option<&'static str> {
 }
 
 fn wan(header: &Header) -> Option<&'static str> {
-    match width_of(
-        header,
-        &["blocks_0_cross_attn_k.", "blocks.0.cross_attn.k."],
-    )? {
+    match width_of(header, &["blocks_0_cross_attn_k.", "blocks.0.cross_attn.k."])? {
         1536 => Some("Wan Video 1.3B t2v"),
         3072 => Some("Wan Video 2.2 TI2V-5B"),
         5120 => Some("Wan Video"),

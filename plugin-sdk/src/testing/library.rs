@@ -20,10 +20,7 @@ pub(crate) struct FakeLibrary {
 
 impl FakeLibrary {
     pub fn new(kinds: &[RootKind]) -> Self {
-        let key = kinds
-            .first()
-            .map(|kind| kind.key.clone())
-            .unwrap_or_default();
+        let key = kinds.first().map(|kind| kind.key.clone()).unwrap_or_default();
         let roots = vec![Root {
             path: ROOT.to_owned(),
             key,
@@ -37,11 +34,7 @@ impl FakeLibrary {
     }
 
     pub fn add(&mut self, models: impl IntoIterator<Item = Model>) {
-        let key = self
-            .roots
-            .first()
-            .map(|root| root.key.clone())
-            .unwrap_or_default();
+        let key = self.roots.first().map(|root| root.key.clone()).unwrap_or_default();
         for mut model in models {
             if model.root_key.is_empty() {
                 model.root_key.clone_from(&key);
@@ -51,10 +44,8 @@ impl FakeLibrary {
     }
 
     pub fn set_sidecar(&mut self, path: &str, fields: &Value) {
-        self.sidecars.insert(
-            path.to_owned(),
-            fields.as_object().cloned().unwrap_or_default(),
-        );
+        self.sidecars
+            .insert(path.to_owned(), fields.as_object().cloned().unwrap_or_default());
     }
 
     fn selected(&self, which: &Selection) -> Vec<&Model> {
@@ -90,17 +81,16 @@ impl FakeLibrary {
 
     /// By AutoV3 nothing is found, since a model at the boundary does not carry it.
     pub fn get(&self, key: &Lookup) -> Option<&Model> {
-        let first =
-            |wanted: &dyn Fn(&Model) -> bool| self.models.iter().find(|model| wanted(model));
+        let first = |wanted: &dyn Fn(&Model) -> bool| self.models.iter().find(|model| wanted(model));
         match key {
             Lookup::Path(path) => first(&|model| model.file_path == *path),
-            Lookup::Name(name) => first(&|model| {
-                model.file_name == *name || name.ends_with(&format!("/{}", model.file_name))
-            }),
+            Lookup::Name(name) => {
+                first(&|model| model.file_name == *name || name.ends_with(&format!("/{}", model.file_name)))
+            }
             Lookup::Reference(reference) => self.by_reference(reference),
-            Lookup::PathPart(part) => first(&|model| {
-                model.file_path.ends_with(part.as_str()) || model.file_path.contains(part.as_str())
-            }),
+            Lookup::PathPart(part) => {
+                first(&|model| model.file_path.ends_with(part.as_str()) || model.file_path.contains(part.as_str()))
+            }
             Lookup::Hash(hash) => {
                 let hash = hash.to_lowercase();
                 match hash.len() {
@@ -152,9 +142,7 @@ impl FakeLibrary {
                 Facet::BaseModel => vec![model.base_model.clone()],
                 Facet::SubType => vec![model.sub_type.clone()],
                 Facet::Folder => vec![model.folder.clone()],
-                Facet::Initial => matching::initial_label(&model.model_name)
-                    .into_iter()
-                    .collect(),
+                Facet::Initial => matching::initial_label(&model.model_name).into_iter().collect(),
             };
             for value in values {
                 *counts.entry(value).or_default() += 1;
@@ -169,13 +157,10 @@ impl FakeLibrary {
     }
 
     pub fn patch_metadata(&mut self, path: &str, patch: &str) -> Result<Model> {
-        let patch: Map<String, Value> = serde_json::from_str(patch).map_err(|error| {
-            PluginError::invalid(format!("a patch is one JSON object: {error}"))
-        })?;
+        let patch: Map<String, Value> = serde_json::from_str(patch)
+            .map_err(|error| PluginError::invalid(format!("a patch is one JSON object: {error}")))?;
         let Some(model) = self.models.iter_mut().find(|model| model.file_path == path) else {
-            return Err(PluginError::not_found(format!(
-                "there is no model `{path}`"
-            )));
+            return Err(PluginError::not_found(format!("there is no model `{path}`")));
         };
         let text = |field: &str| patch.get(field).and_then(Value::as_str).map(str::to_owned);
         if let Some(name) = text("model_name") {
@@ -191,17 +176,10 @@ impl FakeLibrary {
             model.favorite = favorite;
         }
         if let Some(tags) = patch.get("tags").and_then(Value::as_array) {
-            model.tags = tags
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
+            model.tags = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         }
         let model = model.clone();
-        self.sidecars
-            .entry(path.to_owned())
-            .or_default()
-            .extend(patch);
+        self.sidecars.entry(path.to_owned()).or_default().extend(patch);
         Ok(model)
     }
 }

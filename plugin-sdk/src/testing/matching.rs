@@ -9,15 +9,9 @@ const NO_CREDIT_NEEDED: u32 = 1;
 const IMAGES_MAY_BE_SOLD: u32 = 2;
 
 pub(super) fn is_selected(model: &Model, which: &Selection) -> bool {
-    let any_or_empty = |wanted: &[String], fits: &dyn Fn(&str) -> bool| {
-        wanted.is_empty() || wanted.iter().any(|text| fits(text))
-    };
-    let has_tag = |tag: &str| {
-        model
-            .tags
-            .iter()
-            .any(|own| own.to_lowercase() == tag.to_lowercase())
-    };
+    let any_or_empty =
+        |wanted: &[String], fits: &dyn Fn(&str) -> bool| wanted.is_empty() || wanted.iter().any(|text| fits(text));
+    let has_tag = |tag: &str| model.tags.iter().any(|own| own.to_lowercase() == tag.to_lowercase());
     let tags_fit = match which.tag_logic {
         TagLogic::Any => any_or_empty(&which.tags_include, &has_tag),
         TagLogic::All => which.tags_include.iter().all(|tag| has_tag(tag)),
@@ -25,9 +19,7 @@ pub(super) fn is_selected(model: &Model, which: &Selection) -> bool {
     let search = which.search.to_lowercase();
 
     any_or_empty(&which.base_models, &|name| model.base_model == name)
-        && any_or_empty(&which.sub_types, &|name| {
-            model.sub_type.eq_ignore_ascii_case(name)
-        })
+        && any_or_empty(&which.sub_types, &|name| model.sub_type.eq_ignore_ascii_case(name))
         && tags_fit
         && !which.tags_exclude.iter().any(|tag| has_tag(tag))
         && any_or_empty(&which.folder_prefixes_include, &|prefix| {
@@ -37,10 +29,7 @@ pub(super) fn is_selected(model: &Model, which: &Selection) -> bool {
             .folder_prefixes_exclude
             .iter()
             .any(|prefix| model.folder.starts_with(prefix))
-        && which
-            .root_key
-            .as_ref()
-            .is_none_or(|key| model.root_key == *key)
+        && which.root_key.as_ref().is_none_or(|key| model.root_key == *key)
         && (!which.favorites_only || model.favorite)
         && which
             .credit_required
@@ -52,15 +41,12 @@ pub(super) fn is_selected(model: &Model, which: &Selection) -> bool {
             .initial
             .is_none_or(|initial| has_initial(&model.model_name, initial))
         && names_fit(model, &which.names)
-        && (model.model_name.to_lowercase().contains(&search)
-            || model.file_name.to_lowercase().contains(&search))
+        && (model.model_name.to_lowercase().contains(&search) || model.file_name.to_lowercase().contains(&search))
 }
 
 fn names_fit(model: &Model, patterns: &NamePatterns) -> bool {
     let one = |pattern: &String| {
-        let expression = regex::RegexBuilder::new(pattern)
-            .case_insensitive(true)
-            .build();
+        let expression = regex::RegexBuilder::new(pattern).case_insensitive(true).build();
         [&model.model_name, &model.file_name]
             .into_iter()
             .any(|name| match &expression {
@@ -68,8 +54,7 @@ fn names_fit(model: &Model, patterns: &NamePatterns) -> bool {
                 _ => name.to_lowercase().contains(&pattern.to_lowercase()),
             })
     };
-    (patterns.include.is_empty() || patterns.include.iter().any(one))
-        && !patterns.exclude.iter().any(one)
+    (patterns.include.is_empty() || patterns.include.iter().any(one)) && !patterns.exclude.iter().any(one)
 }
 
 fn is_cjk(character: char) -> bool {
@@ -133,10 +118,7 @@ fn natural(a: &str, b: &str) -> Ordering {
         if first_a.is_ascii_digit() && first_b.is_ascii_digit() {
             let (number_a, rest_a) = leading_digits(a);
             let (number_b, rest_b) = leading_digits(b);
-            let ordering = number_a
-                .len()
-                .cmp(&number_b.len())
-                .then_with(|| number_a.cmp(number_b));
+            let ordering = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
             if ordering.is_ne() {
                 return ordering;
             }

@@ -52,9 +52,7 @@ pub const ROOT: &str = "/models";
 
 /// A model below [`ROOT`], named by its path below it. Names, folder and path fit each other; the rest is empty.
 pub fn model(relative_path: &str) -> Model {
-    let (folder, file) = relative_path
-        .rsplit_once('/')
-        .unwrap_or(("", relative_path));
+    let (folder, file) = relative_path.rsplit_once('/').unwrap_or(("", relative_path));
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     Model {
         file_path: format!("{ROOT}/{relative_path}"),
@@ -154,10 +152,7 @@ impl FakeHost {
 
     /// Answers the plugin's requests to other servers.
     #[must_use]
-    pub fn with_remote(
-        self,
-        answer: impl Fn(&FetchRequest) -> Result<FetchResponse> + 'static,
-    ) -> Self {
+    pub fn with_remote(self, answer: impl Fn(&FetchRequest) -> Result<FetchResponse> + 'static) -> Self {
         state::edit(|state| state.remote = Some(std::rc::Rc::new(answer)));
         self
     }
@@ -198,21 +193,11 @@ impl FakeHost {
     pub fn send(&self, method: &str, target: &str, body: Vec<u8>) -> Answer {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let Some((handler, path_params)) = self.routes.find(method, path) else {
-            return error_answer(
-                404,
-                &format!("no route {method} {path} below /api/lm/{}", self.prefix),
-            );
+            return error_answer(404, &format!("no route {method} {path} below /api/lm/{}", self.prefix));
         };
         let mut query = routes::query_pairs(query);
-        query.push((
-            "_seed".to_owned(),
-            state::edit(|state| state.seed.to_string()),
-        ));
-        let content_type = if body.is_empty() {
-            ""
-        } else {
-            "application/json"
-        };
+        query.push(("_seed".to_owned(), state::edit(|state| state.seed.to_string())));
+        let content_type = if body.is_empty() { "" } else { "application/json" };
         let request = Request {
             method: method.to_owned(),
             path: path.to_owned(),

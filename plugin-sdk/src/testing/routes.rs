@@ -69,17 +69,13 @@ impl RouteTable {
 }
 
 fn fit(template: &str, path: &str) -> Option<Vec<Pair>> {
-    let (wanted, given): (Vec<&str>, Vec<&str>) =
-        (template.split('/').collect(), path.split('/').collect());
+    let (wanted, given): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
     if wanted.len() != given.len() {
         return None;
     }
     let mut params = Vec::new();
     for (wanted, given) in wanted.into_iter().zip(given) {
-        match wanted
-            .strip_prefix('{')
-            .and_then(|name| name.strip_suffix('}'))
-        {
+        match wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
             Some(name) => params.push((name.to_owned(), decoded(given))),
             None if wanted == given => {}
             None => return None,
@@ -93,10 +89,7 @@ pub(super) fn query_pairs(query: &str) -> Vec<Pair> {
     parts
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (
-                decoded(&name.replace('+', " ")),
-                decoded(&value.replace('+', " ")),
-            )
+            (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
         })
         .collect()
 }

@@ -59,10 +59,8 @@ impl State {
                 payload.len()
             )));
         }
-        let mut event: serde_json::Map<String, Value> =
-            serde_json::from_str(payload).map_err(|error| {
-                PluginError::invalid(format!("an event's payload is one JSON object: {error}"))
-            })?;
+        let mut event: serde_json::Map<String, Value> = serde_json::from_str(payload)
+            .map_err(|error| PluginError::invalid(format!("an event's payload is one JSON object: {error}")))?;
         event.insert("type".into(), kind.into());
         self.events.push(event.into());
         Ok(())
@@ -90,10 +88,7 @@ impl State {
             .filter(|(name, _)| *name != key)
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        if key.len() > MAX_KEY
-            || value.len() > MAX_VALUE
-            || others + key.len() + value.len() > MAX_STATE
-        {
+        if key.len() > MAX_KEY || value.len() > MAX_VALUE || others + key.len() + value.len() > MAX_STATE {
             return Err(PluginError::invalid(
                 "own state has at most 256 bytes a key, 64 KiB a value and 1 MiB in all",
             ));
@@ -143,9 +138,7 @@ pub(super) fn edit<T>(change: impl FnOnce(&mut State) -> T) -> T {
 pub(crate) fn with<T>(ask: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
     STATE.with(|slot| match slot.borrow_mut().as_mut() {
         Some(state) => ask(state),
-        None => Err(PluginError::internal(
-            "this thread has no testing::FakeHost",
-        )),
+        None => Err(PluginError::internal("this thread has no testing::FakeHost")),
     })
 }
 
@@ -171,18 +164,10 @@ pub(crate) fn fetch(request: &FetchRequest) -> Result<FetchResponse> {
         .strip_prefix("https://")
         .and_then(|rest| rest.split(['/', '?', ':']).next());
     let Some(host) = host else {
-        return Err(PluginError::invalid(format!(
-            "`{}` is no https URL",
-            request.url
-        )));
+        return Err(PluginError::invalid(format!("`{}` is no https URL", request.url)));
     };
     let remote = with(|state| {
-        if !state
-            .capabilities
-            .remote_hosts
-            .iter()
-            .any(|asked| asked == host)
-        {
+        if !state.capabilities.remote_hosts.iter().any(|asked| asked == host) {
             return Err(PluginError::Unauthorised(format!(
                 "the descriptor does not ask for requests to `{host}`"
             )));
@@ -192,8 +177,6 @@ pub(crate) fn fetch(request: &FetchRequest) -> Result<FetchResponse> {
     // Called without holding the state, since a test's answer may look into the library.
     match remote {
         Some(answer) => answer(request),
-        None => Err(PluginError::internal(
-            "FakeHost::with_remote was not called",
-        )),
+        None => Err(PluginError::internal("FakeHost::with_remote was not called")),
     }
 }

@@ -9,9 +9,7 @@ mod library_tests;
 struct Shelf;
 
 fn echo(request: &Request) -> Result<Response> {
-    Response::success(
-        json!({"name": request.path_param("name")?, "q": request.require("q")?, "seed": request.seed()}),
-    )
+    Response::success(json!({"name": request.path_param("name")?, "q": request.require("q")?, "seed": request.seed()}))
 }
 
 impl ModelType for Shelf {
@@ -92,18 +90,8 @@ fn own_state_has_limits() {
     assert_eq!(kv::list_keys("a"), Ok(texts(&["a", "ab"])));
     assert_eq!(kv::delete("a"), Ok(()));
     assert_eq!(kv::list_keys(""), Ok(texts(&["ab"])));
-    assert_eq!(
-        kv::set(&"k".repeat(257), b"")
-            .expect_err("long key")
-            .status(),
-        400
-    );
-    assert_eq!(
-        kv::set("k", &vec![0; 65 * 1024])
-            .expect_err("long value")
-            .status(),
-        400
-    );
+    assert_eq!(kv::set(&"k".repeat(257), b"").expect_err("long key").status(), 400);
+    assert_eq!(kv::set("k", &vec![0; 65 * 1024]).expect_err("long value").status(), 400);
 }
 
 #[test]
@@ -125,9 +113,7 @@ fn only_what_the_descriptor_asks_for_is_allowed() {
         401
     );
     assert_eq!(
-        events::broadcast("ping", &json!(1))
-            .expect_err("no object")
-            .status(),
+        events::broadcast("ping", &json!(1)).expect_err("no object").status(),
         400
     );
     assert_eq!(
@@ -137,8 +123,7 @@ fn only_what_the_descriptor_asks_for_is_allowed() {
         400
     );
 
-    let fetched =
-        remote::fetch(&remote::FetchRequest::get("https://example.org/x")).expect("allowed");
+    let fetched = remote::fetch(&remote::FetchRequest::get("https://example.org/x")).expect("allowed");
     assert_eq!(fetched.body, b"https://example.org/x 3");
     assert_eq!(
         remote::fetch(&remote::FetchRequest::get("https://evil.org/"))
@@ -159,12 +144,7 @@ fn settings_and_log_lines_arrive() {
     let host = host().with_setting("limit", &json!(3));
     assert_eq!(settings::get::<u32>("limit"), Ok(Some(3)));
     assert_eq!(settings::get::<u32>("other"), Ok(None));
-    assert_eq!(
-        settings::get::<String>("limit")
-            .expect_err("a number")
-            .status(),
-        400
-    );
+    assert_eq!(settings::get::<String>("limit").expect_err("a number").status(), 400);
     log::warn("careful");
     assert_eq!(host.logs(), [(Level::Warn, "careful".to_owned())]);
 }
@@ -172,10 +152,7 @@ fn settings_and_log_lines_arrive() {
 #[test]
 fn without_a_host_every_import_says_so() {
     let error = library::roots().expect_err("no host");
-    assert_eq!(
-        error,
-        PluginError::internal("this thread has no testing::FakeHost")
-    );
+    assert_eq!(error, PluginError::internal("this thread has no testing::FakeHost"));
     assert_eq!(settings::get::<u32>("x"), Ok(None));
     drop(host());
     assert!(library::roots().is_err(), "a dropped host is gone");
@@ -191,10 +168,7 @@ fn templates_outside_the_type_and_doubled_ones_are_refused() {
             .status(),
         400
     );
-    assert_eq!(
-        table.add(crate::Method::Get, "/api/lm/{prefix}/x", "x"),
-        Ok(())
-    );
+    assert_eq!(table.add(crate::Method::Get, "/api/lm/{prefix}/x", "x"), Ok(()));
     assert_eq!(
         table
             .add(crate::Method::Get, "/api/lm/{prefix}/x", "y")
@@ -202,8 +176,5 @@ fn templates_outside_the_type_and_doubled_ones_are_refused() {
             .status(),
         409
     );
-    assert_eq!(
-        table.add(crate::Method::Post, "/api/lm/{prefix}/x", "y"),
-        Ok(())
-    );
+    assert_eq!(table.add(crate::Method::Post, "/api/lm/{prefix}/x", "y"), Ok(()));
 }

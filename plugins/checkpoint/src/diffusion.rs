@@ -54,9 +54,9 @@ const BASE_MODELS: [&str; 42] = [
 
 /// Whether a version belongs below the roots for diffusion models.
 pub fn is_diffusion_model(version: &Version) -> bool {
-    version.files.iter().any(|file| {
-        FILE_TYPES
-            .iter()
-            .any(|file_type| file.is_of_type(file_type))
-    }) || BASE_MODELS.contains(&version.base_model.as_str())
+    version
+        .files
+        .iter()
+        .any(|file| FILE_TYPES.iter().any(|file_type| file.is_of_type(file_type)))
+        || BASE_MODELS.contains(&version.base_model.as_str())
 }

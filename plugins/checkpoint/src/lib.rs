@@ -5,9 +5,8 @@ mod routes;
 
 use modelshelf_plugin_sdk::rules::{file_choice, header, query};
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, FileSelection, HashPolicy, Json, Model, ModelType,
-    OrganiseInput, Pair, Placement, QueryFilter, Result, Route, SelectInput, export_model_type,
-    routes,
+    Derived, Descriptor, FileFacts, FileSelection, HashPolicy, Json, Model, ModelType, OrganiseInput, Pair, Placement,
+    QueryFilter, Result, Route, SelectInput, export_model_type, routes,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -42,10 +41,7 @@ impl ModelType for Checkpoint {
         Descriptor::new("checkpoint", "checkpoints", "Checkpoints")
             .version(env!("CARGO_PKG_VERSION"))
             .menu_order(20)
-            .sub_types([
-                (CHECKPOINT, "Checkpoint"),
-                (DIFFUSION_MODEL, "Diffusion model"),
-            ])
+            .sub_types([(CHECKPOINT, "Checkpoint"), (DIFFUSION_MODEL, "Diffusion model")])
             .sub_types_closed()
             .extensions([
                 ".safetensors",
@@ -59,11 +55,7 @@ impl ModelType for Checkpoint {
                 ".gguf",
             ])
             .root(CHECKPOINT_ROOT, ["checkpoints"], "default_checkpoint_root")
-            .root(
-                DIFFUSION_MODEL_ROOT,
-                ["unet", "diffusion_models"],
-                "default_unet_root",
-            )
+            .root(DIFFUSION_MODEL_ROOT, ["unet", "diffusion_models"], "default_unet_root")
             .remote_types(["checkpoint"], "Checkpoint")
             .hashing(HashPolicy::WhenNeeded)
             .new_from_remote(false)
@@ -109,9 +101,8 @@ impl ModelType for Checkpoint {
         Derived {
             sub_type: sub_type.to_owned(),
             base_model_hint: file.header.as_ref().and_then(header::base_model),
-            problem: adapter.then(|| {
-                "This file holds a LoRA, not a checkpoint. Move it to a folder of LoRAs.".to_owned()
-            }),
+            problem: adapter
+                .then(|| "This file holds a LoRA, not a checkpoint. Move it to a folder of LoRAs.".to_owned()),
             ..Derived::default()
         }
     }

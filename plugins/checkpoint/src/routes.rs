@@ -64,10 +64,7 @@ pub fn loader_pool(request: &Request) -> Result<Response> {
     };
     let mut items = Vec::new();
     library::for_each(&which, Order::RelativePath, |model| {
-        if !offline
-            .iter()
-            .any(|root| model.file_path.starts_with(root.as_str()))
-        {
+        if !offline.iter().any(|root| model.file_path.starts_with(root.as_str())) {
             items.push(Loadable {
                 name: model.relative_path,
                 base_model: model.base_model,

@@ -56,10 +56,7 @@ fn the_routes_are_those_of_the_contract() {
 
 #[test]
 fn info_answers_the_whole_entry() {
-    let host = library().with_sidecar(
-        "/models/sdxl/base.safetensors",
-        &json!({"civitai": {"id": 4}}),
-    );
+    let host = library().with_sidecar("/models/sdxl/base.safetensors", &json!({"civitai": {"id": 4}}));
     for name in ["base", "base.safetensors", "sdxl%2Fbase"] {
         let answer = host.get(&format!("/api/lm/checkpoints/info/{name}"));
         assert_eq!(answer.status, 200, "{name}");
@@ -70,10 +67,7 @@ fn info_answers_the_whole_entry() {
         );
         assert_eq!(entry.get("success"), None);
     }
-    assert_eq!(
-        host.get("/api/lm/checkpoints/info/Anything%20v3").status,
-        200
-    );
+    assert_eq!(host.get("/api/lm/checkpoints/info/Anything%20v3").status, 200);
 }
 
 #[test]
@@ -89,10 +83,7 @@ fn info_of_an_unknown_name_is_404_with_the_body_that_clients_know() {
 fn both_kinds_of_roots_have_a_route() {
     let host = online();
     let checkpoints = host.get("/api/lm/checkpoints/checkpoints_roots").json();
-    assert_eq!(
-        checkpoints,
-        json!({"success": true, "roots": ["/models", "/more"]})
-    );
+    assert_eq!(checkpoints, json!({"success": true, "roots": ["/models", "/more"]}));
     assert_eq!(
         host.get("/api/lm/checkpoints/unet_roots").json(),
         json!({"success": true, "roots": ["/unet"]})
@@ -108,8 +99,7 @@ fn the_loader_pool_is_one_sub_type_by_name() {
     ]});
     assert_eq!(host.get("/api/lm/checkpoints/loader-pool").json(), expected);
     assert_eq!(
-        host.get("/api/lm/checkpoints/loader-pool?sub_type=checkpoint")
-            .json(),
+        host.get("/api/lm/checkpoints/loader-pool?sub_type=checkpoint").json(),
         expected
     );
     let diffusion = host
@@ -127,10 +117,7 @@ fn the_loader_pool_leaves_out_what_is_offline() {
         ("/models/", CHECKPOINT_ROOT, false),
         ("/unet", DIFFUSION_MODEL_ROOT, true),
     ]);
-    assert_eq!(
-        host.get("/api/lm/checkpoints/loader-pool").json(),
-        json!({"items": []})
-    );
+    assert_eq!(host.get("/api/lm/checkpoints/loader-pool").json(), json!({"items": []}));
     let diffusion = host
         .get("/api/lm/checkpoints/loader-pool?sub_type=diffusion_model")
         .json();
@@ -140,9 +127,7 @@ fn the_loader_pool_leaves_out_what_is_offline() {
 #[test]
 fn the_loader_pool_refuses_other_sub_types() {
     for sub_type in ["lora", "", "Checkpoint"] {
-        let answer = online().get(&format!(
-            "/api/lm/checkpoints/loader-pool?sub_type={sub_type}"
-        ));
+        let answer = online().get(&format!("/api/lm/checkpoints/loader-pool?sub_type={sub_type}"));
         assert_eq!(
             (answer.status, answer.json()),
             (400, json!({"error": "invalid sub_type"})),
@@ -163,10 +148,7 @@ fn the_root_decides_the_sub_type() {
         file("unet", r#"{"sub_type":"checkpoint"}"#),
         file("", "{}"),
     ]);
-    let sub_types: Vec<&str> = derived
-        .iter()
-        .map(|derived| derived.sub_type.as_str())
-        .collect();
+    let sub_types: Vec<&str> = derived.iter().map(|derived| derived.sub_type.as_str()).collect();
     assert_eq!(sub_types, ["checkpoint", "diffusion_model", "checkpoint"]);
     assert!(derived.iter().all(|derived| derived.fields == "{}"));
 }
@@ -195,11 +177,7 @@ fn the_header_shows_base_model_and_strays() {
     );
     let lora = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight";
     let stray = Checkpoint::derive_one(&file(lora, &[8, 2048]));
-    assert!(
-        stray
-            .problem
-            .is_some_and(|problem| problem.contains("LoRA"))
-    );
+    assert!(stray.problem.is_some_and(|problem| problem.contains("LoRA")));
 }
 
 #[test]
@@ -223,14 +201,8 @@ fn hashes_are_the_only_parameters() {
             ..QueryFilter::default()
         }
     );
-    let pairs = [
-        pairs[0].clone(),
-        ("checkpoint_hash".to_owned(), "CC".to_owned()),
-    ];
-    assert_eq!(
-        Checkpoint::parse_query(&pairs).expect("understood").hashes,
-        ["cc"]
-    );
+    let pairs = [pairs[0].clone(), ("checkpoint_hash".to_owned(), "CC".to_owned())];
+    assert_eq!(Checkpoint::parse_query(&pairs).expect("understood").hashes, ["cc"]);
 }
 
 #[test]
@@ -240,10 +212,7 @@ fn a_sub_type_is_filed_below_its_own_roots() {
         ..OrganiseInput::default()
     };
     let placements = Checkpoint::organise(&[input(CHECKPOINT), input(DIFFUSION_MODEL), input("")]);
-    let roots: Vec<&str> = placements
-        .iter()
-        .map(|placement| placement.root_key.as_str())
-        .collect();
+    let roots: Vec<&str> = placements.iter().map(|placement| placement.root_key.as_str()).collect();
     assert_eq!(roots, ["checkpoints", "unet", "checkpoints"]);
     assert_eq!(placements[0].placeholders.len(), 5);
 }
@@ -257,8 +226,7 @@ fn a_download_goes_where_its_architecture_is_loaded_from() {
         };
         Checkpoint::select_file_one(&input).map(|selection| (selection.file, selection.root_key))
     };
-    let model =
-        json!([{"id": 1, "type": "Model"}, {"id": 2, "type": "Pruned Model", "primary": true}]);
+    let model = json!([{"id": 1, "type": "Model"}, {"id": 2, "type": "Pruned Model", "primary": true}]);
     let by_base = |base_model: &str| root(json!({"baseModel": base_model, "files": model}), None);
     assert_eq!(by_base("SDXL 1.0"), Ok((1, "checkpoints".into())));
     for base_model in [
@@ -272,8 +240,7 @@ fn a_download_goes_where_its_architecture_is_loaded_from() {
         assert_eq!(by_base(base_model), Ok((1, "unet".into())), "{base_model}");
     }
     for file_type in ["UNet", "Diffusion Model"] {
-        let files =
-            json!([{"id": 1, "type": "Model", "primary": true}, {"id": 2, "type": file_type}]);
+        let files = json!([{"id": 1, "type": "Model", "primary": true}, {"id": 2, "type": file_type}]);
         let version = json!({"baseModel": "SDXL 1.0", "files": files});
         assert_eq!(
             root(version, None),
@@ -290,9 +257,7 @@ fn a_download_goes_where_its_architecture_is_loaded_from() {
         Ok((0, "checkpoints".into()))
     );
     assert_eq!(
-        root(json!({"files": []}), None)
-            .expect_err("nothing to take")
-            .status(),
+        root(json!({"files": []}), None).expect_err("nothing to take").status(),
         404
     );
 }

@@ -3,8 +3,8 @@
 use modelshelf_plugin_sdk::library::{self, Lookup};
 use modelshelf_plugin_sdk::rules::header;
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, ModelType, OrganiseInput, Placement, Request, Response, Result,
-    Route, export_model_type, routes,
+    Derived, Descriptor, FileFacts, ModelType, OrganiseInput, Placement, Request, Response, Result, Route,
+    export_model_type, routes,
 };
 use serde_json::json;
 
@@ -17,16 +17,7 @@ impl ModelType for Embedding {
             .version(env!("CARGO_PKG_VERSION"))
             .menu_order(30)
             .sub_types([("embedding", "Embedding")])
-            .extensions([
-                ".safetensors",
-                ".ckpt",
-                ".pt",
-                ".pt2",
-                ".bin",
-                ".pth",
-                ".pkl",
-                ".sft",
-            ])
+            .extensions([".safetensors", ".ckpt", ".pt", ".pt2", ".bin", ".pth", ".pkl", ".sft"])
             .root("embeddings", ["embeddings"], "default_embedding_root")
             .remote_types(["textualinversion"], "TextualInversion")
             .new_sidecar_fields(&json!({"sub_type": "embedding"}))
@@ -51,11 +42,8 @@ impl ModelType for Embedding {
         Derived {
             sub_type: "embedding".to_owned(),
             base_model_hint: file.header.as_ref().and_then(header::base_model),
-            problem: what.map(|what| {
-                format!(
-                    "This file holds {what}, not an embedding. Move it to a folder of its own kind."
-                )
-            }),
+            problem: what
+                .map(|what| format!("This file holds {what}, not an embedding. Move it to a folder of its own kind.")),
             ..Derived::default()
         }
     }

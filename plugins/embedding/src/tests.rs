@@ -25,10 +25,7 @@ fn info_answers_the_whole_entry_or_404() {
     let host = FakeHost::new::<Embedding>().with_models([model("neg/easy.pt")]);
     assert_eq!(
         host.routes(),
-        [(
-            "GET".to_owned(),
-            "/api/lm/embeddings/info/{name}".to_owned()
-        )]
+        [("GET".to_owned(), "/api/lm/embeddings/info/{name}".to_owned())]
     );
     for name in ["easy", "easy.pt", "neg%2Feasy"] {
         let answer = host.get(&format!("/api/lm/embeddings/info/{name}"));
@@ -80,10 +77,7 @@ fn the_header_shows_base_model_and_strays() {
             .problem
             .is_some_and(|problem| problem.contains("LoRA"))
     );
-    let full = facts(&[(
-        "model.diffusion_model.input_blocks.0.0.weight",
-        &[320, 4, 3, 3],
-    )]);
+    let full = facts(&[("model.diffusion_model.input_blocks.0.0.weight", &[320, 4, 3, 3])]);
     assert!(
         Embedding::derive_one(&full)
             .problem

@@ -72,13 +72,9 @@ impl<'a> Sidecar<'a> {
     /// The fields to keep with the record: `usage_tips`, a text that holds JSON.
     pub fn fields(&self) -> String {
         let fields = match self.usage_tips {
-            Some(raw) if raw.get().starts_with('"') => {
-                serde_json::to_string(&Fields { usage_tips: raw })
-            }
+            Some(raw) if raw.get().starts_with('"') => serde_json::to_string(&Fields { usage_tips: raw }),
             // Some tools write the tips as an object; clients expect a text.
-            Some(raw) if raw.get().starts_with('{') => serde_json::to_string(&TextFields {
-                usage_tips: raw.get(),
-            }),
+            Some(raw) if raw.get().starts_with('{') => serde_json::to_string(&TextFields { usage_tips: raw.get() }),
             _ => serde_json::to_string(&TextFields { usage_tips: "{}" }),
         };
         fields.unwrap_or_else(|_| "{}".to_owned())
@@ -136,11 +132,7 @@ mod tests {
     #[test]
     fn the_sub_type_is_the_sidecar_s_then_the_provider_s_then_lora() {
         let cases = [
-            (
-                r#"{"sub_type":"LoCon","model_type":"dora"}"#,
-                "LORA",
-                "locon",
-            ),
+            (r#"{"sub_type":"LoCon","model_type":"dora"}"#, "LORA", "locon"),
             (r#"{"model_type":"DoRA"}"#, "LORA", "dora"),
             (r#"{"sub_type":"","model_type":null}"#, "LoCon", "locon"),
             (r#"{"sub_type":7}"#, "", "lora"),
@@ -149,21 +141,14 @@ mod tests {
             ("{", "", "lora"),
         ];
         for (sidecar, remote, sub_type) in cases {
-            assert_eq!(
-                Sidecar::read(sidecar).sub_type(remote),
-                sub_type,
-                "{sidecar} {remote}"
-            );
+            assert_eq!(Sidecar::read(sidecar).sub_type(remote), sub_type, "{sidecar} {remote}");
         }
     }
 
     #[test]
     fn usage_tips_are_kept_as_stored() {
         let cases = [
-            (
-                r#"{"usage_tips":"{\"strength\": 0.8}"}"#,
-                r#"{"strength": 0.8}"#,
-            ),
+            (r#"{"usage_tips":"{\"strength\": 0.8}"}"#, r#"{"strength": 0.8}"#),
             (r#"{"usage_tips":""}"#, ""),
             (r#"{"usage_tips":{"strength":1}}"#, r#"{"strength":1}"#),
             (r#"{"usage_tips":null}"#, "{}"),
@@ -188,10 +173,7 @@ mod tests {
             read(r#"{"strength":0.8,"clipStrength":0.5,"clip_strength":1}"#),
             (Some(0.8), Some(0.5))
         );
-        assert_eq!(
-            read(r#"{"strength":"0.7","clip_strength":1}"#),
-            (Some(0.7), Some(1.0))
-        );
+        assert_eq!(read(r#"{"strength":"0.7","clip_strength":1}"#), (Some(0.7), Some(1.0)));
         assert_eq!(read(r#"{"strength":400,"clipStrength":"x"}"#), (None, None));
         assert_eq!(read(""), (None, None));
     }

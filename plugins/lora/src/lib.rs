@@ -6,8 +6,8 @@ mod routes;
 
 use modelshelf_plugin_sdk::rules::{header, query};
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, Json, Model, ModelType, NamePatterns, Pair, QueryFilter,
-    Result, Route, export_model_type, routes,
+    Derived, Descriptor, FileFacts, Json, Model, ModelType, NamePatterns, Pair, QueryFilter, Result, Route,
+    export_model_type, routes,
 };
 use serde_json::json;
 
@@ -103,9 +103,7 @@ impl ModelType for Lora {
         Ok(QueryFilter {
             hashes: query::hashes(parameters, "lora_hash", "lora_hashes"),
             fuzzy: flag("fuzzy"),
-            initial: values("first_letter")
-                .first()
-                .and_then(|letter| query::initial(letter)),
+            initial: values("first_letter").first().and_then(|letter| query::initial(letter)),
             names: NamePatterns {
                 include: values("name_pattern_include"),
                 exclude: values("name_pattern_exclude"),

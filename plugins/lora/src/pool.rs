@@ -71,10 +71,7 @@ pub fn selection(pool_config: Option<&Value>) -> Result<Selection> {
         folder_prefixes_exclude: folders.exclude.unwrap_or_default(),
         favorites_only: config.favorites_only.unwrap_or(false),
         // A switch that is off asks for nothing, so that it must not turn into the opposite demand.
-        credit_required: license
-            .no_credit_required
-            .filter(|wanted| *wanted)
-            .map(|_| false),
+        credit_required: license.no_credit_required.filter(|wanted| *wanted).map(|_| false),
         selling_allowed: license.allow_selling.filter(|wanted| *wanted),
         names: NamePatterns {
             include: names.include.unwrap_or_default(),
@@ -121,7 +118,8 @@ mod tests {
 
     #[test]
     fn missing_null_and_switched_off_parts_filter_nothing() {
-        let off = json!({"license": {"noCreditRequired": false, "allowSelling": false}, "tags": null, "baseModels": []});
+        let off =
+            json!({"license": {"noCreditRequired": false, "allowSelling": false}, "tags": null, "baseModels": []});
         for config in [None, Some(&Value::Null), Some(&json!({})), Some(&off)] {
             assert_eq!(selection(config), Ok(Selection::default()), "{config:?}");
         }

@@ -74,30 +74,22 @@ fn letter_counts_have_every_class() {
 #[test]
 fn trigger_words_are_found_by_name_or_path_and_unknown_names_have_none() {
     let host = library();
-    let words = |name: &str| {
-        host.get(&format!("/api/lm/loras/get-trigger-words?name={name}"))
-            .json()["trigger_words"]
-            .take()
-    };
+    let words =
+        |name: &str| host.get(&format!("/api/lm/loras/get-trigger-words?name={name}")).json()["trigger_words"].take();
     assert_eq!(words("aqua"), json!(["aqua, blue", "wet"]));
     assert_eq!(words("any/where/aqua"), json!(["aqua, blue", "wet"]));
     assert_eq!(words("styles%5Caqua"), json!(["aqua, blue", "wet"]));
     assert_eq!(words("nothing"), json!([]));
     assert_eq!(host.get("/api/lm/loras/get-trigger-words").status, 400);
-    assert_eq!(
-        host.get("/api/lm/loras/get-trigger-words?name=").status,
-        400
-    );
+    assert_eq!(host.get("/api/lm/loras/get-trigger-words?name=").status, 400);
 }
 
 #[test]
 fn usage_tips_are_found_by_a_part_of_the_path() {
     let host = library();
     let tips = |path: &str| {
-        host.get(&format!(
-            "/api/lm/loras/usage-tips-by-path?relative_path={path}"
-        ))
-        .json()
+        host.get(&format!("/api/lm/loras/usage-tips-by-path?relative_path={path}"))
+            .json()
     };
     assert_eq!(
         tips("styles/aqua.safetensors"),
@@ -132,30 +124,20 @@ fn the_cycler_lists_a_pool_in_natural_order() {
             .filter_map(|lora| Some(lora["model_name"].as_str()?.to_owned()))
             .collect()
     };
-    assert_eq!(
-        names(json!({"sort_by": "model_name"})),
-        ["7 seas", "aqua 9", "Aqua 10"]
-    );
-    assert_eq!(
-        names(json!({"pool_config": {"baseModels": ["Pony"]}})),
-        ["Aqua 10"]
-    );
+    assert_eq!(names(json!({"sort_by": "model_name"})), ["7 seas", "aqua 9", "Aqua 10"]);
+    assert_eq!(names(json!({"pool_config": {"baseModels": ["Pony"]}})), ["Aqua 10"]);
     assert_eq!(
         names(json!({"pool_config": {"folders": {"include": ["sty"], "exclude": ["styles/d"]}}})),
         ["Aqua 10"]
     );
-    assert_eq!(
-        names(json!({"pool_config": {"favoritesOnly": true}})),
-        ["7 seas"]
-    );
+    assert_eq!(names(json!({"pool_config": {"favoritesOnly": true}})), ["7 seas"]);
     assert_eq!(
         host.post("/api/lm/loras/cycler-list", &json!({"pool_config": 1}))
             .status,
         400
     );
     assert_eq!(
-        host.send("POST", "/api/lm/loras/cycler-list", b"{".to_vec())
-            .status,
+        host.send("POST", "/api/lm/loras/cycler-list", b"{".to_vec()).status,
         400
     );
 }
@@ -165,10 +147,7 @@ fn trigger_words_go_to_every_node() {
     let host = library();
     let body = json!({"lora_names": ["aqua", "unknown", "zeta"], "node_ids": [5, {"node_id": "6", "graph_id": "g"}]});
     let answer = host.post("/api/lm/loras/get_trigger_words", &body);
-    assert_eq!(
-        (answer.status, answer.json()),
-        (200, json!({"success": true}))
-    );
+    assert_eq!((answer.status, answer.json()), (200, json!({"success": true})));
     let message = "aqua, blue,, wet,, nine";
     assert_eq!(
         host.events(),
@@ -189,16 +168,12 @@ fn a_bad_node_updates_none() {
     assert_eq!(answer.status, 400);
     assert_eq!(host.events(), [Value::Null; 0]);
     assert_eq!(
-        host.post(
-            "/api/lm/loras/get_trigger_words",
-            &json!({"lora_names": "aqua"})
-        )
-        .status,
+        host.post("/api/lm/loras/get_trigger_words", &json!({"lora_names": "aqua"}))
+            .status,
         400
     );
     assert_eq!(
-        host.post("/api/lm/loras/get_trigger_words", &json!({}))
-            .json(),
+        host.post("/api/lm/loras/get_trigger_words", &json!({})).json(),
         json!({"success": true})
     );
 }
@@ -243,11 +218,7 @@ fn a_checkpoint_among_loras_is_a_problem() {
         header,
         ..FileFacts::default()
     });
-    assert!(
-        derived
-            .problem
-            .is_some_and(|problem| problem.contains("checkpoint"))
-    );
+    assert!(derived.problem.is_some_and(|problem| problem.contains("checkpoint")));
 }
 
 #[test]
@@ -258,10 +229,7 @@ fn a_listed_item_has_tips_and_uses() {
         ..Model::default()
     };
     let listed: Value = serde_json::from_str(&Lora::format_one(&model)).expect("an object");
-    assert_eq!(
-        listed,
-        json!({"usage_tips": "{\"strength\":1}", "usage_count": 3})
-    );
+    assert_eq!(listed, json!({"usage_tips": "{\"strength\":1}", "usage_count": 3}));
 }
 
 #[test]
@@ -274,14 +242,8 @@ fn the_listing_s_parameters_are_understood() {
         Lora::parse_query(&pairs).expect("no parameter is refused")
     };
     assert_eq!(parse(&[]), QueryFilter::default());
-    assert_eq!(
-        parse(&[("first_letter", "b")]).initial,
-        Some(Initial::Letter('b'))
-    );
-    assert_eq!(
-        parse(&[("first_letter", "#")]).initial,
-        Some(Initial::Digit)
-    );
+    assert_eq!(parse(&[("first_letter", "b")]).initial, Some(Initial::Letter('b')));
+    assert_eq!(parse(&[("first_letter", "#")]).initial, Some(Initial::Digit));
     assert_eq!(parse(&[("fuzzy", "TRUE")]).fuzzy, Some(true));
     assert_eq!(parse(&[("fuzzy", "no")]).fuzzy, Some(false));
     assert_eq!(parse(&[("lora_hash", "AB")]).hashes, ["ab"]);
@@ -324,9 +286,6 @@ fn provider_types_and_shared_rules_are_those_of_loras() {
             root_key: "loras".into()
         })]
     );
-    assert_eq!(
-        Lora::organise(&[OrganiseInput::default()])[0].root_key,
-        "loras"
-    );
+    assert_eq!(Lora::organise(&[OrganiseInput::default()])[0].root_key, "loras");
     assert!(Lora::merge_remote(&[MergeInput::default()])[0].is_ok());
 }

@@ -43,7 +43,9 @@ export class Live extends EventTarget {
     const asking = (this.#asking = new AbortController());
     clearTimeout(this.#timer);
     try {
-      const status = await this.#api.get("status", {}, asking.signal);
+      const answer = await this.#api.get("status", {}, asking.signal);
+      // The last word about a reading that is over stays in the answer; it is no progress any more.
+      const status = { ...answer, progress: answer.progress?.status === "complete" ? null : answer.progress };
       const before = this.#status;
       this.#status = status;
       this.#reached(true);

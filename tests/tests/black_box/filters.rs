@@ -4,8 +4,11 @@ use anyhow::Result;
 use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
 use serde_json::{Value, json};
 
+/// Query parameters, and the files that they list.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// Asserts that each query lists exactly these files.
-async fn expect(server: &Server, prefix: &str, cases: &[(&[(&str, &str)], &[&str])]) -> Result<()> {
+async fn expect(server: &Server, prefix: &str, cases: &[Case<'_>]) -> Result<()> {
     for (query, expected) in cases {
         let page = server.list(prefix, query).await?;
         assert_eq!(sorted_names(&page), *expected, "{query:?}");
@@ -44,7 +47,10 @@ async fn included_folders_are_united_and_excluded_ones_win() -> Result<()> {
         &server,
         "loras",
         &[
-            (&[("folder_include", "ab"), ("folder_include", "a/b/c")], &["four", "three"]),
+            (
+                &[("folder_include", "ab"), ("folder_include", "a/b/c")],
+                &["four", "three"],
+            ),
             (&[("folder_include", "a"), ("recursive", "false")], &["one"]),
             (&[("folder_exclude", "a")], &["four", "top"]),
             (&[("folder_include", "a"), ("folder_exclude", "a/b")], &["one"]),
@@ -57,7 +63,15 @@ async fn included_folders_are_united_and_excluded_ones_win() -> Result<()> {
 async fn copies_in_included_folders_are_all_listed() -> Result<()> {
     let library = Library::of([Model::lora("a/same").seed(1), Model::lora("b/same copy").seed(1)])?;
     let server = library.serve().await?;
-    expect(&server, "loras", &[(&[("folder_include", "a"), ("folder_include", "b")], &["same", "same copy"])]).await
+    expect(
+        &server,
+        "loras",
+        &[(
+            &[("folder_include", "a"), ("folder_include", "b")],
+            &["same", "same copy"],
+        )],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -96,14 +110,29 @@ async fn tags_are_compared_in_any_case_and_excluded_ones_win() -> Result<()> {
         "loras",
         &[
             (&[("tag_include", "STYLE")], &["both", "style"]),
-            (&[("tag_include", "style"), ("tag_include", "anime")], &["anime", "both", "style"]),
-            (&[("tag_include", "style"), ("tag_include", "anime"), ("tag_logic", "all")], &["both"]),
-            (&[("tag_include", "style"), ("tag_include", "anime"), ("tag_logic", "odd")], &["anime", "both", "style"]),
+            (
+                &[("tag_include", "style"), ("tag_include", "anime")],
+                &["anime", "both", "style"],
+            ),
+            (
+                &[("tag_include", "style"), ("tag_include", "anime"), ("tag_logic", "all")],
+                &["both"],
+            ),
+            (
+                &[("tag_include", "style"), ("tag_include", "anime"), ("tag_logic", "odd")],
+                &["anime", "both", "style"],
+            ),
             (&[("tag_exclude", "anime")], &["bare", "style"]),
             (&[("tag_include", "style"), ("tag_exclude", "anime")], &["style"]),
-            (&[("tag_include", "anime"), ("tag_exclude", "anime")], &["bare", "style"]),
+            (
+                &[("tag_include", "anime"), ("tag_exclude", "anime")],
+                &["bare", "style"],
+            ),
             (&[("tag_include", "__no_tags__")], &["bare"]),
-            (&[("tag_include", "__no_tags__"), ("tag_include", "style")], &["bare", "both", "style"]),
+            (
+                &[("tag_include", "__no_tags__"), ("tag_include", "style")],
+                &["bare", "both", "style"],
+            ),
             (&[("tag_exclude", "__no_tags__")], &["anime", "both", "style"]),
             (&[("tag", "style")], &["both", "style"]),
             (&[("tags", "style,anime")], &["anime", "both", "style"]),
@@ -116,7 +145,9 @@ async fn tags_are_compared_in_any_case_and_excluded_ones_win() -> Result<()> {
 
 #[tokio::test]
 async fn favourites_can_be_listed_alone() -> Result<()> {
-    let server = Library::of([Model::lora("loved").favorite(), Model::lora("other")])?.serve().await?;
+    let server = Library::of([Model::lora("loved").favorite(), Model::lora("other")])?
+        .serve()
+        .await?;
     expect(
         &server,
         "loras",
@@ -149,7 +180,10 @@ async fn sub_types_are_compared_in_any_case_under_both_names() -> Result<()> {
         "loras",
         &[
             (&[("model_type", "LoCon")], &["conv"]),
-            (&[("model_type", "locon"), ("civitai_model_type", "DORA")], &["conv", "decomposed"]),
+            (
+                &[("model_type", "locon"), ("civitai_model_type", "DORA")],
+                &["conv", "decomposed"],
+            ),
         ],
     )
     .await?;
@@ -182,7 +216,10 @@ async fn a_hash_finds_its_file_and_puts_every_other_filter_aside() -> Result<()>
         &[
             (&[("hash", &wanted)], &["wanted"]),
             (&[("hash", &wanted.to_uppercase())], &["wanted"]),
-            (&[("hash", &wanted), ("favorites_only", "true"), ("search", "zzz")], &["wanted"]),
+            (
+                &[("hash", &wanted), ("favorites_only", "true"), ("search", "zzz")],
+                &["wanted"],
+            ),
             (&[("hashes", &both)], &["other", "wanted"]),
             (&[("hash", &wanted), ("hashes", &both)], &["wanted"]),
             (&[("hashes", "not json")], &["other", "wanted"]),
@@ -203,7 +240,10 @@ fn licensed(path: &str, model: Value) -> Model {
 #[tokio::test]
 async fn licences_can_be_filtered_by_credit_and_by_sale() -> Result<()> {
     let server = Library::of([
-        licensed("free", json!({"allowNoCredit": true, "allowCommercialUse": ["Image", "Sell"]})),
+        licensed(
+            "free",
+            json!({"allowNoCredit": true, "allowCommercialUse": ["Image", "Sell"]}),
+        ),
         licensed("credit", json!({"allowNoCredit": false, "allowCommercialUse": []})),
     ])?
     .serve()
@@ -236,11 +276,26 @@ async fn loras_can_be_filtered_by_name_patterns() -> Result<()> {
         "loras",
         &[
             (&[("name_pattern_include", "abc")], &["abc_v1", "abc_v2", "xyz"]),
-            (&[("name_pattern_include", "abc"), ("name_pattern_exclude", "v2")], &["abc_v1", "xyz"]),
-            (&[("name_pattern_include", "^abc_v[12]$"), ("name_pattern_use_regex", "true")], &["abc_v1", "abc_v2"]),
+            (
+                &[("name_pattern_include", "abc"), ("name_pattern_exclude", "v2")],
+                &["abc_v1", "xyz"],
+            ),
+            (
+                &[
+                    ("name_pattern_include", "^abc_v[12]$"),
+                    ("name_pattern_use_regex", "true"),
+                ],
+                &["abc_v1", "abc_v2"],
+            ),
             (&[("name_pattern_include", "^abc_v[12]$")], &[]),
-            (&[("name_pattern_include", "abc_v[1"), ("name_pattern_use_regex", "true")], &[]),
-            (&[("name_pattern_include", "First"), ("name_pattern_include", "xyz")], &["abc_v1", "xyz"]),
+            (
+                &[("name_pattern_include", "abc_v[1"), ("name_pattern_use_regex", "true")],
+                &[],
+            ),
+            (
+                &[("name_pattern_include", "First"), ("name_pattern_include", "xyz")],
+                &["abc_v1", "xyz"],
+            ),
         ],
     )
     .await
@@ -282,8 +337,14 @@ async fn tags_that_a_name_implies_are_computed_and_filtered_by() -> Result<()> {
     ])?
     .serve()
     .await?;
-    assert_eq!(server.item("loras", "river_I2V_HIGH").await?["auto_tags"], json!(["HIGH", "I2V"]));
-    assert_eq!(server.item("loras", "flow_lightning").await?["auto_tags"], json!(["Lightning"]));
+    assert_eq!(
+        server.item("loras", "river_I2V_HIGH").await?["auto_tags"],
+        json!(["HIGH", "I2V"])
+    );
+    assert_eq!(
+        server.item("loras", "flow_lightning").await?["auto_tags"],
+        json!(["Lightning"])
+    );
     assert_eq!(server.item("loras", "highlight").await?["auto_tags"], json!([]));
     assert_eq!(server.item("loras", "typed").await?["auto_tags"], json!(["Turbo"]));
     expect(
@@ -291,8 +352,14 @@ async fn tags_that_a_name_implies_are_computed_and_filtered_by() -> Result<()> {
         "loras",
         &[
             (&[("auto_tag_include", "I2V")], &["river_I2V_HIGH"]),
-            (&[("auto_tag_include", "I2V"), ("auto_tag_include", "Turbo")], &["river_I2V_HIGH", "typed"]),
-            (&[("auto_tag_exclude", "Lightning")], &["highlight", "river_I2V_HIGH", "typed"]),
+            (
+                &[("auto_tag_include", "I2V"), ("auto_tag_include", "Turbo")],
+                &["river_I2V_HIGH", "typed"],
+            ),
+            (
+                &[("auto_tag_exclude", "Lightning")],
+                &["highlight", "river_I2V_HIGH", "typed"],
+            ),
             (&[("auto_tag_include", "i2v")], &[]),
         ],
     )
@@ -308,8 +375,21 @@ async fn filters_of_different_kinds_narrow_one_another() -> Result<()> {
     ])?
     .serve()
     .await?;
-    let query = [("base_model", "SDXL 1.0"), ("tag_include", "style"), ("favorites_only", "true"), ("search", "O")];
-    expect(&server, "loras", &[(&query, &["one"]), (&[("folder", "SDXL"), ("tag_exclude", "style")], &[])]).await
+    let query = [
+        ("base_model", "SDXL 1.0"),
+        ("tag_include", "style"),
+        ("favorites_only", "true"),
+        ("search", "O"),
+    ];
+    expect(
+        &server,
+        "loras",
+        &[
+            (&query, &["one"]),
+            (&[("folder", "SDXL"), ("tag_exclude", "style")], &[]),
+        ],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -322,7 +402,9 @@ async fn only_models_with_an_update_are_listed_on_request() -> Result<()> {
 #[tokio::test]
 async fn a_parameter_that_nobody_knows_changes_nothing() -> Result<()> {
     let server = Library::of([Model::lora("any")])?.serve().await?;
-    let reply = server.send(&Call::get("/api/lm/loras/list").query(&[("colour", "blue")])).await?;
+    let reply = server
+        .send(&Call::get("/api/lm/loras/list").query(&[("colour", "blue")]))
+        .await?;
     assert_eq!((reply.status, &reply.json()?["total"]), (200, &json!(1)));
     Ok(())
 }

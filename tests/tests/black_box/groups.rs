@@ -5,7 +5,9 @@ use modelshelf_tests::{Library, Model, field, names};
 use serde_json::{Value, json};
 
 fn version(path: &str, model: u64, id: u64, base: &str) -> Model {
-    Model::lora(path).base(base).civitai(json!({"id": id, "modelId": model, "name": format!("v{id}")}))
+    Model::lora(path)
+        .base(base)
+        .civitai(json!({"id": id, "modelId": model, "name": format!("v{id}")}))
 }
 
 fn library() -> Result<Library> {
@@ -24,14 +26,28 @@ async fn a_group_shows_its_newest_version_and_how_many_there_are() -> Result<()>
     let page = server.list("loras", &[("group_by_model", "true")]).await?;
     let mut shown: Vec<(String, Value)> = names(&page)
         .into_iter()
-        .zip(page["items"].as_array().into_iter().flatten().map(|item| item["version_count"].clone()))
+        .zip(
+            page["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| item["version_count"].clone()),
+        )
         .collect();
     shown.sort_by(|a, b| a.0.cmp(&b.0));
-    let of = |name: &str| shown.iter().find(|(known, _)| known == name).map(|(_, count)| count.clone());
+    let of = |name: &str| {
+        shown
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, count)| count.clone())
+    };
     // The two bases of model 1 are apart, since the default setting is `same_base`.
     assert_eq!(of("a2"), Some(json!(2)));
     assert_eq!(of("a1"), None);
-    assert!(of("a3").is_some() && of("b1").is_some() && of("single").is_some(), "{shown:?}");
+    assert!(
+        of("a3").is_some() && of("b1").is_some() && of("single").is_some(),
+        "{shown:?}"
+    );
     assert_eq!(page["total"], 4);
     Ok(())
 }
@@ -54,7 +70,9 @@ async fn models_of_one_repository_are_a_group_too() -> Result<()> {
     ])?
     .serve()
     .await?;
-    let page = server.list("loras", &[("civitai_model_id", "hf:someone/things")]).await?;
+    let page = server
+        .list("loras", &[("civitai_model_id", "hf:someone/things")])
+        .await?;
     assert_eq!(names(&page), ["h2", "h1"]);
     let page = server.list("loras", &[("group_by_model", "true")]).await?;
     assert_eq!(names(&page), ["h2"]);

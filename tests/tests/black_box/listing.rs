@@ -28,7 +28,9 @@ async fn pages_put_together_are_the_whole_listing_without_gaps_or_repeats() -> R
     let server = many(45)?.serve().await?;
     let mut seen = Vec::new();
     for page in ["1", "2", "3", "4"] {
-        seen.extend(names(&server.list("loras", &[("page", page), ("page_size", "12")]).await?));
+        seen.extend(names(
+            &server.list("loras", &[("page", page), ("page_size", "12")]).await?,
+        ));
     }
     let expected: Vec<String> = (0..45).map(|number| format!("m{number:03}")).collect();
     assert_eq!(seen, expected);
@@ -39,7 +41,10 @@ async fn pages_put_together_are_the_whole_listing_without_gaps_or_repeats() -> R
 async fn a_page_past_the_end_has_no_items_and_the_true_total() -> Result<()> {
     let server = many(3)?.serve().await?;
     let page = server.list("loras", &[("page", "9")]).await?;
-    assert_eq!((&page["items"], &page["total"], &page["page"]), (&json!([]), &json!(3), &json!(9)));
+    assert_eq!(
+        (&page["items"], &page["total"], &page["page"]),
+        (&json!([]), &json!(3), &json!(9))
+    );
     let page = server.list("loras", &[("page", "9223372036854775807")]).await?;
     assert_eq!(page["items"], json!([]));
     Ok(())
@@ -59,9 +64,15 @@ async fn a_number_that_does_not_parse_is_400_and_names_the_parameter() -> Result
     let server = many(1)?.serve().await?;
     for name in ["page", "page_size"] {
         for value in ["x", "1.5", "99999999999999999999"] {
-            let reply = server.send(&Call::get("/api/lm/loras/list").query(&[(name, value)])).await?;
+            let reply = server
+                .send(&Call::get("/api/lm/loras/list").query(&[(name, value)]))
+                .await?;
             let answer = reply.json()?;
-            assert_eq!((reply.status, &answer["success"]), (400, &json!(false)), "{name}={value}: {answer}");
+            assert_eq!(
+                (reply.status, &answer["success"]),
+                (400, &json!(false)),
+                "{name}={value}: {answer}"
+            );
             let error = answer["error"].as_str().unwrap_or_default();
             assert!(error.contains(name), "{error}");
         }
@@ -127,7 +138,13 @@ async fn an_item_has_the_fields_of_its_type_with_the_sidecars_values() -> Result
 // Letters, digits and the four marks that never need it stay as they are.
 fn percent_encoded_path(path: &str) -> String {
     path.chars()
-        .map(|c| if "-._~".contains(c) { c.to_string() } else { encode(&c.to_string()) })
+        .map(|c| {
+            if "-._~".contains(c) {
+                c.to_string()
+            } else {
+                encode(&c.to_string())
+            }
+        })
         .collect()
 }
 
@@ -187,10 +204,15 @@ async fn excluded_models_are_in_the_excluded_listing_and_nowhere_else() -> Resul
     assert_eq!(names(&server.list("loras", &[]).await?), ["kept"]);
     let excluded = server.get_json("/api/lm/loras/excluded", &[]).await?;
     assert_eq!(names(&excluded), ["hidden"]);
-    assert_eq!((&excluded["items"][0]["exclude"], &excluded["total"]), (&json!(true), &json!(1)));
+    assert_eq!(
+        (&excluded["items"][0]["exclude"], &excluded["total"]),
+        (&json!(true), &json!(1))
+    );
     let tags = server.get_json("/api/lm/loras/top-tags", &[]).await?;
     assert_eq!(tags["tags"], json!([{"tag": "shown", "count": 1}]));
-    let found = server.get_json("/api/lm/loras/excluded", &[("search", "nothing")]).await?;
+    let found = server
+        .get_json("/api/lm/loras/excluded", &[("search", "nothing")])
+        .await?;
     assert_eq!(found["total"], 0);
     Ok(())
 }
@@ -198,10 +220,22 @@ async fn excluded_models_are_in_the_excluded_listing_and_nowhere_else() -> Resul
 #[tokio::test]
 async fn names_in_any_script_and_with_any_character_come_out_as_they_are() -> Result<()> {
     let odd = [
-        "v1.5.2 final", "100%20 done", "a#b", "it's \"quoted\"", "日本語モデル", "Ünïcödé", "emoji 🎨", "trailing.dot.", "-dash",
-        "под снегом", "a+b&c=d",
+        "v1.5.2 final",
+        "100%20 done",
+        "a#b",
+        "it's \"quoted\"",
+        "日本語モデル",
+        "Ünïcödé",
+        "emoji 🎨",
+        "trailing.dot.",
+        "-dash",
+        "под снегом",
+        "a+b&c=d",
     ];
-    let library = Library::of(odd.iter().map(|name| Model::lora(&format!("odd names/{name}")).preview("png")))?;
+    let library = Library::of(
+        odd.iter()
+            .map(|name| Model::lora(&format!("odd names/{name}")).preview("png")),
+    )?;
     let server = library.serve().await?;
     let page = server.list("loras", &[]).await?;
     assert_eq!(page["total"], odd.len());
@@ -213,7 +247,9 @@ async fn names_in_any_script_and_with_any_character_come_out_as_they_are() -> Re
         let found = server.list("loras", &[("search", name)]).await?;
         assert_eq!(names(&found), [name]);
         let path = item["file_path"].as_str().context("text")?;
-        let described: Value = server.get_json("/api/lm/loras/model-description", &[("file_path", path)]).await?;
+        let described: Value = server
+            .get_json("/api/lm/loras/model-description", &[("file_path", path)])
+            .await?;
         assert_eq!(described["success"], true);
     }
     Ok(())

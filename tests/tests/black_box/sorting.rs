@@ -50,7 +50,9 @@ async fn dates_and_sizes_sort_in_both_directions() -> Result<()> {
 
 #[tokio::test]
 async fn equal_names_are_told_apart_by_their_path() -> Result<()> {
-    let server = Library::of(["b/x", "a/y", "c/w"].map(|path| Model::lora(path).name("Same")))?.serve().await?;
+    let server = Library::of(["b/x", "a/y", "c/w"].map(|path| Model::lora(path).name("Same")))?
+        .serve()
+        .await?;
     assert_eq!(order(&server, "name").await?, ["y", "x", "w"]);
     assert_eq!(order(&server, "size").await?.len(), 3);
     Ok(())
@@ -58,7 +60,9 @@ async fn equal_names_are_told_apart_by_their_path() -> Result<()> {
 
 #[tokio::test]
 async fn a_random_order_is_the_same_for_the_same_seed_and_holds_everything() -> Result<()> {
-    let server = Library::of((0..60).map(|number| Model::lora(&format!("m{number:02}"))))?.serve().await?;
+    let server = Library::of((0..60).map(|number| Model::lora(&format!("m{number:02}"))))?
+        .serve()
+        .await?;
     let first = order(&server, "random:7").await?;
     assert_eq!(order(&server, "random:7").await?, first);
     let other = order(&server, "random:8").await?;

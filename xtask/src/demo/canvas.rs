@@ -67,9 +67,7 @@ impl Canvas {
     }
 
     pub fn disc(&mut self, centre: (f32, f32), radius: f32, colour: Colour, opacity: f32) {
-        self.paint(centre, radius, 1.5, colour, opacity, |x, y| {
-            x.hypot(y) - radius
-        });
+        self.paint(centre, radius, 1.5, colour, opacity, |x, y| x.hypot(y) - radius);
     }
 
     /// A disc whose edge fades away.
@@ -79,14 +77,7 @@ impl Canvas {
         });
     }
 
-    pub fn ring(
-        &mut self,
-        centre: (f32, f32),
-        radius: f32,
-        width: f32,
-        colour: Colour,
-        opacity: f32,
-    ) {
+    pub fn ring(&mut self, centre: (f32, f32), radius: f32, width: f32, colour: Colour, opacity: f32) {
         self.paint(centre, radius + width, 1.5, colour, opacity, |x, y| {
             (x.hypot(y) - radius).abs() - width / 2.0
         });

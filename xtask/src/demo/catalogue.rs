@@ -59,20 +59,18 @@ pub fn entries() -> Vec<Entry> {
     ]
     .into_iter()
     .flat_map(|(kind, rows)| rows.iter().map(move |row| (kind, row)))
-    .map(
-        |(kind, &(folder, stem, name, base, tags, words, motif, hue))| Entry {
-            kind,
-            folder,
-            stem,
-            name,
-            base,
-            tags,
-            words,
-            motif: Some(motif),
-            hue,
-            sidecar: true,
-        },
-    );
+    .map(|(kind, &(folder, stem, name, base, tags, words, motif, hue))| Entry {
+        kind,
+        folder,
+        stem,
+        name,
+        base,
+        tags,
+        words,
+        motif: Some(motif),
+        hue,
+        sidecar: true,
+    });
     let bare = BARE.iter().map(|&(kind, stem, base)| Entry {
         kind,
         folder: "unsorted",

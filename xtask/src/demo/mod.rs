@@ -52,21 +52,15 @@ pub fn in_target_dir() -> Result<Demo> {
     let folder = root().join("target/demo");
     let shown = folder.display();
     if std::fs::read_to_string(folder.join(MARKER)).is_ok_and(|text| text == EDITION) {
-        println!(
-            "serving the demonstration library in {shown} (delete that folder to start afresh)"
-        );
+        println!("serving the demonstration library in {shown} (delete that folder to start afresh)");
     } else {
         if folder.exists() {
             std::fs::remove_dir_all(&folder).with_context(|| shown.to_string())?;
         }
         let count = make(&folder)?;
-        println!(
-            "no library was named, so a demonstration library of {count} models was made in {shown}"
-        );
+        println!("no library was named, so a demonstration library of {count} models was made in {shown}");
     }
-    println!(
-        "to serve your own: cargo xtask run -- --root loras=DIR --root checkpoints=DIR, or --comfyui DIR"
-    );
+    println!("to serve your own: cargo xtask run -- --root loras=DIR --root checkpoints=DIR, or --comfyui DIR");
     Ok(Demo { folder })
 }
 
@@ -105,8 +99,7 @@ fn make(folder: &Path) -> Result<usize> {
             })
             .collect();
         for part in parts {
-            part.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok::<(), anyhow::Error>(())
     })?;
@@ -120,30 +113,18 @@ fn write_model(folder: &Path, index: usize, entry: &Entry) -> Result<()> {
     let directory = folder.join(entry.kind).join(entry.folder);
     std::fs::create_dir_all(&directory)?;
     let file = directory.join(format!("{}.{}", entry.stem, entry.extension()));
-    let written =
-        weights::write(&file, entry, &mut random).with_context(|| file.display().to_string())?;
+    let written = weights::write(&file, entry, &mut random).with_context(|| file.display().to_string())?;
     let preview = match entry.motif {
         None => None,
         Some(motif) => {
-            let preview = file.with_extension(if index.is_multiple_of(2) {
-                "png"
-            } else {
-                "preview.png"
-            });
+            let preview = file.with_extension(if index.is_multiple_of(2) { "png" } else { "preview.png" });
             let png = motifs::draw(motif, entry.hue, &mut random).png()?;
             std::fs::write(&preview, png)?;
             Some(preview)
         }
     };
     if entry.sidecar {
-        let text = sidecar::text(
-            index,
-            entry,
-            &file,
-            &written,
-            preview.as_deref(),
-            &mut random,
-        )?;
+        let text = sidecar::text(index, entry, &file, &written, preview.as_deref(), &mut random)?;
         std::fs::write(file.with_extension("metadata.json"), text)?;
     }
     Ok(())
@@ -164,16 +145,10 @@ fn write_odd_ones(folder: &Path, entries: &[Entry]) -> Result<usize> {
             .join(entry.kind)
             .join(entry.folder)
             .join(format!("{}.safetensors", entry.stem));
-        std::fs::copy(
-            &from,
-            target.join(format!("{} copy.safetensors", entry.stem)),
-        )?;
+        std::fs::copy(&from, target.join(format!("{} copy.safetensors", entry.stem)))?;
         made += 1;
     }
-    std::fs::write(
-        target.join("broken_download.safetensors"),
-        weights::broken_off(),
-    )?;
+    std::fs::write(target.join("broken_download.safetensors"), weights::broken_off())?;
     Ok(made + 1)
 }
 
@@ -183,8 +158,7 @@ mod tests {
 
     #[test]
     fn the_library_is_whole_and_every_sidecar_belongs_to_its_file() {
-        let folder =
-            std::env::temp_dir().join(format!("modelshelf-demo-test-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("modelshelf-demo-test-{}", std::process::id()));
         let count = make(&folder).unwrap();
         assert!(count >= 60, "{count}");
         let mut models = 0;
@@ -195,22 +169,12 @@ mod tests {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.to_string_lossy().ends_with(".metadata.json") {
-                    let side: serde_json::Value =
-                        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                    let side: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
                     let model = PathBuf::from(side["file_path"].as_str().unwrap());
-                    assert_eq!(
-                        model.metadata().unwrap().len(),
-                        side["size"].as_u64().unwrap()
-                    );
+                    assert_eq!(model.metadata().unwrap().len(), side["size"].as_u64().unwrap());
                     let preview = side["preview_url"].as_str().unwrap();
-                    assert!(
-                        preview.is_empty() || Path::new(preview).is_file(),
-                        "{preview}"
-                    );
-                } else if matches!(
-                    path.extension().and_then(|e| e.to_str()),
-                    Some("safetensors" | "gguf")
-                ) {
+                    assert!(preview.is_empty() || Path::new(preview).is_file(), "{preview}");
+                } else if matches!(path.extension().and_then(|e| e.to_str()), Some("safetensors" | "gguf")) {
                     models += 1;
                 }
             }

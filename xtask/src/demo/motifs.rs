@@ -53,10 +53,7 @@ fn hills(hue: f32, random: &mut Random) -> Canvas {
         hsl(hue + 0.08, 0.6, 0.66),
         hsl(hue, 0.8, 0.8),
     ]);
-    let sun = (
-        random.between(0.25, 0.75) * W,
-        random.between(0.3, 0.42) * H,
-    );
+    let sun = (random.between(0.25, 0.75) * W, random.between(0.3, 0.42) * H);
     canvas.glow(sun, 190.0, hsl(hue + 0.03, 0.9, 0.85), 0.8);
     canvas.disc(sun, 44.0, hsl(hue + 0.05, 0.95, 0.93), 0.95);
     for layer in 0..5 {
@@ -65,8 +62,7 @@ fn hills(hue: f32, random: &mut Random) -> Canvas {
         let (base, swing) = (H * (0.48 + 0.12 * layer as f32), 26.0 + 14.0 * depth);
         let (a, b) = (random.between(0.0, 6.0), random.between(0.0, 6.0));
         canvas.below(near, mix(near, hsl(hue + 0.5, 0.4, 0.1), 0.5), |x| {
-            base + swing * (x / (52.0 + 30.0 * depth) + a).sin()
-                + swing * 0.35 * (x / 17.0 + b).sin()
+            base + swing * (x / (52.0 + 30.0 * depth) + a).sin() + swing * 0.35 * (x / 17.0 + b).sin()
         });
     }
     canvas
@@ -81,11 +77,7 @@ fn lights(hue: f32, random: &mut Random) -> Canvas {
     for _ in 0..46 {
         let centre = (random.between(-20.0, W + 20.0), random.between(0.0, H));
         let radius = random.between(10.0, 52.0);
-        let colour = hsl(
-            hue + random.between(-0.12, 0.14),
-            0.85,
-            random.between(0.5, 0.75),
-        );
+        let colour = hsl(hue + random.between(-0.12, 0.14), 0.85, random.between(0.5, 0.75));
         canvas.disc(centre, radius, colour, 0.16);
         canvas.ring(centre, radius, 2.0, colour, 0.28);
         canvas.glow(centre, radius * 0.7, hsl(hue, 0.3, 0.95), 0.12);
@@ -121,21 +113,12 @@ fn city(hue: f32, random: &mut Random) -> Canvas {
     canvas
 }
 
-fn windows(
-    canvas: &mut Canvas,
-    (left, top): (f32, f32),
-    width: f32,
-    hue: f32,
-    random: &mut Random,
-) {
+fn windows(canvas: &mut Canvas, (left, top): (f32, f32), width: f32, hue: f32, random: &mut Random) {
     let columns = ((width - 8.0) / 10.0) as usize;
     for row in 0..((H - top) / 15.0) as usize {
         for column in 0..columns {
             if random.below(10) < 4 {
-                let at = (
-                    left + 7.0 + 10.0 * column as f32,
-                    top + 9.0 + 15.0 * row as f32,
-                );
+                let at = (left + 7.0 + 10.0 * column as f32, top + 9.0 + 15.0 * row as f32);
                 let light = hsl(hue + 0.14 + random.between(-0.04, 0.04), 0.85, 0.68);
                 canvas.rect(at, (at.0 + 4.5, at.1 + 7.0), light, 0.9);
             }
@@ -150,17 +133,9 @@ fn waves(hue: f32, random: &mut Random) -> Canvas {
     for row in -1..rows {
         let shift = if row % 2 == 0 { 0.0 } else { step };
         for column in -1..(W / (step * 2.0)) as i32 + 2 {
-            let centre = (
-                column as f32 * step * 2.0 + shift,
-                row as f32 * step * 0.5 + step,
-            );
+            let centre = (column as f32 * step * 2.0 + shift, row as f32 * step * 0.5 + step);
             let tone = row as f32 / rows as f32;
-            canvas.disc(
-                centre,
-                step,
-                hsl(hue + 0.1 * tone, 0.6, 0.3 + 0.12 * tone),
-                1.0,
-            );
+            canvas.disc(centre, step, hsl(hue + 0.1 * tone, 0.6, 0.3 + 0.12 * tone), 1.0);
             for ring in 1..5 {
                 let radius = step * (1.0 - 0.2 * ring as f32) + step * 0.1;
                 canvas.ring(centre, radius, 5.0, hsl(hue + 0.08 * tone, 0.5, 0.78), 0.9);
@@ -259,22 +234,11 @@ fn planet(hue: f32, random: &mut Random) -> Canvas {
     canvas.paint(night, radius, 50.0, hsl(hue, 0.5, 0.04), 0.8, |x, y| {
         (x.hypot(y) - radius + 24.0).max(radius * 0.9 - (x + radius * 0.5).hypot(y + radius * 0.5))
     });
-    canvas.paint(
-        centre,
-        radius * 2.0,
-        2.0,
-        hsl(hue + 0.12, 0.55, 0.78),
-        0.85,
-        |x, y| {
-            let (along, across) = (x * 0.94 - y * 0.34, (x * 0.34 + y * 0.94) * 3.6);
-            let behind = if across < 0.0 {
-                radius - x.hypot(y)
-            } else {
-                -1.0
-            };
-            ((along.hypot(across) - radius * 1.62).abs() - radius * 0.16).max(behind)
-        },
-    );
+    canvas.paint(centre, radius * 2.0, 2.0, hsl(hue + 0.12, 0.55, 0.78), 0.85, |x, y| {
+        let (along, across) = (x * 0.94 - y * 0.34, (x * 0.34 + y * 0.94) * 3.6);
+        let behind = if across < 0.0 { radius - x.hypot(y) } else { -1.0 };
+        ((along.hypot(across) - radius * 1.62).abs() - radius * 0.16).max(behind)
+    });
     canvas
 }
 
@@ -294,14 +258,9 @@ fn portrait(hue: f32, random: &mut Random) -> Canvas {
         hsl(hue + 0.5, 0.5, 0.34),
     );
     let long = random.between(60.0, 150.0);
-    canvas.paint(
-        (head.0, head.1 + long * 0.5),
-        130.0 + long,
-        2.0,
-        hair,
-        1.0,
-        |x, y| (x / 96.0).hypot(y / (104.0 + long * 0.5)) * 96.0 - 96.0,
-    );
+    canvas.paint((head.0, head.1 + long * 0.5), 130.0 + long, 2.0, hair, 1.0, |x, y| {
+        (x / 96.0).hypot(y / (104.0 + long * 0.5)) * 96.0 - 96.0
+    });
     let shoulders = (W / 2.0, H + 40.0);
     canvas.paint(shoulders, 260.0, 2.0, cloth, 1.0, |x, y| {
         (x / 1.0).hypot(y / 1.15) - 185.0
@@ -321,18 +280,11 @@ fn portrait(hue: f32, random: &mut Random) -> Canvas {
     });
     for eye in [-1.0, 1.0] {
         let at = (head.0 + 25.0 * eye, head.1 + 12.0);
-        canvas.paint(at, 14.0, 1.5, hair, 1.0, |x, y| {
-            (x / 10.0).hypot(y / 4.0) * 4.0 - 4.0
-        });
+        canvas.paint(at, 14.0, 1.5, hair, 1.0, |x, y| (x / 10.0).hypot(y / 4.0) * 4.0 - 4.0);
     }
-    canvas.paint(
-        (head.0, head.1 + 50.0),
-        20.0,
-        1.5,
-        hsl(0.98, 0.5, 0.45),
-        1.0,
-        |x, y| (x / 14.0).hypot(y / 4.5) * 4.5 - 4.5,
-    );
+    canvas.paint((head.0, head.1 + 50.0), 20.0, 1.5, hsl(0.98, 0.5, 0.45), 1.0, |x, y| {
+        (x / 14.0).hypot(y / 4.5) * 4.5 - 4.5
+    });
     canvas
 }
 
@@ -383,10 +335,7 @@ fn poster(hue: f32, random: &mut Random) -> Canvas {
         hsl(hue + 0.55, 0.4, 0.7),
     ];
     for shape in 0..9 {
-        let centre = (
-            random.between(20.0, W - 20.0),
-            random.between(30.0, H - 30.0),
-        );
+        let centre = (random.between(20.0, W - 20.0), random.between(30.0, H - 30.0));
         let size = random.between(40.0, 112.0);
         let colour = tones[shape % tones.len()];
         match random.below(4) {
@@ -398,9 +347,7 @@ fn poster(hue: f32, random: &mut Random) -> Canvas {
                 colour,
                 0.92,
             ),
-            _ => canvas.paint(centre, size, 1.5, colour, 0.92, |x, y| {
-                (x.abs() + y.abs()) - size * 0.9
-            }),
+            _ => canvas.paint(centre, size, 1.5, colour, 0.92, |x, y| (x.abs() + y.abs()) - size * 0.9),
         }
     }
     canvas

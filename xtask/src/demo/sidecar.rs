@@ -43,16 +43,8 @@ pub fn text(
 ) -> Result<String> {
     let path = |path: &Path| path.to_string_lossy().replace('\\', "/");
     let is_checkpoint = matches!(entry.kind, "checkpoints" | "unet");
-    let tags: Vec<&str> = entry
-        .tags
-        .split(',')
-        .filter(|tag| !tag.is_empty())
-        .collect();
-    let words: Vec<&str> = entry
-        .words
-        .split('|')
-        .filter(|word| !word.is_empty())
-        .collect();
+    let tags: Vec<&str> = entry.tags.split(',').filter(|tag| !tag.is_empty()).collect();
+    let words: Vec<&str> = entry.words.split('|').filter(|word| !word.is_empty()).collect();
     let from_provider = !index.is_multiple_of(6);
     let mut side = json!({
         "file_name": entry.stem,
@@ -114,13 +106,7 @@ fn description(entry: &Entry) -> String {
     )
 }
 
-fn provider_version(
-    index: usize,
-    entry: &Entry,
-    written: &Written,
-    tags: &[&str],
-    words: &[&str],
-) -> Value {
+fn provider_version(index: usize, entry: &Entry, written: &Written, tags: &[&str], words: &[&str]) -> Value {
     let kind = match entry.kind {
         "loras" if index % 11 == 4 => "LoCon",
         "loras" if index % 11 == 7 => "DoRA",

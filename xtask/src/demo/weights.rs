@@ -46,7 +46,9 @@ pub fn write(path: &Path, entry: &Entry, random: &mut Random) -> io::Result<Writ
 /// A file as an interrupted download leaves it: the header says more than there is.
 pub fn broken_off() -> Vec<u8> {
     let mut bytes = 48_120u64.to_le_bytes().to_vec();
-    bytes.extend_from_slice(br#"{"__metadata__":{"ss_base_model_version":"sdxl_base_v1-0","ss_network_dim":"32"},"lora_unet_in"#);
+    bytes.extend_from_slice(
+        br#"{"__metadata__":{"ss_base_model_version":"sdxl_base_v1-0","ss_network_dim":"32"},"lora_unet_in"#,
+    );
     bytes
 }
 
@@ -66,20 +68,13 @@ fn hash(start: &[u8], size: u64) -> String {
         hasher.update(&zeros[..part as usize]);
         left -= part;
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn safetensors_header(entry: &Entry, random: &mut Random) -> Header {
     let rank = [8, 16, 32, 64][random.below(4) as usize];
     let (metadata, tensors) = match entry.kind {
-        "loras" => (
-            lora_metadata(entry, rank, random),
-            lora_tensors(entry.base, rank),
-        ),
+        "loras" => (lora_metadata(entry, rank, random), lora_tensors(entry.base, rank)),
         "embeddings" => (Map::new(), embedding_tensors(entry.base)),
         _ => (checkpoint_metadata(entry), checkpoint_tensors(entry.base)),
     };
@@ -115,11 +110,7 @@ fn lora_metadata(entry: &Entry, rank: u64, random: &mut Random) -> Map<String, V
         "SD 1.5" => ("sd_v1", "stable-diffusion-v1", "(512, 512)"),
         "Flux.1 D" => ("flux1", "flux-1-dev", "(1024, 1024)"),
         base if base.starts_with("Wan") => ("wan2.2", "wan-video-14b", "(832, 480)"),
-        _ => (
-            "sdxl_base_v1-0",
-            "stable-diffusion-xl-v1-base",
-            "(1024, 1024)",
-        ),
+        _ => ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "(1024, 1024)"),
     };
     let images = 20 + random.below(180);
     let folder = format!("10_{}", entry.stem);
@@ -149,22 +140,13 @@ fn lora_metadata(entry: &Entry, rank: u64, random: &mut Random) -> Map<String, V
         ("ss_learning_rate", text("0.0004".into())),
         ("ss_unet_lr", text("0.0004".into())),
         ("ss_text_encoder_lr", text("5e-05".into())),
-        (
-            "ss_optimizer",
-            text("bitsandbytes.optim.adamw.AdamW8bit".into()),
-        ),
+        ("ss_optimizer", text("bitsandbytes.optim.adamw.AdamW8bit".into())),
         ("ss_clip_skip", text("2".into())),
         ("ss_mixed_precision", text("bf16".into())),
-        (
-            "ss_sd_model_name",
-            text(format!("{architecture}.safetensors")),
-        ),
+        ("ss_sd_model_name", text(format!("{architecture}.safetensors"))),
         ("ss_tag_frequency", text(frequency.to_string())),
         ("ss_dataset_dirs", text(folders.to_string())),
-        (
-            "modelspec.architecture",
-            text(format!("{architecture}/lora")),
-        ),
+        ("modelspec.architecture", text(format!("{architecture}/lora"))),
         ("modelspec.title", text(entry.name.into())),
         (
             "sshs_model_hash",
@@ -176,10 +158,7 @@ fn lora_metadata(entry: &Entry, rank: u64, random: &mut Random) -> Map<String, V
                 random.next()
             )),
         ),
-        (
-            "sshs_legacy_hash",
-            text(format!("{:08x}", random.next() as u32)),
-        ),
+        ("sshs_legacy_hash", text(format!("{:08x}", random.next() as u32))),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -190,11 +169,7 @@ fn lora_tensors(base: &str, rank: u64) -> Vec<Tensor> {
     // Module, inputs, outputs.
     let modules: &[(&str, u64, u64)] = match base {
         "SD 1.5" => &[
-            (
-                "lora_te_text_model_encoder_layers_0_self_attn_q_proj",
-                768,
-                768,
-            ),
+            ("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 768, 768),
             (
                 "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k",
                 768,
@@ -222,40 +197,16 @@ fn lora_tensors(base: &str, rank: u64) -> Vec<Tensor> {
             ("lora_unet_blocks_0_ffn_0", 5120, 13824),
         ],
         _ => &[
-            (
-                "lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
-                768,
-                768,
-            ),
-            (
-                "lora_te2_text_model_encoder_layers_0_self_attn_q_proj",
-                1280,
-                1280,
-            ),
-            (
-                "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k",
-                2048,
-                640,
-            ),
-            (
-                "lora_unet_middle_block_1_transformer_blocks_0_attn2_to_v",
-                2048,
-                1280,
-            ),
+            ("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 768, 768),
+            ("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 1280, 1280),
+            ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048, 640),
+            ("lora_unet_middle_block_1_transformer_blocks_0_attn2_to_v", 2048, 1280),
         ],
     };
     let mut tensors = Vec::new();
     for (module, inputs, outputs) in modules {
-        tensors.push((
-            format!("{module}.lora_down.weight"),
-            "BF16",
-            vec![rank, *inputs],
-        ));
-        tensors.push((
-            format!("{module}.lora_up.weight"),
-            "BF16",
-            vec![*outputs, rank],
-        ));
+        tensors.push((format!("{module}.lora_down.weight"), "BF16", vec![rank, *inputs]));
+        tensors.push((format!("{module}.lora_up.weight"), "BF16", vec![*outputs, rank]));
         tensors.push((format!("{module}.alpha"), "BF16", vec![]));
     }
     tensors
@@ -278,11 +229,7 @@ fn checkpoint_tensors(base: &str) -> Vec<Tensor> {
                 &[77, 768],
             ),
             ("first_stage_model.quant_conv.weight", "F16", &[8, 8, 1, 1]),
-            (
-                "model.diffusion_model.input_blocks.0.0.weight",
-                "F16",
-                &[320, 4, 3, 3],
-            ),
+            ("model.diffusion_model.input_blocks.0.0.weight", "F16", &[320, 4, 3, 3]),
             (
                 "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
                 "F16",
@@ -291,16 +238,8 @@ fn checkpoint_tensors(base: &str) -> Vec<Tensor> {
             ("model.diffusion_model.out.2.weight", "F16", &[4, 320, 3, 3]),
         ],
         "Flux.1 D" => &[
-            (
-                "double_blocks.0.img_attn.norm.query_norm.scale",
-                "F8_E4M3",
-                &[128],
-            ),
-            (
-                "double_blocks.0.img_attn.proj.weight",
-                "F8_E4M3",
-                &[3072, 3072],
-            ),
+            ("double_blocks.0.img_attn.norm.query_norm.scale", "F8_E4M3", &[128]),
+            ("double_blocks.0.img_attn.proj.weight", "F8_E4M3", &[3072, 3072]),
             ("guidance_in.in_layer.weight", "F8_E4M3", &[3072, 256]),
             ("img_in.weight", "F8_E4M3", &[3072, 64]),
             ("txt_in.weight", "F8_E4M3", &[3072, 4096]),
@@ -316,27 +255,15 @@ fn checkpoint_tensors(base: &str) -> Vec<Tensor> {
                 "F16",
                 &[77, 768],
             ),
-            (
-                "conditioner.embedders.1.model.positional_embedding",
-                "F16",
-                &[77, 1280],
-            ),
+            ("conditioner.embedders.1.model.positional_embedding", "F16", &[77, 1280]),
             ("first_stage_model.quant_conv.weight", "F16", &[8, 8, 1, 1]),
-            (
-                "model.diffusion_model.input_blocks.0.0.weight",
-                "F16",
-                &[320, 4, 3, 3],
-            ),
+            ("model.diffusion_model.input_blocks.0.0.weight", "F16", &[320, 4, 3, 3]),
             (
                 "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
                 "F16",
                 &[640, 2048],
             ),
-            (
-                "model.diffusion_model.label_emb.0.0.weight",
-                "F16",
-                &[1280, 2816],
-            ),
+            ("model.diffusion_model.label_emb.0.0.weight", "F16", &[1280, 2816]),
         ],
     };
     tensors
@@ -362,10 +289,7 @@ fn gguf_header(entry: &Entry) -> Header {
     bytes.extend(3u32.to_le_bytes());
     bytes.extend(0u64.to_le_bytes());
     bytes.extend(2u64.to_le_bytes());
-    for (key, value) in [
-        ("general.architecture", "flux"),
-        ("general.name", entry.name),
-    ] {
+    for (key, value) in [("general.architecture", "flux"), ("general.name", entry.name)] {
         let text = |bytes: &mut Vec<u8>, text: &str| {
             bytes.extend((text.len() as u64).to_le_bytes());
             bytes.extend(text.as_bytes());
@@ -375,8 +299,5 @@ fn gguf_header(entry: &Entry) -> Header {
         bytes.extend(8u32.to_le_bytes());
         text(&mut bytes, value);
     }
-    Header {
-        bytes,
-        data: 1 << 20,
-    }
+    Header { bytes, data: 1 << 20 }
 }

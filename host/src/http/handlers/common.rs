@@ -15,8 +15,11 @@ const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
 pub fn settings(call: &Call) -> Response {
     let contract = &call.app.settings.contract;
     let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
-    let mut shown: Map<String, Value> =
-        contract.iter().filter(|(key, _)| !is_secret(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut shown: Map<String, Value> = contract
+        .iter()
+        .filter(|(key, _)| !is_secret(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     for key in ["civitai_api_key", "llm_api_key"] {
         shown.insert(format!("{key}_set"), Value::Bool(!contract.text(key, "").is_empty()));
     }
@@ -28,7 +31,10 @@ pub fn settings(call: &Call) -> Response {
 /// GET `/api/lm/settings/libraries`.
 pub fn libraries(call: &Call) -> Response {
     let contract = &call.app.settings.contract;
-    let libraries = contract.get("libraries").filter(|libraries| libraries.is_object()).cloned();
+    let libraries = contract
+        .get("libraries")
+        .filter(|libraries| libraries.is_object())
+        .cloned();
     json(&json!({
         "success": true,
         "libraries": libraries.unwrap_or_else(|| json!({ "default": { "folder_paths": contract.get("folder_paths") } })),
@@ -46,8 +52,12 @@ fn versions(call: &Call, model_id: u64) -> (Option<String>, Vec<Value>) {
     for slot in types.iter() {
         let Some(service) = slot.service() else { continue };
         let snapshot = service.library.snapshot();
-        let mut own: Vec<&Record> =
-            snapshot.records().iter().map(|(_, record)| &**record).filter(|record| !record.exclude && record.remote.model_id == Some(model_id)).collect();
+        let mut own: Vec<&Record> = snapshot
+            .records()
+            .iter()
+            .map(|(_, record)| &**record)
+            .filter(|record| !record.exclude && record.remote.model_id == Some(model_id))
+            .collect();
         own.sort_by_key(|record| std::cmp::Reverse(record.remote.id));
         if !own.is_empty() {
             let entry = |record: &&Record| {
@@ -65,7 +75,11 @@ fn versions(call: &Call, model_id: u64) -> (Option<String>, Vec<Value>) {
 }
 
 fn version_ids(versions: &[Value]) -> Vec<Value> {
-    versions.iter().map(|version| version["versionId"].clone()).filter(|id| !id.is_null()).collect()
+    versions
+        .iter()
+        .map(|version| version["versionId"].clone())
+        .filter(|id| !id.is_null())
+        .collect()
 }
 
 /// GET `/api/lm/check-model-exists`.
@@ -94,8 +108,14 @@ pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
 /// GET `/api/lm/check-models-exist`.
 pub fn models_exist(call: &Call) -> Result<Response, ApiError> {
     let wanted = call.query.require("modelIds", "Missing required parameter: modelIds")?;
-    let ids: Option<Vec<u64>> = wanted.split(',').map(str::trim).filter(|text| !text.is_empty()).map(id).collect();
-    let ids = ids.ok_or_else(|| ApiError::bad_request("Parameter modelIds must be a comma-separated list of integers"))?;
+    let ids: Option<Vec<u64>> = wanted
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(id)
+        .collect();
+    let ids =
+        ids.ok_or_else(|| ApiError::bad_request("Parameter modelIds must be a comma-separated list of integers"))?;
     let results: Vec<Value> = ids
         .into_iter()
         .map(|model_id| {

@@ -13,12 +13,20 @@ use super::json;
 fn ranked<'v>(values: impl Iterator<Item = (&'v str, u64)>, limit: usize, name: &str) -> Vec<Value> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    values.into_iter().take(limit).map(|(value, count)| json!({ name: value, "count": count })).collect()
+    values
+        .into_iter()
+        .take(limit)
+        .map(|(value, count)| json!({ name: value, "count": count }))
+        .collect()
 }
 
 fn tags(service: &TypeService, keep: impl Fn(&str) -> bool, limit: usize) -> Response {
     let snapshot = service.library.snapshot();
-    let counts = snapshot.properties().tag_counts.iter().map(|(tag, count)| (&**tag, u64::from(*count)));
+    let counts = snapshot
+        .properties()
+        .tag_counts
+        .iter()
+        .map(|(tag, count)| (&**tag, u64::from(*count)));
     json(&json!({ "success": true, "tags": ranked(counts.filter(|(tag, _)| keep(tag)), limit, "tag") }))
 }
 
@@ -39,9 +47,15 @@ pub fn search_tags(call: &Call, service: &TypeService) -> Result<Response, ApiEr
 pub fn base_models(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
     let limit = call.query.limit(20, 100, Zero::All)?;
     let snapshot = service.library.snapshot();
-    let counts = snapshot.properties().base_models.iter().map(|(name, slots)| (&**name, slots.len()));
+    let counts = snapshot
+        .properties()
+        .base_models
+        .iter()
+        .map(|(name, slots)| (&**name, slots.len()));
     let named = counts.filter(|(name, _)| !name.is_empty());
-    Ok(json(&json!({ "success": true, "base_models": ranked(named, limit, "name") })))
+    Ok(json(
+        &json!({ "success": true, "base_models": ranked(named, limit, "name") }),
+    ))
 }
 
 /// GET `model-types`.
@@ -50,6 +64,12 @@ pub fn model_types(call: &Call, service: &TypeService) -> Result<Response, ApiEr
     let snapshot = service.library.snapshot();
     let descriptor = &service.plugin.info().descriptor;
     let listed = |name: &str| !descriptor.sub_types_closed || descriptor.sub_types.iter().any(|own| own.id == name);
-    let counts = snapshot.properties().sub_types.iter().map(|(name, slots)| (&**name, slots.len()));
-    Ok(json(&json!({ "success": true, "model_types": ranked(counts.filter(|(name, _)| listed(name)), limit, "type") })))
+    let counts = snapshot
+        .properties()
+        .sub_types
+        .iter()
+        .map(|(name, slots)| (&**name, slots.len()));
+    Ok(json(
+        &json!({ "success": true, "model_types": ranked(counts.filter(|(name, _)| listed(name)), limit, "type") }),
+    ))
 }

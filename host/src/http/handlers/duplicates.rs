@@ -14,7 +14,12 @@ use crate::library::duplicates::{self as copies, DuplicateFilter};
 use crate::library::item;
 
 /// Writes `{"success": true, NAME: [{KEY: …, "models": […]}], "count": n}` from listed items.
-fn render<'g>(name: &str, key: &str, groups: impl ExactSizeIterator<Item = (String, Vec<&'g Arc<Record>>)>, offline: &[bool]) -> Vec<u8> {
+fn render<'g>(
+    name: &str,
+    key: &str,
+    groups: impl ExactSizeIterator<Item = (String, Vec<&'g Arc<Record>>)>,
+    offline: &[bool],
+) -> Vec<u8> {
     let count = groups.len();
     let mut out = format!("{{\"success\":true,\"{name}\":[").into_bytes();
     for (index, (value, records)) in groups.enumerate() {
@@ -26,7 +31,12 @@ fn render<'g>(name: &str, key: &str, groups: impl ExactSizeIterator<Item = (Stri
             if index > 0 {
                 out.push(b',');
             }
-            item::close(&mut out, record, None, offline.get(usize::from(record.root)).copied().unwrap_or(false));
+            item::close(
+                &mut out,
+                record,
+                None,
+                offline.get(usize::from(record.root)).copied().unwrap_or(false),
+            );
         }
         out.extend_from_slice(b"]}");
     }
@@ -41,13 +51,22 @@ pub async fn duplicates(call: Call, service: Arc<TypeService>) -> Result<Respons
         base_models: query.list("base_model"),
         tags_include: query.list("tag_include"),
         tags_exclude: query.list("tag_exclude"),
-        sub_types: query.list("model_type").into_iter().map(|text| text.to_lowercase()).collect(),
-        folder: query.get("folder").filter(|folder| !folder.is_empty()).map(str::to_owned),
+        sub_types: query
+            .list("model_type")
+            .into_iter()
+            .map(|text| text.to_lowercase())
+            .collect(),
+        folder: query
+            .get("folder")
+            .filter(|folder| !folder.is_empty())
+            .map(str::to_owned),
         favorites_only: query.flag("favorites_only", false),
     };
     let bytes = blocking(move || {
         let snapshot = service.library.snapshot();
-        let groups = copies::duplicates(&snapshot, &filter).into_iter().map(|(hash, records)| (hash.hex(), records));
+        let groups = copies::duplicates(&snapshot, &filter)
+            .into_iter()
+            .map(|(hash, records)| (hash.hex(), records));
         render("duplicates", "hash", groups, &service.library.offline())
     });
     Ok(json_bytes(bytes.await?))
@@ -55,12 +74,20 @@ pub async fn duplicates(call: Call, service: Arc<TypeService>) -> Result<Respons
 
 /// GET `find-filename-conflicts`.
 pub async fn conflicts(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
-    let off = service.plugin.info().descriptor.filename_conflicts_off.as_ref().is_some_and(|switch| {
-        call.app.settings.contract.text(&switch.key, "") == switch.value
-    });
+    let off = service
+        .plugin
+        .info()
+        .descriptor
+        .filename_conflicts_off
+        .as_ref()
+        .is_some_and(|switch| call.app.settings.contract.text(&switch.key, "") == switch.value);
     let bytes = blocking(move || {
         let snapshot = service.library.snapshot();
-        let groups = if off { Vec::new() } else { copies::filename_conflicts(&snapshot) };
+        let groups = if off {
+            Vec::new()
+        } else {
+            copies::filename_conflicts(&snapshot)
+        };
         let groups = groups.into_iter().map(|(name, records)| (name.to_owned(), records));
         render("conflicts", "filename", groups, &service.library.offline())
     });

@@ -40,8 +40,16 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
 /// Whether a listing only reads what is kept up.
 fn is_quick(listing: &Listing, records: usize) -> bool {
     let kept_up = matches!(listing.sort, Sort::Key { .. }) && !listing.group_by_model && listing.model.is_none();
-    let search = listing.filter.search.as_ref().is_none_or(|search| !search.fuzzy && records <= QUICK);
-    let names = listing.filter.names.as_ref().is_none_or(|names| names.include.is_empty() && names.exclude.is_empty());
+    let search = listing
+        .filter
+        .search
+        .as_ref()
+        .is_none_or(|search| !search.fuzzy && records <= QUICK);
+    let names = listing
+        .filter
+        .names
+        .as_ref()
+        .is_none_or(|names| names.include.is_empty() && names.exclude.is_empty());
     kept_up && search && names
 }
 
@@ -57,7 +65,10 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
     let contract = &call.app.settings.contract;
     let mut listing = list_query::listing(&call.query, own, contract)?;
     // Only search and order have an effect here.
-    listing.filter = Filter { search: listing.filter.search, ..Filter::default() };
+    listing.filter = Filter {
+        search: listing.filter.search,
+        ..Filter::default()
+    };
     let bytes = blocking(move || {
         let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
         let mut slots = snapshot.excluded().clone();
@@ -78,7 +89,12 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
             if index > 0 {
                 out.push(b',');
             }
-            item::close(&mut out, record, None, offline.get(usize::from(record.root)).copied().unwrap_or(false));
+            item::close(
+                &mut out,
+                record,
+                None,
+                offline.get(usize::from(record.root)).copied().unwrap_or(false),
+            );
         }
         listing::envelope(&mut out, records.len(), listing.page, listing.page_size);
         out

@@ -35,7 +35,10 @@ const MEDIA: [(&str, &str); 14] = [
 pub async fn preview(call: Call) -> Result<Response, ApiError> {
     let path = call.query.require("path", "400: Bad Request")?.replace('\\', "/");
     let types = call.app.types.load_full();
-    let allowed: Vec<_> = types.iter().filter_map(|slot| Some(slot.service()?.library.allowed())).collect();
+    let allowed: Vec<_> = types
+        .iter()
+        .filter_map(|slot| Some(slot.service()?.library.allowed()))
+        .collect();
     let opened = blocking(move || {
         let mut refused = None;
         for allowed in &allowed {
@@ -59,30 +62,51 @@ pub async fn preview(call: Call) -> Result<Response, ApiError> {
 pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let key = u64::from_str_radix(call.param("key"), 16).map_err(|_| ApiError::no_route())?;
     let snapshot = service.library.snapshot();
-    let preview = snapshot.by_media_key(key).find_map(|record| record.preview.as_ref()).ok_or_else(ApiError::no_route)?;
+    let preview = snapshot
+        .by_media_key(key)
+        .find_map(|record| record.preview.as_ref())
+        .ok_or_else(ApiError::no_route)?;
     let (allowed, path) = (service.library.allowed(), preview.path.clone());
     let opened = blocking(move || RootedPath::open(&allowed, &path)).await??;
     // With the version in the URL the content never changes.
-    let cache = if call.query.get("v").is_some() { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if call.query.get("v").is_some() {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     send(&opened, &call.headers, cache).await
 }
 
 /// Sends a media file: ranges, ETag, 304.
 async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
     let path = file.as_path();
-    let content_type = content_type(path)
-        .ok_or_else(|| ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden. Only images and videos are served from here."))?;
+    let content_type = content_type(path).ok_or_else(|| {
+        ApiError::new(
+            StatusCode::FORBIDDEN,
+            "403: Forbidden. Only images and videos are served from here.",
+        )
+    })?;
     let etag = etag(path).await.ok_or_else(ApiError::no_route)?;
     let cache = HeaderValue::from_static(cache);
-    let fresh = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|list| {
-        list.split(',').any(|own| own.trim() == "*" || Some(own.trim().trim_start_matches("W/")) == etag.to_str().ok())
-    });
+    let fresh = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| {
+            list.split(',')
+                .any(|own| own.trim() == "*" || Some(own.trim().trim_start_matches("W/")) == etag.to_str().ok())
+        });
     if fresh {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache)]).into_response());
+        return Ok((
+            StatusCode::NOT_MODIFIED,
+            [(header::ETAG, etag), (header::CACHE_CONTROL, cache)],
+        )
+            .into_response());
     }
     let mut request = Request::new(Body::empty());
     // A range of another version than the client has is no use to it.
-    let stale = headers.get(header::IF_RANGE).is_some_and(|own| *own != etag && own.to_str().is_ok_and(|text| text.contains('"')));
+    let stale = headers
+        .get(header::IF_RANGE)
+        .is_some_and(|own| *own != etag && own.to_str().is_ok_and(|text| text.contains('"')));
     for name in [header::RANGE, header::IF_MODIFIED_SINCE] {
         if let Some(value) = headers.get(&name)
             && !(stale && name == header::RANGE)
@@ -90,7 +114,10 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
             request.headers_mut().insert(name, value.clone());
         }
     }
-    let served = ServeFile::new(path).try_call(request).await.map_err(ApiError::internal)?;
+    let served = ServeFile::new(path)
+        .try_call(request)
+        .await
+        .map_err(ApiError::internal)?;
     let mut response = served.map(Body::new);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, cache);
@@ -104,12 +131,20 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
 
 fn content_type(path: &Path) -> Option<&'static str> {
     let ending = path.extension()?.to_str()?;
-    MEDIA.iter().find(|(own, _)| own.eq_ignore_ascii_case(ending)).map(|(_, content_type)| *content_type)
+    MEDIA
+        .iter()
+        .find(|(own, _)| own.eq_ignore_ascii_case(ending))
+        .map(|(_, content_type)| *content_type)
 }
 
 /// Modification time and size; changes whenever the content does.
 async fn etag(path: &Path) -> Option<HeaderValue> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
-    let modified = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    let modified = metadata
+        .modified()
+        .ok()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?
+        .as_nanos();
     HeaderValue::from_str(&format!("\"{modified:x}-{:x}\"", metadata.len())).ok()
 }

@@ -49,7 +49,9 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
         Shared::CancelTask => Ok(scan::cancel(&service)),
-        Shared::AutoOrganizeProgress => Err(ApiError::not_found("No auto-organize has run since the server started.")),
+        Shared::AutoOrganizeProgress => Err(ApiError::not_found(
+            "No auto-organize has run since the server started.",
+        )),
         Shared::Status => Ok(scan::status(&call, &service)),
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
@@ -71,7 +73,10 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::CheckModelsExist => common::models_exist(&call),
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
-            format!("{} {} is not served yet: {what} comes with a later version of Modelshelf. Nothing was changed.", call.method, call.path),
+            format!(
+                "{} {} is not served yet: {what} comes with a later version of Modelshelf. Nothing was changed.",
+                call.method, call.path
+            ),
         )),
         _ => Err(ApiError::no_route()),
     }
@@ -87,5 +92,12 @@ pub fn json(value: &impl serde::Serialize) -> Response {
 
 /// JSON that is already text.
 pub fn json_bytes(bytes: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], bytes).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-cache"),
+        ],
+        bytes,
+    )
+        .into_response()
 }

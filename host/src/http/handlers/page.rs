@@ -28,9 +28,21 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
             })
         })
         .collect();
-    let sub_types: Vec<_> = descriptor.sub_types.iter().map(|own| json!({ "id": own.id, "label": own.label })).collect();
-    let facets: Vec<_> = descriptor.facets.iter().map(|own| json!({ "kind": own.kind, "label": own.label })).collect();
-    let columns: Vec<_> = descriptor.columns.iter().map(|own| json!({ "field": own.field, "label": own.label })).collect();
+    let sub_types: Vec<_> = descriptor
+        .sub_types
+        .iter()
+        .map(|own| json!({ "id": own.id, "label": own.label }))
+        .collect();
+    let facets: Vec<_> = descriptor
+        .facets
+        .iter()
+        .map(|own| json!({ "kind": own.kind, "label": own.label }))
+        .collect();
+    let columns: Vec<_> = descriptor
+        .columns
+        .iter()
+        .map(|own| json!({ "field": own.field, "label": own.label }))
+        .collect();
     let values = json!({
         "version": pages::version(),
         "types": types,
@@ -50,7 +62,15 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
             "model_name_display": settings.text("model_name_display", "model_name"),
         },
     });
-    let accepted = call.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    let language = settings.get("language").and_then(|language| language.as_str()).or(accepted);
-    call.app.pages.render("page.html", language, Value::from(minijinja::value::Serde(values)))
+    let accepted = call
+        .headers
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok());
+    let language = settings
+        .get("language")
+        .and_then(|language| language.as_str())
+        .or(accepted);
+    call.app
+        .pages
+        .render("page.html", language, Value::from(minijinja::value::Serde(values)))
 }

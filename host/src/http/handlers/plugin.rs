@@ -16,9 +16,19 @@ const SEED: &str = "_seed";
 
 /// Hands a request to the plugin.
 pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
-    let mut query: Vec<_> = call.query.pairs().iter().filter(|(name, _)| name != SEED).cloned().collect();
+    let mut query: Vec<_> = call
+        .query
+        .pairs()
+        .iter()
+        .filter(|(name, _)| name != SEED)
+        .cloned()
+        .collect();
     query.push((SEED.to_owned(), rand::random::<u64>().to_string()));
-    let content_type = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = call
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let request = GuestRequest {
         method: call.method.to_string(),
         path: call.path,
@@ -28,16 +38,32 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         body: call.body.to_vec(),
     };
     let view = LibraryView::of(&service.library);
-    let reach = Reach::request(service.plugin.info(), view, service.settings.clone(), call.app.hub.clone());
+    let reach = Reach::request(
+        service.plugin.info(),
+        view,
+        service.settings.clone(),
+        call.app.hub.clone(),
+    );
     let answer = service.plugin.handle(handler, request, reach).await?;
-    let status = StatusCode::from_u16(answer.status).ok().filter(|status| status.as_u16() >= 200 && status.as_u16() < 600);
+    let status = StatusCode::from_u16(answer.status)
+        .ok()
+        .filter(|status| status.as_u16() >= 200 && status.as_u16() < 600);
     let status = status.ok_or_else(|| ApiError::internal(format!("plugin answered with status {}", answer.status)))?;
     // A page of a plugin's own could do whatever our pages can.
     let content_type = match answer.content_type.to_lowercase() {
-        own if ["html", "xml", "svg", "javascript"].iter().any(|kind| own.contains(kind)) => "text/plain; charset=utf-8".to_owned(),
+        own if ["html", "xml", "svg", "javascript"]
+            .iter()
+            .any(|kind| own.contains(kind)) =>
+        {
+            "text/plain; charset=utf-8".to_owned()
+        }
         _ => answer.content_type,
     };
-    let content_type = HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    let content_type =
+        HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
     Ok((status, headers, answer.body).into_response())
 }

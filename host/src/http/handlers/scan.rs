@@ -15,16 +15,28 @@ use crate::library::scan::ScanKind;
 /// GET `scan`. Answers when the scan has ended. When the client leaves, the scan goes on.
 pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let everything = call.query.flag("full_rebuild", false);
-    let kind = if everything { ScanKind::Everything } else { ScanKind::Changes };
+    let kind = if everything {
+        ScanKind::Everything
+    } else {
+        ScanKind::Changes
+    };
     let (library, plugin) = (service.library.clone(), service.plugin.clone());
-    let outcome = tokio::spawn(async move { library.scan(plugin, kind).await }).await.map_err(ApiError::internal)?;
+    let outcome = tokio::spawn(async move { library.scan(plugin, kind).await })
+        .await
+        .map_err(ApiError::internal)?;
     call.app.hub.models_changed(service.plugin.info().prefix());
     let name = service.plugin.info().descriptor.display_name.as_str();
     let (status, message) = if outcome.cancelled {
         ("cancelled", format!("The scan of {name} was cancelled"))
     } else {
         let done = if everything { "rebuild" } else { "refresh" };
-        ("success", format!("{name} {done} completed: {} files, {} read, {} gone", outcome.files, outcome.changed, outcome.removed))
+        (
+            "success",
+            format!(
+                "{name} {done} completed: {} files, {} read, {} gone",
+                outcome.files, outcome.changed, outcome.removed
+            ),
+        )
     };
     Ok(json(&json!({ "status": status, "message": message })))
 }
@@ -61,10 +73,19 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
 /// GET `problems`: files with something wrong, and files that were left out.
 pub fn problems(service: &TypeService) -> Response {
     let snapshot = service.library.snapshot();
-    let records = snapshot.properties().problems.iter().filter_map(|slot| snapshot.get(slot));
-    let mut problems: Vec<_> =
-        records.map(|record| json!({ "file_path": record.path, "problem": record.problem, "listed": true })).collect();
+    let records = snapshot
+        .properties()
+        .problems
+        .iter()
+        .filter_map(|slot| snapshot.get(slot));
+    let mut problems: Vec<_> = records
+        .map(|record| json!({ "file_path": record.path, "problem": record.problem, "listed": true }))
+        .collect();
     let left_out = service.library.left_out();
-    problems.extend(left_out.iter().map(|(path, problem)| json!({ "file_path": path, "problem": problem, "listed": false })));
+    problems.extend(
+        left_out
+            .iter()
+            .map(|(path, problem)| json!({ "file_path": path, "problem": problem, "listed": false })),
+    );
     json(&json!({ "success": true, "count": problems.len(), "problems": problems }))
 }

@@ -15,21 +15,43 @@ use crate::library::sidecar::{self, Sidecar};
 
 /// Keys of the provider's object that `metadata` answers.
 const METADATA_KEYS: [&str; 13] = [
-    "id", "modelId", "name", "createdAt", "updatedAt", "publishedAt", "trainedWords", "baseModel", "description", "model", "images",
-    "customImages", "creator",
+    "id",
+    "modelId",
+    "name",
+    "createdAt",
+    "updatedAt",
+    "publishedAt",
+    "trainedWords",
+    "baseModel",
+    "description",
+    "model",
+    "images",
+    "customImages",
+    "creator",
 ];
 
 /// The sidecar of the model that `file_path` names, of whatever type; 404 with `missing`.
 async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidecar, ApiError> {
-    let path = call.query.require("file_path", "File path is required")?.replace('\\', "/");
+    let path = call
+        .query
+        .require("file_path", "File path is required")?
+        .replace('\\', "/");
     let not_found = || ApiError::not_found(format!("{} {missing}", capital(service)));
-    let allowed: Vec<_> = call.app.types.load().iter().filter_map(|slot| Some(slot.service()?.library.allowed())).collect();
+    let allowed: Vec<_> = call
+        .app
+        .types
+        .load()
+        .iter()
+        .filter_map(|slot| Some(slot.service()?.library.allowed()))
+        .collect();
     let sidecar = blocking(move || {
         let model = PathBuf::from(&path);
         let stem = model.file_stem()?.to_str()?.to_owned();
         let beside = sidecar::path_for(model.parent().unwrap_or(Path::new("/")), &stem);
         let beside = beside.to_str()?.to_owned();
-        let opened = allowed.iter().find_map(|allowed| RootedPath::open(allowed, &beside).ok())?;
+        let opened = allowed
+            .iter()
+            .find_map(|allowed| RootedPath::open(allowed, &beside).ok())?;
         Sidecar::read(opened.as_path()).ok()?
     });
     sidecar.await?.ok_or_else(not_found)
@@ -55,6 +77,11 @@ pub async fn metadata(call: Call, service: Arc<TypeService>) -> Result<Response,
 pub async fn description(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let sidecar = read(&call, &service, "not found or no description available").await?;
     let description = sidecar.text("modelDescription");
-    let safe_html = ammonia::Builder::default().rm_tags(["img"]).clean(description).to_string();
-    Ok(json(&json!({ "success": true, "description": description, "safe_html": safe_html })))
+    let safe_html = ammonia::Builder::default()
+        .rm_tags(["img"])
+        .clean(description)
+        .to_string();
+    Ok(json(
+        &json!({ "success": true, "description": description, "safe_html": safe_html }),
+    ))
 }

@@ -70,7 +70,9 @@ fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<HashMap<(u64, u64, i64), 
         Err(HashError::Io(error)) => {
             tracing::warn!(path = %path.display(), %error, "can't be hashed; the next scan tries again");
             record.hash_status = HashStatus::Failed;
-            record.problem.get_or_insert_with(|| format!("The file can't be read to its end: {error}.").into());
+            record
+                .problem
+                .get_or_insert_with(|| format!("The file can't be read to its end: {error}.").into());
         }
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -82,7 +84,9 @@ fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<HashMap<(u64, u64, i64), 
         Err(_) => return Some(record),
     };
     sidecar.0.insert("sha256".into(), json!(record.sha256_hex()));
-    sidecar.0.insert("hash_status".into(), json!(record.hash_status.as_str()));
+    sidecar
+        .0
+        .insert("hash_status".into(), json!(record.hash_status.as_str()));
     write(&mut record, &sidecar, &sidecar_path);
     Some(record)
 }
@@ -92,6 +96,8 @@ fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<HashMap<(u64, u64, i64), 
 pub fn write(record: &mut Record, sidecar: &Sidecar, path: &Path) {
     match sidecar.write(path) {
         Ok(()) => record.sidecar = stamp(path).ok(),
-        Err(error) => tracing::warn!(%error, "metadata is kept in the store only; make the folder writable to have it beside the model"),
+        Err(error) => {
+            tracing::warn!(%error, "metadata is kept in the store only; make the folder writable to have it beside the model")
+        }
     }
 }

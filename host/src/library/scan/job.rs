@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use super::Cancel;
 use super::hashing::{self, Wanted};
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
-use super::Cancel;
 use crate::library::collection::Library;
 use crate::library::record::{HashStatus, Record};
 use crate::library::safetensors::Interest;
@@ -71,9 +71,15 @@ pub fn run(
     let started = Instant::now();
     progress(Stage::Walking);
     let mut walk = walk::walk(library.roots(), plugin.info(), cancel);
-    let mut outcome = Outcome { files: walk.found.len(), ..Outcome::default() };
+    let mut outcome = Outcome {
+        files: walk.found.len(),
+        ..Outcome::default()
+    };
     if walk.cancelled {
-        return Outcome { cancelled: true, ..outcome };
+        return Outcome {
+            cancelled: true,
+            ..outcome
+        };
     }
     let before = library.snapshot();
     mark_emptied(library, &mut walk);
@@ -82,7 +88,10 @@ pub fn run(
     let mut seen = std::collections::HashSet::with_capacity(walk.found.len());
     for found in &walk.found {
         seen.insert(&*found.path);
-        let same = !everything && before.by_path(&found.path).is_some_and(|record| is_unchanged(record, found));
+        let same = !everything
+            && before
+                .by_path(&found.path)
+                .is_some_and(|record| is_unchanged(record, found));
         if !same {
             to_read.push(found);
         }
@@ -102,20 +111,31 @@ pub fn run(
 
     let mut problems: Vec<(String, String)> = walk.problems.clone();
     let mut wanted = Vec::new();
-    read_all(library, plugin, &to_read, cancel, handle, &mut problems, &mut |share, processed| {
-        outcome.changed += processed.len();
-        let mut changes = Vec::with_capacity(processed.len());
-        for Processed { record, sidecar } in processed {
-            let needs_hash = record.hash_status == HashStatus::Calculating;
-            let record = Arc::new(record);
-            if needs_hash {
-                wanted.push(Wanted { record: record.clone(), sidecar });
+    read_all(
+        library,
+        plugin,
+        &to_read,
+        cancel,
+        handle,
+        &mut problems,
+        &mut |share, processed| {
+            outcome.changed += processed.len();
+            let mut changes = Vec::with_capacity(processed.len());
+            for Processed { record, sidecar } in processed {
+                let needs_hash = record.hash_status == HashStatus::Calculating;
+                let record = Arc::new(record);
+                if needs_hash {
+                    wanted.push(Wanted {
+                        record: record.clone(),
+                        sidecar,
+                    });
+                }
+                changes.push(Change::Put(record));
             }
-            changes.push(Change::Put(record));
-        }
-        library.publish(changes);
-        progress(Stage::Working(share / 2.0));
-    });
+            library.publish(changes);
+            progress(Stage::Working(share / 2.0));
+        },
+    );
     library.note_problems(problems);
 
     let total = wanted.len();
@@ -129,8 +149,14 @@ pub fn run(
         library.note_complete(plugin.digest());
     }
     tracing::info!(
-        model_type = plugin.info().id(), files = outcome.files, changed = outcome.changed, removed = outcome.removed,
-        hashed = total, cancelled = outcome.cancelled, ms = started.elapsed().as_millis() as u64, "scanned"
+        model_type = plugin.info().id(),
+        files = outcome.files,
+        changed = outcome.changed,
+        removed = outcome.removed,
+        hashed = total,
+        cancelled = outcome.cancelled,
+        ms = started.elapsed().as_millis() as u64,
+        "scanned"
     );
     outcome
 }
@@ -164,7 +190,10 @@ fn is_known_gone(library: &Library, walk: &Walk, record: &Record) -> bool {
         return false;
     }
     let below = |folder: &String| {
-        record.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        record
+            .path
+            .strip_prefix(folder.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     !walk.unreadable.iter().any(below)
 }
@@ -180,8 +209,13 @@ fn read_all(
     take: &mut dyn FnMut(f64, Vec<Processed>),
 ) {
     let headers = &plugin.info().descriptor.headers;
-    let interest = Interest { metadata_keys: headers.metadata_keys.clone(), tensors: headers.tensors.clone() };
-    let reader = Reader { plugin, roots: library.roots(), interest: &interest, now: now() };
+    let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
+    let reader = Reader {
+        plugin,
+        roots: library.roots(),
+        interest: &interest,
+        now: now(),
+    };
     let before = library.snapshot();
     let next = AtomicUsize::new(0);
     let batches: Vec<&[&Found]> = to_read.chunks(BATCH).collect();
@@ -253,7 +287,12 @@ fn hash_all(
     let publish = |waiting: &mut Vec<Record>| {
         let mut records = std::mem::take(waiting);
         handle.block_on(process::serialise(plugin, &mut records));
-        library.publish(records.into_iter().map(|record| Change::Put(Arc::new(record))).collect());
+        library.publish(
+            records
+                .into_iter()
+                .map(|record| Change::Put(Arc::new(record)))
+                .collect(),
+        );
     };
     hashing::run(wanted, cancel, |record| {
         done += 1;
@@ -271,5 +310,7 @@ fn hash_all(
 }
 
 fn now() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -53,7 +53,11 @@ impl Reader<'_> {
         let info = self.plugin.info();
         let path = PathBuf::from(&*found.path);
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let root_key = self.roots.get(usize::from(found.root)).map(|root| root.key.clone()).unwrap_or_default();
+        let root_key = self
+            .roots
+            .get(usize::from(found.root))
+            .map(|root| root.key.clone())
+            .unwrap_or_default();
         let mut record = blank(found, root_key);
         let existing = Sidecar::read(&sidecar::path_for(folder, &found.stem))?;
         let version = || -> Option<serde_json::Map<String, Value>> {
@@ -97,7 +101,12 @@ impl Reader<'_> {
         }
         if !sidecar.0.contains_key("autov3") {
             let found = header.as_ref().and_then(|header| header.autov3.clone());
-            sidecar.0.insert("autov3".into(), found.or_else(|| published_autov3(&sidecar)).map_or(Value::Null, Value::String));
+            sidecar.0.insert(
+                "autov3".into(),
+                found
+                    .or_else(|| published_autov3(&sidecar))
+                    .map_or(Value::Null, Value::String),
+            );
             dirty |= is_new;
         }
         metadata::fill(&mut record, &sidecar);
@@ -110,7 +119,12 @@ impl Reader<'_> {
         if let Some(known) = known {
             keep_known(&mut record, known);
         }
-        Ok(Read { record, sidecar, header, dirty })
+        Ok(Read {
+            record,
+            sidecar,
+            header,
+            dirty,
+        })
     }
 }
 
@@ -128,7 +142,9 @@ fn published_autov3(sidecar: &Sidecar) -> Option<String> {
     let files = sidecar.civitai()?.get("files")?.as_array()?;
     let own = sidecar.text("sha256");
     let file = files.iter().find(|file| {
-        file.pointer("/hashes/SHA256").and_then(Value::as_str).is_some_and(|hash| !own.is_empty() && hash.eq_ignore_ascii_case(own))
+        file.pointer("/hashes/SHA256")
+            .and_then(Value::as_str)
+            .is_some_and(|hash| !own.is_empty() && hash.eq_ignore_ascii_case(own))
     })?;
     safetensors::autov3(file.pointer("/hashes/AutoV3")?.as_str()?)
 }
@@ -181,7 +197,11 @@ fn facts(read: &mut Read) -> FileFacts {
         tensors: header
             .tensors
             .into_iter()
-            .map(|tensor| GuestTensor { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape })
+            .map(|tensor| GuestTensor {
+                name: tensor.name,
+                dtype: tensor.dtype,
+                shape: tensor.shape,
+            })
             .collect(),
         tensor_count: header.tensor_count,
     });
@@ -227,7 +247,11 @@ pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
         sidecars.push(read.dirty.then_some(read.sidecar));
     }
     serialise(plugin, &mut records).await;
-    records.into_iter().zip(sidecars).map(|(record, sidecar)| Processed { record, sidecar }).collect()
+    records
+        .into_iter()
+        .zip(sidecars)
+        .map(|(record, sidecar)| Processed { record, sidecar })
+        .collect()
 }
 
 /// Makes the listed form of records.

@@ -74,7 +74,10 @@ pub fn walk(roots: &[Root], info: &TypeInfo, cancel: &Cancel) -> Walk {
             .enumerate()
             .map(|(index, root)| scope.spawn(move || walk_root(index as u16, root, info, cancel)))
             .collect();
-        handles.into_iter().map(|handle| handle.join().unwrap_or_default()).collect()
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_default())
+            .collect()
     });
     join(parts)
 }
@@ -85,7 +88,10 @@ fn join(parts: Vec<Part>) -> Walk {
     let mut whole = Walk::default();
     let mut real_directories: HashMap<PathBuf, PathBuf> = HashMap::new();
     let mut real_files: HashSet<PathBuf> = HashSet::new();
-    let links_to_files = parts.iter().flat_map(|part| &part.walk.found).any(|found| found.linked_to.is_some());
+    let links_to_files = parts
+        .iter()
+        .flat_map(|part| &part.walk.found)
+        .any(|found| found.linked_to.is_some());
     for mut part in parts {
         let mut real_of: HashMap<PathBuf, PathBuf> = HashMap::new();
         let mut twice: HashSet<PathBuf> = HashSet::new();
@@ -174,13 +180,19 @@ fn walk_root(index: u16, root: &Root, info: &TypeInfo, cancel: &Cancel) -> Part 
         }
         if entry.file_type().is_dir() {
             let path = entry.path().to_owned();
-            open.push(Directory { depth: entry.depth(), path, names: Vec::new() });
+            open.push(Directory {
+                depth: entry.depth(),
+                path,
+                names: Vec::new(),
+            });
         } else if let Some(directory) = open.last_mut() {
             match entry.file_name().to_str() {
                 Some(name) => directory.names.push((name.to_owned(), entry.path_is_symlink())),
                 None if info.extension_of(&entry.file_name().to_string_lossy()).is_some() => {
                     let path = entry.path().display().to_string();
-                    part.walk.problems.push((path, "its name is not valid UTF-8; rename it to have it listed".into()));
+                    part.walk
+                        .problems
+                        .push((path, "its name is not valid UTF-8; rename it to have it listed".into()));
                 }
                 None => {}
             }
@@ -205,8 +217,11 @@ struct Directory {
 impl Directory {
     /// Finds the models among the names.
     fn close(self, root_index: u16, root: &Root, info: &TypeInfo, part: &mut Part) {
-        let models: Vec<&(String, bool)> =
-            self.names.iter().filter(|(name, _)| info.extension_of(name).is_some()).collect();
+        let models: Vec<&(String, bool)> = self
+            .names
+            .iter()
+            .filter(|(name, _)| info.extension_of(name).is_some())
+            .collect();
         if models.is_empty() {
             return;
         }
@@ -226,7 +241,9 @@ impl Directory {
             let stamp = match stamp(&path) {
                 Ok(stamp) => stamp,
                 Err(error) => {
-                    part.walk.problems.push((format!("{wire}/{name}"), format!("it can't be read: {error}")));
+                    part.walk
+                        .problems
+                        .push((format!("{wire}/{name}"), format!("it can't be read: {error}")));
                     continue;
                 }
             };
@@ -243,7 +260,10 @@ impl Directory {
                 if self.names.iter().any(|(own, is_link)| own == name && *is_link) {
                     part.walk.link_targets.extend(path.canonicalize().ok());
                 }
-                Some(Preview { path: format!("{wire}/{name}").into(), stamp: self::stamp(&path).ok()? })
+                Some(Preview {
+                    path: format!("{wire}/{name}").into(),
+                    stamp: self::stamp(&path).ok()?,
+                })
             });
             part.walk.found.push(Found {
                 path: format!("{wire}/{name}").into(),
@@ -271,7 +291,10 @@ fn note_error(walk: &mut Walk, root: u16, error: &walkdir::Error) {
         return;
     }
     // A dangling link is found here too; nothing was ever below it.
-    walk.problems.push((path.clone(), error.io_error().map_or_else(|| error.to_string(), ToString::to_string)));
+    walk.problems.push((
+        path.clone(),
+        error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+    ));
     walk.unreadable.push(path);
 }
 
@@ -290,7 +313,11 @@ pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
     let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]
     let inode = 0;
-    Ok(Stamp { size: metadata.len(), mtime_ns, inode })
+    Ok(Stamp {
+        size: metadata.len(),
+        mtime_ns,
+        inode,
+    })
 }
 
 #[cfg(unix)]

@@ -11,13 +11,17 @@ const MAX_BYTES: usize = 64 << 10;
 
 impl Host for CallState {
     async fn broadcast(&mut self, kind: String, payload: String) -> wasmtime::Result<Result<(), Error>> {
-        let Some(hub) = &self.reach.hub else { return Ok(unsupported("events")) };
+        let Some(hub) = &self.reach.hub else {
+            return Ok(unsupported("events"));
+        };
         if !self.reach.events.contains(&kind) {
             let reason = format!("the plugin's description does not name the event {kind:?} in capabilities.events");
             return Ok(Err(Error::Unauthorised(reason)));
         }
         if payload.len() > MAX_BYTES {
-            return Ok(Err(Error::Invalid(format!("the event {kind:?} is larger than {MAX_BYTES} bytes"))));
+            return Ok(Err(Error::Invalid(format!(
+                "the event {kind:?} is larger than {MAX_BYTES} bytes"
+            ))));
         }
         match serde_json::from_str::<Value>(&payload) {
             Ok(Value::Object(mut message)) => {
@@ -25,7 +29,9 @@ impl Host for CallState {
                 hub.broadcast(Value::Object(message).to_string());
                 Ok(Ok(()))
             }
-            _ => Ok(Err(Error::Invalid(format!("the payload of the event {kind:?} is no JSON object")))),
+            _ => Ok(Err(Error::Invalid(format!(
+                "the payload of the event {kind:?} is no JSON object"
+            )))),
         }
     }
 }

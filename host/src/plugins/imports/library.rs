@@ -76,7 +76,9 @@ fn slots(view: &LibraryView, which: Selection, order: Order) -> Vec<Slot> {
 }
 
 fn models(view: &LibraryView, slots: impl Iterator<Item = Slot>) -> Vec<Model> {
-    slots.filter_map(|slot| Some(item::model(view.snapshot.get(slot)?))).collect()
+    slots
+        .filter_map(|slot| Some(item::model(view.snapshot.get(slot)?)))
+        .collect()
 }
 
 impl Host for CallState {
@@ -88,7 +90,10 @@ impl Host for CallState {
         let slots = slots(view, which, order);
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let stretch = slots.iter().copied().skip(offset).take(limit.min(MAX_PAGE) as usize);
-        Ok(Ok(Page { total: slots.len() as u64, models: models(view, stretch) }))
+        Ok(Ok(Page {
+            total: slots.len() as u64,
+            models: models(view, stretch),
+        }))
     }
 
     async fn random_sample(&mut self, which: Selection, count: u32, seed: u64) -> Answer<Vec<Model>> {
@@ -119,7 +124,11 @@ impl Host for CallState {
     }
 
     async fn entry(&mut self, path: String) -> Answer<Option<String>> {
-        Ok(self.view().map(|view| view.snapshot.by_path(&path).map(|record| item::entry(record).to_string())))
+        Ok(self.view().map(|view| {
+            view.snapshot
+                .by_path(&path)
+                .map(|record| item::entry(record).to_string())
+        }))
     }
 
     async fn facets(&mut self, kind: Facet, limit: u32) -> Answer<Vec<(String, u64)>> {
@@ -129,10 +138,16 @@ impl Host for CallState {
         };
         let properties = view.snapshot.properties();
         let sets = |sets: &crate::library::sets::Sets| -> Vec<(String, u64)> {
-            sets.iter().map(|(value, slots)| (value.to_string(), slots.len())).collect()
+            sets.iter()
+                .map(|(value, slots)| (value.to_string(), slots.len()))
+                .collect()
         };
         let mut counts = match kind {
-            Facet::Tag => properties.tag_counts.iter().map(|(tag, count)| (tag.to_string(), u64::from(*count))).collect(),
+            Facet::Tag => properties
+                .tag_counts
+                .iter()
+                .map(|(tag, count)| (tag.to_string(), u64::from(*count)))
+                .collect(),
             Facet::BaseModel => sets(&properties.base_models),
             Facet::SubType => sets(&properties.sub_types),
             Facet::Folder => sets(&properties.folders),
@@ -162,7 +177,12 @@ impl Host for CallState {
         Ok(self.view().map(|view| {
             let offline = view.library.offline();
             let known: Vec<_> = view.library.known_roots().cloned().collect();
-            let roots = view.library.roots().iter().enumerate().filter(|(_, root)| known.contains(root));
+            let roots = view
+                .library
+                .roots()
+                .iter()
+                .enumerate()
+                .filter(|(_, root)| known.contains(root));
             roots
                 .map(|(index, root)| Root {
                     path: root.wire.to_string(),

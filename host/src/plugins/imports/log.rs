@@ -12,7 +12,10 @@ impl Host for CallState {
         reach.log_lines += 1;
         if reach.log_lines > MAX_LINES {
             if reach.log_lines == MAX_LINES + 1 {
-                tracing::warn!(plugin = &*reach.plugin, "more than {MAX_LINES} log lines in one call; the rest is dropped");
+                tracing::warn!(
+                    plugin = &*reach.plugin,
+                    "more than {MAX_LINES} log lines in one call; the rest is dropped"
+                );
             }
             return Ok(());
         }

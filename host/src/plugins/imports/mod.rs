@@ -30,7 +30,10 @@ pub struct LibraryView {
 impl LibraryView {
     /// The library as it is now.
     pub fn of(library: &Arc<Library>) -> Self {
-        Self { library: library.clone(), snapshot: library.snapshot() }
+        Self {
+            library: library.clone(),
+            snapshot: library.snapshot(),
+        }
     }
 }
 
@@ -65,7 +68,10 @@ impl Reach {
 
     /// The route table of its own type.
     pub fn setup(info: &TypeInfo) -> Self {
-        Self { collects_routes: true, ..Self::closed(info.id()) }
+        Self {
+            collects_routes: true,
+            ..Self::closed(info.id())
+        }
     }
 
     /// Everything that a request may use.
@@ -76,13 +82,21 @@ impl Reach {
         hub: Arc<Hub>,
     ) -> Self {
         let events = info.descriptor.capabilities.events.clone();
-        Self { library: Some(library), settings, hub: Some(hub), events, ..Self::closed(info.id()) }
+        Self {
+            library: Some(library),
+            settings,
+            hub: Some(hub),
+            events,
+            ..Self::closed(info.id())
+        }
     }
 }
 
 /// The answer of an interface that this host, or this kind of call, does not serve.
 fn unsupported<T>(what: &str) -> Result<T, wit::types::Error> {
-    Err(wit::types::Error::Unsupported(format!("{what} is not served by this host here")))
+    Err(wit::types::Error::Unsupported(format!(
+        "{what} is not served by this host here"
+    )))
 }
 
 impl wit::types::Host for CallState {}

@@ -36,9 +36,15 @@ impl HostRegistrar for CallState {
             return Ok(super::unsupported("routes"));
         }
         if self.reach.routes.len() >= MAX_ROUTES {
-            return Ok(Err(Error::Invalid(format!("a plugin may have at most {MAX_ROUTES} routes"))));
+            return Ok(Err(Error::Invalid(format!(
+                "a plugin may have at most {MAX_ROUTES} routes"
+            ))));
         }
-        let wish = RouteWish { method: method.to_uppercase(), template, handler };
+        let wish = RouteWish {
+            method: method.to_uppercase(),
+            template,
+            handler,
+        };
         let answer = crate::http::registrar::check_wish(&wish).map_err(|clash| match clash {
             crate::http::registrar::WishError::Clash(text) => Error::Conflict(text),
             crate::http::registrar::WishError::Invalid(text) => Error::Invalid(text),

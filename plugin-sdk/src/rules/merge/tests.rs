@@ -54,10 +54,7 @@ fn name_and_base_model_follow_the_provider_and_the_rest_only_fills() {
 fn a_provider_without_a_base_model_changes_none() {
     let mut remote = remote();
     remote["baseModel"] = json!("");
-    assert_eq!(
-        merged(json!({"base_model": "Pony"}), remote).get("base_model"),
-        None
-    );
+    assert_eq!(merged(json!({"base_model": "Pony"}), remote).get("base_model"), None);
 }
 
 #[test]
@@ -73,10 +70,7 @@ fn what_a_person_edited_stays() {
     ];
     let set = merged_from(sidecar, remote(), "civitai_api", &edited);
     assert_eq!(
-        set.as_object()
-            .expect("an object")
-            .keys()
-            .collect::<Vec<_>>(),
+        set.as_object().expect("an object").keys().collect::<Vec<_>>(),
         ["civitai"]
     );
     assert_eq!(set["civitai"]["trainedWords"], json!(["only this"]));
@@ -95,7 +89,8 @@ fn words_that_a_person_removed_stay_removed() {
 
 #[test]
 fn trigger_words_are_united_and_other_members_replaced_or_kept() {
-    let sidecar = json!({"civitai": {"id": 6, "trainedWords": ["a", "b"], "customImages": [1], "source": "civarchive"}});
+    let sidecar =
+        json!({"civitai": {"id": 6, "trainedWords": ["a", "b"], "customImages": [1], "source": "civarchive"}});
     let civitai = &merged(sidecar, remote())["civitai"];
     assert_eq!(civitai["trainedWords"], json!(["a", "b", "c"]));
     assert_eq!(civitai["id"], 7);
@@ -109,18 +104,12 @@ fn an_archive_does_not_replace_the_api() {
     for source in ["civarchive", "archive_db"] {
         let set = merged_from(api.clone(), remote(), source, &[]);
         assert_eq!(set["civitai"]["id"], 6);
-        assert_eq!(
-            set["civitai"]["model"],
-            json!({"name": "kept", "allowNoCredit": false})
-        );
+        assert_eq!(set["civitai"]["model"], json!({"name": "kept", "allowNoCredit": false}));
         assert_eq!(set["model_name"], "Provider's name");
     }
     let mut archived = api;
     archived["civitai"]["source"] = json!("archive_db");
-    assert_eq!(
-        merged_from(archived, remote(), "civarchive", &[])["civitai"]["id"],
-        7
-    );
+    assert_eq!(merged_from(archived, remote(), "civarchive", &[])["civitai"]["id"], 7);
 }
 
 #[test]
@@ -135,10 +124,7 @@ fn an_archive_is_marked_and_a_licence_is_not_lost() {
 
 #[test]
 fn autov3_is_taken_only_for_this_file_and_only_when_missing() {
-    assert_eq!(
-        merged(json!({"sha256": "bb"}), remote()).get("autov3"),
-        None
-    );
+    assert_eq!(merged(json!({"sha256": "bb"}), remote()).get("autov3"), None);
     assert_eq!(
         merged(json!({"sha256": "aa", "autov3": "ffffffffffff"}), remote()).get("autov3"),
         None
@@ -167,18 +153,10 @@ fn broken_json_is_an_error_of_its_side() {
         remote_version: "[]".into(),
         ..MergeInput::default()
     };
-    assert_eq!(
-        merge_remote(&broken_remote)
-            .expect_err("no object")
-            .status(),
-        400
-    );
+    assert_eq!(merge_remote(&broken_remote).expect_err("no object").status(), 400);
     let broken_sidecar = MergeInput {
         sidecar: "{".into(),
         ..MergeInput::default()
     };
-    assert_eq!(
-        merge_remote(&broken_sidecar).expect_err("no JSON").status(),
-        500
-    );
+    assert_eq!(merge_remote(&broken_sidecar).expect_err("no JSON").status(), 500);
 }

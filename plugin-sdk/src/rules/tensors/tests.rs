@@ -139,10 +139,7 @@ fn full_models_are_told_by_name_and_width() {
             ],
             "Flux.1 D",
         ),
-        (
-            &[("double_blocks.0.img_attn.qkv.weight", &[9216, 3072])],
-            "Flux.1 S",
-        ),
+        (&[("double_blocks.0.img_attn.qkv.weight", &[9216, 3072])], "Flux.1 S"),
         (
             &[
                 ("double_blocks.0.img_attn.qkv.weight", &[18432, 6144]),
@@ -163,10 +160,7 @@ fn full_models_are_told_by_name_and_width() {
         ),
         (
             &[
-                (
-                    "joint_blocks.0.context_block.attn.qkv.weight",
-                    &[4608, 1536],
-                ),
+                ("joint_blocks.0.context_block.attn.qkv.weight", &[4608, 1536]),
                 ("joint_blocks.0.x_block.attn2.qkv.weight", &[4608, 1536]),
             ],
             "SD 3.5 Medium",
@@ -174,11 +168,7 @@ fn full_models_are_told_by_name_and_width() {
     ];
     for (tensors, expected) in cases {
         let header = seen(&WEIGHT_TENSORS, tensors);
-        assert_eq!(
-            header.tensors.len(),
-            tensors.len(),
-            "each tensor is asked for"
-        );
+        assert_eq!(header.tensors.len(), tensors.len(), "each tensor is asked for");
         assert_eq!(base_model(&header), Some(expected));
         assert!(!is_adapter(&header));
     }
@@ -195,14 +185,8 @@ fn a_distilled_small_flux_2_is_left_open() {
 
 #[test]
 fn embeddings_are_told_by_the_text_encoder() {
-    assert_eq!(
-        base_model(&header(&[("emb_params", &[8, 768])])),
-        Some("SD 1.5")
-    );
-    assert_eq!(
-        base_model(&header(&[("emb_params", &[8, 1024])])),
-        Some("SD 2.0")
-    );
+    assert_eq!(base_model(&header(&[("emb_params", &[8, 768])])), Some("SD 1.5"));
+    assert_eq!(base_model(&header(&[("emb_params", &[8, 1024])])), Some("SD 2.0"));
     assert_eq!(
         base_model(&header(&[("clip_g", &[8, 1280]), ("clip_l", &[8, 768])])),
         Some("SDXL 1.0")

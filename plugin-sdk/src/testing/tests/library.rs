@@ -10,10 +10,7 @@ fn names(which: Selection) -> Vec<String> {
 
 fn names_by(which: Selection, order: Order) -> Vec<String> {
     let page = library::query(&which, order, 0, 1000).expect("a library");
-    page.models
-        .into_iter()
-        .map(|model| model.file_name)
-        .collect()
+    page.models.into_iter().map(|model| model.file_name).collect()
 }
 
 #[test]
@@ -156,25 +153,15 @@ fn patterns_are_expressions_or_parts_and_exclude_wins() {
 #[test]
 fn orders_are_natural_and_paged() {
     let _host = host();
-    assert_eq!(
-        names_by(Selection::default(), Order::FileName),
-        ["ant", "cat", "zebra"]
-    );
+    assert_eq!(names_by(Selection::default(), Order::FileName), ["ant", "cat", "zebra"]);
     assert_eq!(
         names_by(Selection::default(), Order::RelativePath),
         ["cat", "ant", "zebra"]
     );
-    assert_eq!(
-        names_by(Selection::default(), Order::Newest),
-        ["ant", "cat", "zebra"]
-    );
+    assert_eq!(names_by(Selection::default(), Order::Newest), ["ant", "cat", "zebra"]);
     let page = library::query(&Selection::default(), Order::Name, 1, 1).expect("a library");
     assert_eq!(
-        (
-            page.total,
-            page.models.len(),
-            page.models[0].file_name.as_str()
-        ),
+        (page.total, page.models.len(), page.models[0].file_name.as_str()),
         (3, 1, "zebra")
     );
 }
@@ -190,11 +177,7 @@ fn a_walk_sees_every_model_once() {
     });
     assert_eq!(walked, Ok(()));
     let page = library::query(&Selection::default(), Order::Name, 0, 2000).expect("a library");
-    assert_eq!(
-        (page.total, page.models.len()),
-        (2500, 1000),
-        "no page is longer"
-    );
+    assert_eq!((page.total, page.models.len()), (2500, 1000), "no page is longer");
     assert_eq!(seen.len(), 2500);
     assert_eq!((seen[0].as_str(), seen[2499].as_str()), ("0", "2499"));
 }
@@ -202,45 +185,20 @@ fn a_walk_sees_every_model_once() {
 #[test]
 fn lookups_find_by_path_name_reference_part_and_hash() {
     let _host = host();
-    let found = |key: Lookup| {
-        library::get(&key)
-            .expect("a library")
-            .map(|model| model.file_name)
-    };
-    assert_eq!(
-        found(Lookup::Path("/models/cat.x".into())).as_deref(),
-        Some("cat")
-    );
+    let found = |key: Lookup| library::get(&key).expect("a library").map(|model| model.file_name);
+    assert_eq!(found(Lookup::Path("/models/cat.x".into())).as_deref(), Some("cat"));
     assert_eq!(found(Lookup::Path("cat.x".into())), None);
-    assert_eq!(
-        found(Lookup::Name("any/where/zebra".into())).as_deref(),
-        Some("zebra")
-    );
+    assert_eq!(found(Lookup::Name("any/where/zebra".into())).as_deref(), Some("zebra"));
     assert_eq!(found(Lookup::Name("bra".into())), None);
     assert_eq!(
         found(Lookup::Reference("styles/zebra.safetensors".into())).as_deref(),
         Some("zebra")
     );
-    assert_eq!(
-        found(Lookup::Reference("styles/ant".into())).as_deref(),
-        Some("ant")
-    );
-    assert_eq!(
-        found(Lookup::Reference("elsewhere/ant".into())).as_deref(),
-        Some("ant")
-    );
-    assert_eq!(
-        found(Lookup::PathPart("deep/ant.x".into())).as_deref(),
-        Some("ant")
-    );
-    assert_eq!(
-        found(Lookup::Hash("AB".repeat(5))).as_deref(),
-        Some("zebra")
-    );
-    assert_eq!(
-        found(Lookup::Hash("ab".repeat(32))).as_deref(),
-        Some("zebra")
-    );
+    assert_eq!(found(Lookup::Reference("styles/ant".into())).as_deref(), Some("ant"));
+    assert_eq!(found(Lookup::Reference("elsewhere/ant".into())).as_deref(), Some("ant"));
+    assert_eq!(found(Lookup::PathPart("deep/ant.x".into())).as_deref(), Some("ant"));
+    assert_eq!(found(Lookup::Hash("AB".repeat(5))).as_deref(), Some("zebra"));
+    assert_eq!(found(Lookup::Hash("ab".repeat(32))).as_deref(), Some("zebra"));
     assert_eq!(found(Lookup::Hash("ab".into())), None);
 }
 
@@ -248,23 +206,15 @@ fn lookups_find_by_path_name_reference_part_and_hash() {
 fn facets_count_the_most_frequent_first() {
     let _host = host();
     let facets = |kind, limit| library::facets(kind, limit).expect("a library");
-    assert_eq!(
-        facets(Facet::Tag, 0),
-        [("anime".into(), 2), ("Style".into(), 1)]
-    );
+    assert_eq!(facets(Facet::Tag, 0), [("anime".into(), 2), ("Style".into(), 1)]);
     assert_eq!(facets(Facet::Tag, 1), [("anime".into(), 2)]);
-    assert_eq!(
-        facets(Facet::Initial, 0),
-        [("Z".into(), 2), ("漢".into(), 1)]
-    );
+    assert_eq!(facets(Facet::Initial, 0), [("Z".into(), 2), ("漢".into(), 1)]);
 }
 
 #[test]
 fn a_sample_depends_on_the_seed_alone() {
     let _host = host();
-    let sample = |count, seed| {
-        library::random_sample(&Selection::default(), count, seed).expect("a library")
-    };
+    let sample = |count, seed| library::random_sample(&Selection::default(), count, seed).expect("a library");
     assert_eq!(sample(2, 7), sample(2, 7));
     assert_eq!(sample(9, 7).len(), 3);
     assert!((0..20).any(|seed| sample(1, seed) != sample(1, 7)));
@@ -273,10 +223,7 @@ fn a_sample_depends_on_the_seed_alone() {
 #[test]
 fn patches_reach_the_model_and_its_entry() {
     let _host = host().with_sidecar("/models/cat.x", &json!({"rating": 1}));
-    let patched = library::patch_metadata(
-        "/models/cat.x",
-        &json!({"favorite": true, "tags": ["x"], "rating": 2}),
-    );
+    let patched = library::patch_metadata("/models/cat.x", &json!({"favorite": true, "tags": ["x"], "rating": 2}));
     let patched = patched.expect("a known path");
     assert!(patched.favorite);
     assert_eq!(patched.tags, ["x"]);
@@ -284,14 +231,9 @@ fn patches_reach_the_model_and_its_entry() {
         .expect("a library")
         .expect("a known path");
     let entry: Value = serde_json::from_str(&entry).expect("an object");
+    assert_eq!((&entry["rating"], &entry["favorite"]), (&json!(2), &json!(true)));
     assert_eq!(
-        (&entry["rating"], &entry["favorite"]),
-        (&json!(2), &json!(true))
-    );
-    assert_eq!(
-        library::patch_metadata("/x", &json!({}))
-            .expect_err("unknown")
-            .status(),
+        library::patch_metadata("/x", &json!({})).expect_err("unknown").status(),
         404
     );
     assert_eq!(

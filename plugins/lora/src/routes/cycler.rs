@@ -30,17 +30,13 @@ pub fn cycler_list(request: &Request) -> Result<Response> {
         Order::FileName
     };
     let mut loras = Vec::new();
-    library::for_each(
-        &pool::selection(body.pool_config.as_ref())?,
-        order,
-        |model| {
-            loras.push(Entry {
-                file_name: folder_name(&model),
-                model_name: model.model_name,
-                folder: model.folder,
-            });
-            Ok(())
-        },
-    )?;
+    library::for_each(&pool::selection(body.pool_config.as_ref())?, order, |model| {
+        loras.push(Entry {
+            file_name: folder_name(&model),
+            model_name: model.model_name,
+            folder: model.folder,
+        });
+        Ok(())
+    })?;
     Response::success(json!({"count": loras.len(), "loras": loras}))
 }

@@ -124,10 +124,7 @@ impl Order {
             }
         };
         let range = |min: &str, max: &str, default: (f64, f64)| -> Result<(f64, f64)> {
-            Ok((
-                fields.strength(min, default.0)?,
-                fields.strength(max, default.1)?,
-            ))
+            Ok((fields.strength(min, default.0)?, fields.strength(max, default.1)?))
         };
         let scale = range(
             "recommended_strength_scale_min",
@@ -144,9 +141,7 @@ impl Order {
             model: range("model_strength_min", "model_strength_max", (0.0, 1.0))?,
             clip: range("clip_strength_min", "clip_strength_max", (0.0, 1.0))?,
             same_clip: fields.flag("use_same_clip_strength", true)?,
-            recommended_scale: fields
-                .flag("use_recommended_strength", false)?
-                .then_some(scale),
+            recommended_scale: fields.flag("use_recommended_strength", false)?.then_some(scale),
             locked,
             pool: pool::selection(body.get("pool_config"))?,
         })
@@ -195,9 +190,7 @@ impl Fields<'_> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(PluginError::invalid(format!(
-                "`{name}` must be true or false"
-            ))),
+            Some(_) => Err(PluginError::invalid(format!("`{name}` must be true or false"))),
         }
     }
 }

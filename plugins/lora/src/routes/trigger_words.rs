@@ -83,11 +83,7 @@ impl Node {
 pub fn send_trigger_words(request: &Request) -> Result<Response> {
     let body: Body = request.json()?;
     // Read before anything is sent, so that a bad entry does not leave some nodes updated and others not.
-    let nodes = body
-        .node_ids
-        .iter()
-        .map(Node::read)
-        .collect::<Result<Vec<Node>>>()?;
+    let nodes = body.node_ids.iter().map(Node::read).collect::<Result<Vec<Node>>>()?;
     let mut words = Vec::new();
     for name in &body.lora_names {
         words.extend(words_of(name)?);
@@ -115,11 +111,7 @@ mod tests {
             (json!(5), json!(5), None),
             (json!("5"), json!(5), None),
             (json!("3:7"), json!("3:7"), None),
-            (
-                json!({"node_id": "5", "graph_id": "root"}),
-                json!(5),
-                Some("root"),
-            ),
+            (json!({"node_id": "5", "graph_id": "root"}), json!(5), Some("root")),
             (json!({"node_id": 5, "graph_id": 2}), json!(5), Some("2")),
             (json!({"node_id": 5, "graph_id": null}), json!(5), None),
         ];
@@ -134,11 +126,7 @@ mod tests {
             );
         }
         for entry in [json!(null), json!([]), json!({"graph_id": "x"})] {
-            assert_eq!(
-                Node::read(&entry).expect_err("no id").status(),
-                400,
-                "{entry}"
-            );
+            assert_eq!(Node::read(&entry).expect_err("no id").status(), 400, "{entry}");
         }
     }
 }

@@ -11,8 +11,6 @@ pub fn usage_tips_by_path(request: &Request) -> Result<Response> {
     // ComfyUI on Windows writes `\` between folders.
     let path = request.require("relative_path")?.replace('\\', "/");
     let model = library::get(&Lookup::PathPart(path))?;
-    let usage_tips = model
-        .map(|model| fields::usage_tips(&model.fields))
-        .unwrap_or_default();
+    let usage_tips = model.map(|model| fields::usage_tips(&model.fields)).unwrap_or_default();
     Response::success(json!({"usage_tips": usage_tips}))
 }

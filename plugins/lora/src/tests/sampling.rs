@@ -9,8 +9,7 @@ fn sample(host: &FakeHost, body: Value) -> Value {
 }
 
 fn many() -> FakeHost {
-    FakeHost::new::<Lora>()
-        .with_models((0..40).map(|number| model(&format!("f/{number}.safetensors"))))
+    FakeHost::new::<Lora>().with_models((0..40).map(|number| model(&format!("f/{number}.safetensors"))))
 }
 
 fn names(answer: &Value) -> Vec<&str> {
@@ -25,10 +24,7 @@ fn names(answer: &Value) -> Vec<&str> {
 #[test]
 fn five_different_ones_with_strengths_between_0_and_1_unless_asked_otherwise() {
     let answer = sample(&many(), json!({}));
-    assert_eq!(
-        (&answer["success"], &answer["count"]),
-        (&json!(true), &json!(5))
-    );
+    assert_eq!((&answer["success"], &answer["count"]), (&json!(true), &json!(5)));
     let mut drawn = names(&answer);
     drawn.sort_unstable();
     drawn.dedup();
@@ -42,14 +38,7 @@ fn five_different_ones_with_strengths_between_0_and_1_unless_asked_otherwise() {
             .collect();
         assert_eq!(
             keys,
-            [
-                "name",
-                "strength",
-                "clipStrength",
-                "active",
-                "expanded",
-                "locked"
-            ]
+            ["name", "strength", "clipStrength", "active", "expanded", "locked"]
         );
         let strength = lora["strength"].as_f64().expect("a number");
         assert!((0.0..=1.0).contains(&strength));
@@ -97,10 +86,7 @@ fn a_range_of_counts_is_kept() {
 fn locked_ones_count_stay_and_are_not_drawn_again() {
     let locked = json!([{"name": "f/3", "strength": 0.4, "mine": 1}, {"name": "7"}]);
     for seed in 0..10 {
-        let answer = sample(
-            &many().with_seed(seed),
-            json!({"count": 40, "locked_loras": locked}),
-        );
+        let answer = sample(&many().with_seed(seed), json!({"count": 40, "locked_loras": locked}));
         let drawn = names(&answer);
         assert_eq!(drawn.len(), 40);
         assert_eq!(answer["loras"][38], locked[0]);
@@ -182,20 +168,14 @@ fn bad_numbers_are_refused_by_name() {
         let body = answer.json();
         assert_eq!(body["success"], false);
         assert!(
-            body["error"]
-                .as_str()
-                .is_some_and(|error| error.contains(field)),
+            body["error"].as_str().is_some_and(|error| error.contains(field)),
             "{body}"
         );
     }
-    let crossed = host.post(
-        "/api/lm/loras/random-sample",
-        &json!({"count_min": 4, "count_max": 2}),
-    );
+    let crossed = host.post("/api/lm/loras/random-sample", &json!({"count_min": 4, "count_max": 2}));
     assert_eq!(crossed.status, 400);
     assert_eq!(
-        host.send("POST", "/api/lm/loras/random-sample", b"[1]".to_vec())
-            .status,
+        host.send("POST", "/api/lm/loras/random-sample", b"[1]".to_vec()).status,
         400
     );
     assert_eq!(

@@ -45,24 +45,44 @@ function pairs(object) {
   return h("span", { class: "pairs" }, entries.map(([key, value]) => h("span", { class: "pairs__pair" }, h("span", { class: "pairs__key" }, key.replaceAll("_", " ")), " ", value)));
 }
 
+/** Fields that have a row of their own below; a type may give such a row its own label. */
+const OWN = {
+  base_model: "fact.base",
+  sub_type: "fact.kind",
+  usage_count: "fact.usage",
+  version_count: "fact.versions",
+  auto_tags: "fact.autoTags",
+  file_size: "fact.size",
+  modified: "fact.added",
+  folder: "fact.folder",
+  file_path: "fact.file",
+  sha256: "fact.hash",
+};
+
+/** Fields that the panel shows elsewhere. */
+const ELSEWHERE = new Set(["model_name", "tags", "notes", "favorite", "civitai"]);
+
+const given = new Map(type.columns.map(({ field, label }) => [field, label]));
+const others = type.columns.filter(({ field }) => !(field in OWN) && !ELSEWHERE.has(field));
+
 /** Rows of `[label, value]`; a value is text, an element, or null for "nothing to say". */
 export function factRows(item, metadata) {
   const published = metadata?.publishedAt ?? metadata?.createdAt;
-  const shown = new Set(["base_model", "sub_type", "file_name", "folder", "file_size", "modified", "tags", "notes", "sha256", "file_path"]);
+  const own = (field, value) => [given.get(field) ?? t(OWN[field]), value];
   return [
-    [t("fact.base"), baseLabel(item)],
-    [t("fact.kind"), type.sub_types.length > 1 ? kindOf(item) : null],
+    own("base_model", baseLabel(item)),
+    own("sub_type", type.sub_types.length > 1 ? kindOf(item) : null),
     [t("fact.version"), item.civitai?.name ?? metadata?.name],
     [t("fact.creator"), metadata?.creator?.username],
-    ...type.columns.filter(({ field }) => !shown.has(field)).map(({ field, label }) => [label, anyValue(item[field])]),
-    [t("fact.usage"), item.usage_count > 0 ? number(item.usage_count) : null],
-    [t("fact.versions"), item.version_count > 1 ? number(item.version_count) : null],
-    [t("fact.autoTags"), item.auto_tags?.length ? item.auto_tags.join(", ") : null],
-    [t("fact.size"), h("span", { title: t("fact.bytes", { n: number(item.file_size) }) }, bytes(item.file_size))],
-    [t("fact.added"), moment(new Date(item.modified * 1000))],
+    ...others.map(({ field, label }) => [label, anyValue(item[field])]),
+    own("usage_count", item.usage_count > 0 ? number(item.usage_count) : null),
+    own("version_count", item.version_count > 1 ? number(item.version_count) : null),
+    own("auto_tags", item.auto_tags?.length ? item.auto_tags.join(", ") : null),
+    own("file_size", h("span", { title: t("fact.bytes", { n: number(item.file_size) }) }, bytes(item.file_size))),
+    own("modified", moment(new Date(item.modified * 1000))),
     [t("fact.published"), published ? day(new Date(published)) : null],
-    [t("fact.folder"), item.folder || t("folders.root")],
-    [t("fact.file"), path(item.file_path, t("copy.path"))],
-    [t("fact.hash"), item.sha256 ? mono(item.sha256, t("copy.hash")) : t("fact.hashPending")],
+    own("folder", item.folder || t("folders.root")),
+    own("file_path", path(item.file_path, t("copy.path"))),
+    own("sha256", item.sha256 ? mono(item.sha256, t("copy.hash")) : t("fact.hashPending")),
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 }

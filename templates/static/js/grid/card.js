@@ -2,7 +2,7 @@ import { addressOf } from "../address.js";
 import { bootstrap } from "../bootstrap.js";
 import { h, hash, icon } from "../dom.js";
 import { t } from "../texts.js";
-import { isMature, isVeiled, playVideo, setRevealed, showPreview } from "./media.js";
+import { isMature, isVeiled, playVideo, setRevealed, showPreview, veils } from "./media.js";
 
 const { type } = bootstrap;
 const kinds = new Map(type.sub_types.map(({ id, label }) => [id, label]));
@@ -37,6 +37,7 @@ export class Card {
   #name = h("span", { class: "card__name" });
   #meta = h("span", { class: "card__meta" });
   #veil = h("button", { class: "card__veil", type: "button", tabindex: "-1" });
+  #followVeil = () => this.#item && this.#showVeil();
   #media = h("span", { class: "card__media" }, this.#slot);
   // The marks lie on the picture but come last, so that a screen reader begins with the name.
   link = h("a", { class: "card", tabindex: "-1", draggable: "false" }, this.#media, this.#name, this.#meta, this.#marks);
@@ -47,6 +48,7 @@ export class Card {
     this.#state = state;
     this.element.setAttribute("role", role);
     this.#veil.addEventListener("click", () => this.toggleVeil());
+    veils.addEventListener("change", this.#followVeil);
     for (const [event, play] of [["pointerenter", true], ["pointerleave", false], ["focusin", true], ["focusout", false]]) {
       this.element.addEventListener(event, () => playVideo(this.#slot, play && this.#item !== null && !isVeiled(this.#item)));
     }
@@ -67,13 +69,13 @@ export class Card {
   }
 
   dispose() {
+    veils.removeEventListener("change", this.#followVeil);
     this.#dropMedia();
   }
 
   toggleVeil() {
     if (!this.#item || !isMature(this.#item)) return;
     setRevealed(this.#item, isVeiled(this.#item));
-    this.#showVeil();
   }
 
   #dropMedia() {

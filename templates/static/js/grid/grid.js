@@ -114,6 +114,7 @@ export class Grid extends EventTarget {
     this.#shape = shape;
     this.#rows.setColumns(shape.columns);
     this.#scale.resize(shape.height - shape.gap, viewport);
+    this.#root.dataset.tile = this.#tile;
     this.#root.style.setProperty("--columns", shape.columns);
     this.#root.style.setProperty("--gap", `${shape.gap}px`);
     this.#root.style.setProperty("--media-height", `${shape.mediaHeight}px`);

@@ -7,6 +7,9 @@ const { blur_mature_content: blurs, mature_blur_level: blurFrom } = bootstrap.se
 /** Models whose preview the person asked to see, for as long as the page lives. */
 const revealed = new Set();
 
+/** `change` when a preview was veiled or revealed, wherever that was asked for. */
+export const veils = new EventTarget();
+
 export function isVeiled(item) {
   return Boolean(blurs && item.media_url && item.preview_nsfw_level >= blurFrom && !revealed.has(item.file_path));
 }
@@ -19,6 +22,7 @@ export function isMature(item) {
 export function setRevealed(item, yes) {
   if (yes) revealed.add(item.file_path);
   else revealed.delete(item.file_path);
+  veils.dispatchEvent(new Event("change"));
 }
 
 /**

@@ -35,7 +35,7 @@ export async function groupsView(name, { api, store, open, signal }) {
   const more = h("button", { class: "button button--quiet", type: "button" });
   let shown = 0;
   const add = () => {
-    list.append(...groups.slice(shown, shown + STEP).map((group) => section(group, { store, open })));
+    list.append(...groups.slice(shown, shown + STEP).map((group) => section(group, { store, open, signal })));
     shown = Math.min(groups.length, shown + STEP);
     more.hidden = shown >= groups.length;
     more.textContent = t("groups.more", { n: groups.length - shown });
@@ -46,10 +46,12 @@ export async function groupsView(name, { api, store, open, signal }) {
   return h("div", {}, h("p", { class: "view__lead" }, tn(`${name}.count`, groups.length), " ", sum), list, more);
 }
 
-function section({ title, copy, models }, { store, open }) {
+function section({ title, copy, models }, { store, open, signal }) {
   const cards = models.map((model) => {
     const card = new Card(() => store.state, "listitem");
     card.show(model, true);
+    // The signal ends when the view is left or made anew.
+    signal.addEventListener("abort", () => card.dispose(), { once: true });
     card.link.tabIndex = 0;
     card.link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
