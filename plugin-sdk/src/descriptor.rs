@@ -50,7 +50,7 @@ impl Descriptor {
                 events: Vec::new(),
             },
         }
-        .facets([("base-model", "Base model"), ("tag", "Tag"), ("folder", "Folder")])
+        .facets([("folder", "Folder"), ("base-model", "Base model"), ("tag", "Tag")])
         .columns([
             ("base_model", "Base model"),
             ("file_size", "Size"),

@@ -26,6 +26,7 @@ pub struct ServerOptions {
     environment: Vec<(OsString, OsString)>,
     data_dir: Option<PathBuf>,
     compiles: bool,
+    silent: bool,
 }
 
 impl ServerOptions {
@@ -71,6 +72,13 @@ impl ServerOptions {
         self
     }
 
+    /// Does not show the server's log when it ends.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
     /// Starts the server and waits until it listens.
     ///
     /// # Errors
@@ -98,6 +106,7 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    silent: bool,
     data_dir: PathBuf,
     // Its user's folder, empty, so that no test sees the settings of whoever runs it; and the data folder, if temporary.
     _home: TempDir,
@@ -145,6 +154,7 @@ impl Server {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
+            silent: options.silent,
             data_dir,
             _home: home,
             started,
@@ -328,8 +338,10 @@ impl Drop for Server {
         // It may have ended by itself, which is no concern of a test that is over.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Shown only for a test that failed.
-        eprintln!("--- the server's log\n{}", self.log());
+        if !self.silent {
+            // Test runners show this only for a test that failed.
+            eprintln!("--- the server's log\n{}", self.log());
+        }
     }
 }
 

@@ -30,10 +30,7 @@ pub fn listing(query: &Query, own: QueryFilter, settings: &ContractSettings) -> 
         sort: sort(query.get("sort_by").unwrap_or_default(), settings),
         group_by_model: query.flag("group_by_model", false),
         grouping: settings.grouping(),
-        model: query
-            .get("civitai_model_id")
-            .filter(|text| !text.is_empty())
-            .and_then(group),
+        model: query.get("civitai_model_id").map(group),
         filter: filter(query, own, settings),
     })
 }
@@ -66,16 +63,17 @@ pub fn sort(text: &str, settings: &ContractSettings) -> Sort {
     Sort::Key { key, descending }
 }
 
-fn group(text: &str) -> Option<GroupKey> {
-    if text.starts_with("hf:") {
-        return Some(GroupKey::HuggingFace(text.into()));
-    }
-    text.trim().parse().ok().map(GroupKey::Model)
+/// A model id, or the name of another group. What names no group finds nothing.
+fn group(text: &str) -> GroupKey {
+    text.trim()
+        .parse()
+        .map_or_else(|_| GroupKey::HuggingFace(text.into()), GroupKey::Model)
 }
 
 /// The filters that the listing and autocompletion share.
 pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> Filter {
-    let lower = |texts: Vec<String>| -> Vec<String> { texts.into_iter().map(|text| text.to_lowercase()).collect() };
+    let lower =
+        |texts: Vec<String>| -> Vec<String> { texts.into_iter().map(|text| text.trim().to_lowercase()).collect() };
     let mut tags_include = query.list("tag");
     if tags_include.is_empty() {
         let list = query.get("tags").unwrap_or_default().split(',');
@@ -114,7 +112,8 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
         folder_include: query.list("folder_include"),
         folder_exclude: query.list("folder_exclude"),
         recursive: query.flag("recursive", true),
-        base_models: query.list("base_model"),
+        // An empty value asks for models without a base model.
+        base_models: query.all("base_model").map(str::to_owned).collect(),
         sub_types: lower(sub_types),
         tags_include: lower(tags_include),
         tags_exclude: lower(query.list("tag_exclude")),

@@ -81,6 +81,8 @@ pub enum Shared {
     CheckModelExists,
     /// Whether several are.
     CheckModelsExist,
+    /// Tags that stand for a model first.
+    PriorityTags,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -205,7 +207,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/settings/libraries/activate", LIBRARIES),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
-    get("/api/lm/priority-tags", MUTATIONS),
+    get("/api/lm/priority-tags", Shared::PriorityTags),
     get("/api/lm/trained-words", PROVIDERS),
     get("/api/lm/base-models", PROVIDERS),
     post("/api/lm/undo-delete", MUTATIONS),

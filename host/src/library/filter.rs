@@ -211,7 +211,8 @@ impl Filter {
                     .iter()
                     .fold(RoaringBitmap::new(), |sum, folder| sum | one(folder)),
             );
-        } else if let Some(folder) = &self.folder
+        }
+        if let Some(folder) = &self.folder
             && !(folder.is_empty() && self.recursive)
         {
             kept.and(one(folder));

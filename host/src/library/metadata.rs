@@ -121,11 +121,19 @@ fn remote(civitai: Option<&Map<String, Value>>) -> Remote {
         model_id: id(civitai.get("modelId")),
         name: text(Some(civitai), "name").map(Into::into),
         creator: text(object("creator"), "username").map(Into::into),
-        trained_words: sidecar::texts(civitai.get("trainedWords"))
+        trained_words: trained_words(civitai.get("trainedWords"))
             .filter(|words| !words.is_empty())
             .map(|words| words.into_iter().map(Box::from).collect()),
         model_type: text(object("model"), "type").map(Into::into),
         has_model: object("model").is_some_and(|model| !model.is_empty()),
+    }
+}
+
+/// A list of words; a single text, as some tools write it, is a list of one.
+fn trained_words(value: Option<&Value>) -> Option<Vec<&str>> {
+    match value {
+        Some(Value::String(word)) if !word.is_empty() => Some(vec![word]),
+        other => sidecar::texts(other),
     }
 }
 
@@ -170,41 +178,37 @@ pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&
     }
     let mut sidecar = Sidecar(fields);
     if let Some(version) = version {
-        adopt_version(&mut sidecar, version);
+        adopt_version(&mut sidecar, version, true);
     }
     sidecar
 }
 
-/// Puts a provider's version object into a sidecar that has none.
-pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
+/// Puts a provider's version object into a sidecar that has none. Names are taken only for a
+/// new sidecar: in an existing one they may be a person's.
+pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>, is_new: bool) {
     let model = version.get("model").and_then(Value::as_object);
     let mut set = |key: &str, value: Value| {
         sidecar.0.insert(key.to_owned(), value);
     };
-    if let Some(name) = model
-        .and_then(|model| model.get("name"))
-        .filter(|name| name.as_str().is_some_and(|text| !text.is_empty()))
-    {
-        set("model_name", name.clone());
-    }
-    if let Some(base) = version.get("baseModel").and_then(Value::as_str) {
-        set("base_model", json!(base_model(base)));
-    }
     set("from_civitai", json!(true));
     set("civitai", Value::Object(version.clone()));
-    let primary = version.get("files").and_then(Value::as_array).and_then(|files| {
-        files
-            .iter()
-            .find(|file| file.get("primary") == Some(&Value::Bool(true)))
-            .or_else(|| files.first())
-    });
-    if let Some(hash) = primary
-        .and_then(|file| file.pointer("/hashes/SHA256"))
-        .and_then(Value::as_str)
-        && let Some(hash) = Sha256::parse(hash)
-    {
-        set("sha256", json!(hash.hex()));
-        set("hash_status", json!("completed"));
+    if is_new {
+        let name = model
+            .and_then(|model| model.get("name"))
+            .filter(|name| name.as_str().is_some_and(|text| !text.is_empty()));
+        if let Some(name) = name {
+            set("model_name", name.clone());
+        }
+        if let Some(base) = version.get("baseModel").and_then(Value::as_str) {
+            set("base_model", json!(base_model(base)));
+        }
+        let hash = primary_file(version)
+            .and_then(|file| file.pointer("/hashes/SHA256"))
+            .and_then(Value::as_str);
+        if let Some(hash) = hash.and_then(Sha256::parse) {
+            set("sha256", json!(hash.hex()));
+            set("hash_status", json!("completed"));
+        }
     }
     let empty = |value: Option<&Value>| match value {
         None | Some(Value::Null) => true,
@@ -221,6 +225,14 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>) {
             sidecar.0.insert(own.to_owned(), value.clone());
         }
     }
+}
+
+/// The file that a version object calls its primary one.
+pub fn primary_file(version: &Map<String, Value>) -> Option<&Value> {
+    let files = version.get("files")?.as_array()?;
+    files
+        .iter()
+        .find(|file| file.get("primary") == Some(&Value::Bool(true)))
 }
 
 /// A provider's base model in the words that the library uses. Source: contract section 5.7.
@@ -247,9 +259,10 @@ pub fn base_model(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |(_, name)| (*name).to_owned())
 }
 
-/// Corrects what a moved folder made untrue, and what is missing; whether anything changed.
+/// Corrects what a moved or renamed file made untrue; whether anything changed.
 pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
     let mut changed = false;
+    let written = sidecar.text("file_path").to_owned();
     let mut set = |key: &str, value: Value| {
         if sidecar.0.get(key) != Some(&value) {
             sidecar.0.insert(key.to_owned(), value);
@@ -257,7 +270,12 @@ pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
         }
     };
     set("file_name", json!(record.file_name));
-    set("file_path", json!(record.path));
+    // Two files that differ only in their extension share one sidecar; it stays with the first.
+    let (folder, _) = record.path.rsplit_once('/').unwrap_or_default();
+    let beside = written.rsplit_once('/').is_some_and(|(other, _)| other == folder) && written != *record.path;
+    if !(beside && std::path::Path::new(&written).exists()) {
+        set("file_path", json!(record.path));
+    }
     if let Some(preview) = &record.preview {
         set("preview_url", json!(preview.path));
     }

@@ -36,21 +36,21 @@ impl SortKey {
         Self::Path,
     ];
 
-    /// What is compared first to last: a number, a text, the path in any case, the path.
+    /// What is compared first to last: a number, a text, a text of the path.
     ///
-    /// Names compare naturally where they are the key, and as plain lower-case text where
-    /// they only break ties (contract section 2.3 and what the original answers).
-    fn parts(self, record: &Record) -> (u64, Box<[u8]>, String) {
-        let plain = || record.model_name.to_lowercase().into_bytes().into_boxed_slice();
-        let (number, text) = match self {
-            Self::Name => (0, natural_key(&record.model_name)),
-            Self::FileName => (0, natural_key(&record.file_name)),
-            Self::Date => (ordered_bits(record.modified), plain()),
-            Self::Size => (record.size, plain()),
-            Self::Usage => (record.usage_count, plain()),
-            Self::Path => return (0, Box::default(), String::new()),
+    /// Names and paths compare naturally where names are the key, and as plain lower-case
+    /// text where they only break ties (contract section 2.3 and what the original answers).
+    fn parts(self, record: &Record) -> (u64, Box<[u8]>, Box<[u8]>) {
+        let plain = |text: &str| text.to_lowercase().into_bytes().into_boxed_slice();
+        let number = match self {
+            Self::Name => return (0, natural_key(&record.model_name), natural_key(&record.path)),
+            Self::FileName => return (0, natural_key(&record.file_name), natural_key(&record.path)),
+            Self::Path => return (0, Box::default(), Box::default()),
+            Self::Date => ordered_bits(record.modified),
+            Self::Size => record.size,
+            Self::Usage => record.usage_count,
         };
-        (number, text, record.path.to_lowercase())
+        (number, plain(&record.model_name), plain(&record.path))
     }
 
     /// How two records stand to each other in ascending order.

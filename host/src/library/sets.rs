@@ -164,6 +164,10 @@ pub struct Properties {
     pub hashes: Keyed<Sha256>,
     /// By AutoV3.
     pub autov3: Keyed<Box<str>>,
+    /// By the provider's model id.
+    pub model_ids: Keyed<u64>,
+    /// By the provider's version id.
+    pub version_ids: Keyed<u64>,
     /// By file name without extension.
     pub stems: Keyed<Box<str>>,
 }
@@ -213,6 +217,12 @@ impl Properties {
         }
         if let super::record::AutoV3::Known(hash) = &record.autov3 {
             self.autov3.toggle(hash.clone(), slot, on);
+        }
+        if let Some(id) = record.remote.model_id {
+            self.model_ids.toggle(id, slot, on);
+        }
+        if let Some(id) = record.remote.id {
+            self.version_ids.toggle(id, slot, on);
         }
         self.stems.toggle(record.file_name.clone(), slot, on);
     }

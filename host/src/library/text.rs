@@ -12,7 +12,7 @@ pub fn natural_key(text: &str) -> Box<[u8]> {
     let lower = if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
-        text.to_lowercase().nfd().collect()
+        text.to_lowercase().nfd().map(|c| digit(c).unwrap_or(c)).collect()
     };
     let mut key = Vec::with_capacity(lower.len() + 8);
     let mut chars = lower.char_indices().peekable();
@@ -38,6 +38,16 @@ pub fn natural_key(text: &str) -> Box<[u8]> {
     key.into_boxed_slice()
 }
 
+/// The ASCII digit that a digit of another form, such as a full-width or circled one, stands for.
+fn digit(c: char) -> Option<char> {
+    if c.is_ascii() || !c.is_numeric() {
+        return None;
+    }
+    let mut plain = std::iter::once(c).nfkd();
+    let first = plain.next().filter(char::is_ascii_digit)?;
+    plain.next().is_none().then_some(first)
+}
+
 /// The class of a name's first character, for the letter filter and its counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Initial {
@@ -49,17 +59,17 @@ pub enum Initial {
     Symbol,
     /// Han, kana, hangul or bopomofo, `漢`.
     Cjk,
-    /// A letter of another script; counted nowhere, found by itself.
+    /// A letter or number of another script; counted nowhere, found by itself.
     Other(char),
 }
 
 impl Initial {
     /// The class of this text's first character; an empty text is a symbol.
     pub fn of(text: &str) -> Self {
-        let Some(first) = text.trim_start().chars().next() else {
+        let Some(first) = text.chars().next() else {
             return Self::Symbol;
         };
-        if first.is_ascii_digit() {
+        if first.is_ascii_digit() || digit(first).is_some() {
             return Self::Digit;
         }
         if first.is_ascii_alphabetic() {
@@ -68,9 +78,7 @@ impl Initial {
         if is_cjk(first) {
             return Self::Cjk;
         }
-        if first.is_numeric() {
-            Self::Digit
-        } else if first.is_alphabetic() {
+        if first.is_alphanumeric() {
             Self::Other(first)
         } else {
             Self::Symbol
@@ -92,7 +100,6 @@ fn is_cjk(c: char) -> bool {
         | 0xA960..=0xA97F      // hangul jamo extended A
         | 0xAC00..=0xD7FF      // hangul syllables and jamo extended B
         | 0xF900..=0xFAFF      // Han compatibility
-        | 0xFF65..=0xFFDC      // half-width katakana and hangul
         | 0x20000..=0x323AF) // Han extensions B and later
 }
 
@@ -109,6 +116,8 @@ mod tests {
     fn numbers_in_names_sort_as_numbers_and_case_is_ignored() {
         assert_eq!(sorted(vec!["v10", "V2", "v1", "a"]), ["a", "v1", "V2", "v10"]);
         assert_eq!(sorted(vec!["a1b2", "a1b10", "a01b3"]), ["a1b2", "a01b3", "a1b10"]);
+        assert_eq!(sorted(vec!["a", "９b", "②c"]), ["②c", "９b", "a"]);
+        assert_eq!(sorted(vec!["Baroque", "Ärger", "Azure"]), ["Azure", "Ärger", "Baroque"]);
     }
 
     #[test]
@@ -120,7 +129,10 @@ mod tests {
     fn first_characters_fall_into_the_contracts_classes() {
         assert_eq!(Initial::of("7up"), Initial::Digit);
         assert_eq!(Initial::of("zeta"), Initial::Letter(b'Z'));
+        assert_eq!(Initial::of("９a"), Initial::Digit);
+        assert_eq!(Initial::of("Ⅷ"), Initial::Other('Ⅷ'));
         assert_eq!(Initial::of("_x"), Initial::Symbol);
+        assert_eq!(Initial::of(" x"), Initial::Symbol);
         assert_eq!(Initial::of("日本"), Initial::Cjk);
         assert_eq!(Initial::of("ひ"), Initial::Cjk);
         assert_eq!(Initial::of("под"), Initial::Other('п'));

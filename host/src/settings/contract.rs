@@ -1,9 +1,23 @@
 //! The contract's settings (section 4.9), as far as the server acts on them.
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 use crate::library::groups::Grouping;
 use crate::library::orders::SortKey;
+
+/// Key of the default list of priority tags, which is the same for every type.
+const PRIORITY_TAGS: &str = "priority_tags_default";
+
+/// The contract's defaults, from `contract_defaults.json`.
+fn defaults() -> &'static Map<String, Value> {
+    static DEFAULTS: OnceLock<Map<String, Value>> = OnceLock::new();
+    DEFAULTS.get_or_init(|| {
+        serde_json::from_str(include_str!("../../contract_defaults.json"))
+            .unwrap_or_else(|error| unreachable!("contract_defaults.json is part of the build: {error}"))
+    })
+}
 
 /// NSFW levels by name.
 const LEVELS: [(&str, u32); 6] = [("PG", 1), ("PG13", 2), ("R", 4), ("X", 8), ("XXX", 16), ("Blocked", 32)];
@@ -18,9 +32,23 @@ impl ContractSettings {
         Self(values)
     }
 
-    /// All keys as they were read.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.0.iter()
+    /// All keys, with the contract's defaults where none was read.
+    pub fn with_defaults(&self) -> Map<String, Value> {
+        let mut all = defaults().clone();
+        all.remove(PRIORITY_TAGS);
+        all.extend(self.0.clone());
+        all
+    }
+
+    /// The tags that stand for a model of a type first, as text.
+    pub fn priority_tags(&self, model_type: &str) -> &str {
+        let own = self
+            .0
+            .get("priority_tags")
+            .and_then(|tags| tags.get(model_type))
+            .and_then(Value::as_str);
+        own.or_else(|| defaults().get(PRIORITY_TAGS)?.as_str())
+            .unwrap_or_default()
     }
 
     /// A value as it was read.

@@ -65,10 +65,10 @@ impl ModelType for Checkpoint {
             .usage_bucket("checkpoints")
             .filename_conflicts_off("lora_syntax_format", "full")
             .facets([
-                ("base-model", "Base model"),
-                ("tag", "Tag"),
-                ("sub-type", "Kind"),
                 ("folder", "Folder"),
+                ("base-model", "Base model"),
+                ("sub-type", "Kind"),
+                ("tag", "Tag"),
             ])
             .columns([
                 ("base_model", "Base model"),

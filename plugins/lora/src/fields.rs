@@ -53,8 +53,9 @@ impl<'a> Sidecar<'a> {
         serde_json::from_str(sidecar).unwrap_or_default()
     }
 
-    /// The first of sidecar field, older sidecar field and provider's type that names a sub-type; `lora` without one.
-    pub fn sub_type(&self, remote_type: &str) -> &'static str {
+    /// The first of sidecar field, older sidecar field and provider's type that names a sub-type; else the provider's type
+    /// as it is, so that a file of another type shows as what it is; `lora` without one.
+    pub fn sub_type(&self, remote_type: &str) -> String {
         let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
         let known = |text: &str| {
             SUB_TYPES
@@ -65,8 +66,9 @@ impl<'a> Sidecar<'a> {
         stored
             .filter_map(text)
             .find_map(|text| known(&text))
-            .or_else(|| known(remote_type))
-            .unwrap_or(SUB_TYPES[0])
+            .map(str::to_owned)
+            .or_else(|| Some(remote_type.trim().to_lowercase()).filter(|text| !text.is_empty()))
+            .unwrap_or_else(|| SUB_TYPES[0].to_owned())
     }
 
     /// The fields to keep with the record: `usage_tips`, a text that holds JSON.
@@ -137,7 +139,8 @@ mod tests {
             (r#"{"sub_type":"","model_type":null}"#, "LoCon", "locon"),
             (r#"{"sub_type":7}"#, "", "lora"),
             (r#"{"sub_type":"hypernetwork"}"#, "DORA", "dora"),
-            ("{}", "Checkpoint", "lora"),
+            ("{}", "Checkpoint", "checkpoint"),
+            ("{}", " ", "lora"),
             ("{", "", "lora"),
         ];
         for (sidecar, remote, sub_type) in cases {

@@ -38,10 +38,10 @@ impl ModelType for Lora {
             .usage_bucket("loras")
             .filename_conflicts_off("lora_syntax_format", "full")
             .facets([
-                ("base-model", "Base model"),
-                ("tag", "Tag"),
-                ("sub-type", "Kind"),
                 ("folder", "Folder"),
+                ("base-model", "Base model"),
+                ("sub-type", "Kind"),
+                ("tag", "Tag"),
             ])
             .columns([
                 ("base_model", "Base model"),
@@ -74,7 +74,7 @@ impl ModelType for Lora {
         let sidecar = fields::Sidecar::read(&file.sidecar);
         let full_model = file.header.as_ref().is_some_and(header::is_full_model);
         Derived {
-            sub_type: sidecar.sub_type(&file.remote.model_type).to_owned(),
+            sub_type: sidecar.sub_type(&file.remote.model_type),
             base_model_hint: file.header.as_ref().and_then(header::base_model),
             fields: sidecar.fields(),
             problem: full_model.then(|| {

@@ -105,7 +105,7 @@ fn usage_tips_are_found_by_a_part_of_the_path() {
 }
 
 #[test]
-fn the_cycler_lists_a_pool_in_natural_order() {
+fn the_cycler_lists_a_pool_in_plain_text_order() {
     let host = library();
     let by_file = host.post("/api/lm/loras/cycler-list", &json!({}));
     assert_eq!(
@@ -124,7 +124,7 @@ fn the_cycler_lists_a_pool_in_natural_order() {
             .filter_map(|lora| Some(lora["model_name"].as_str()?.to_owned()))
             .collect()
     };
-    assert_eq!(names(json!({"sort_by": "model_name"})), ["7 seas", "aqua 9", "Aqua 10"]);
+    assert_eq!(names(json!({"sort_by": "model_name"})), ["7 seas", "Aqua 10", "aqua 9"]);
     assert_eq!(names(json!({"pool_config": {"baseModels": ["Pony"]}})), ["Aqua 10"]);
     assert_eq!(
         names(json!({"pool_config": {"folders": {"include": ["sty"], "exclude": ["styles/d"]}}})),

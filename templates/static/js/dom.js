@@ -51,6 +51,11 @@ export function hash(text) {
   return value >>> 0;
 }
 
+/** `text` as nodes that may break into lines after the separators of file names, so that words and numbers stay whole. */
+export function breakable(text) {
+  return text.split(/(?<=[/\\_.-])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
+}
+
 /** `text` as a URL if it is one of the web's own schemes, else null: a sidecar may hold anything as a link. */
 export function webAddress(text) {
   if (!text || !URL.canParse(text)) return null;

@@ -15,7 +15,7 @@ const ENDS_WITHIN = 10_000;
 
 /**
  * Starts a server whose `roots` are `{name: fill}`; each `fill(folder)` writes models and returns their number. Waits
- * until all of them are listed.
+ * until all of them are listed, by the type whose prefix is the root's name.
  */
 export async function startHost(roots) {
   const { folder, remove } = await temporaryFolder();

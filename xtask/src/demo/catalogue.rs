@@ -122,8 +122,8 @@ const LORAS: &[Row] = &[
     ("Flux/concept", "prism_shards", "Prism Shards", "Flux.1 D", "concept,detail", "prism shards", Crystal, 0.9),
     ("Flux/concept", "moss_giants", "Moss Giants", "Flux.1 D", "concept,fantasy,landscape", "moss giant", Hills, 0.35),
     ("Flux/animal", "paper_foxes", "Paper Foxes", "Flux.1 D", "animal,cute,style", "paper fox", Poster, 0.06),
-    ("Wan/motion", "slow_orbit_HIGH", "Slow Orbit (high noise)", "Wan Video 2.2 I2V-A14B", "action,cinematic", "slow orbit", Planet, 0.7),
-    ("Wan/motion", "slow_orbit_LOW", "Slow Orbit (low noise)", "Wan Video 2.2 I2V-A14B", "action,cinematic", "slow orbit", Planet, 0.72),
+    ("Wan/motion", "calm_orbit_HIGH", "Calm Orbit (high noise)", "Wan Video 2.2 I2V-A14B", "action,cinematic", "calm orbit", Planet, 0.7),
+    ("Wan/motion", "calm_orbit_LOW", "Calm Orbit (low noise)", "Wan Video 2.2 I2V-A14B", "action,cinematic", "calm orbit", Planet, 0.72),
     ("Wan/motion", "wave_loop_T2V", "Wave Loop", "Wan Video 14B t2v", "action,background", "looping waves", Waves, 0.52),
 ];
 

@@ -1,25 +1,45 @@
 //! Routes that tools call and that belong to no type.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
+use super::super::types::TypeSlot;
 use super::json;
-use crate::library::Record;
+use crate::library::chunk::Slot;
+use crate::library::{Record, Snapshot};
+
+/// Most models asked for at once.
+const MAX_IDS: usize = 1_000;
 
 /// Parts of a key's name that make it a secret.
 const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
 
-/// GET `/api/lm/settings`: what was read, without secrets.
+/// GET `/api/lm/settings`: the contract's keys with their defaults, without secrets.
 pub fn settings(call: &Call) -> Response {
     let contract = &call.app.settings.contract;
     let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
-    let mut shown: Map<String, Value> = contract
+    let mut shown = contract.with_defaults();
+    shown.retain(|key, _| !is_secret(key));
+    let types = call.app.types.load();
+    for slot in types.iter() {
+        for (setting, root) in default_roots(call, slot) {
+            shown.insert(setting, Value::from(root));
+        }
+    }
+    let priority: Map<String, Value> = types
         .iter()
-        .filter(|(key, _)| !is_secret(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
+        .map(|slot| {
+            (
+                slot.info.id().to_owned(),
+                Value::from(contract.priority_tags(slot.info.id())),
+            )
+        })
         .collect();
+    shown.insert("priority_tags".into(), Value::Object(priority));
     for key in ["civitai_api_key", "llm_api_key"] {
         shown.insert(format!("{key}_set"), Value::Bool(!contract.text(key, "").is_empty()));
     }
@@ -28,101 +48,172 @@ pub fn settings(call: &Call) -> Response {
     json(&json!({ "success": true, "settings": shown, "messages": [] }))
 }
 
+/// GET `/api/lm/priority-tags`: the canonical names of each type's list.
+pub fn priority_tags(call: &Call) -> Response {
+    let contract = &call.app.settings.contract;
+    let names = |id: &str| -> Vec<String> {
+        let text = contract.priority_tags(id);
+        // `canonical(alias|alias)`, separated by commas or lines.
+        let entries = text
+            .split([',', '\n'])
+            .map(|entry| entry.split('(').next().unwrap_or_default().trim().to_owned());
+        entries.filter(|entry| !entry.is_empty()).collect()
+    };
+    let tags: Map<String, Value> = call
+        .app
+        .types
+        .load()
+        .iter()
+        .map(|slot| (slot.info.id().to_owned(), json!(names(slot.info.id()))))
+        .collect();
+    json(&json!({ "success": true, "tags": tags }))
+}
+
+/// The default download root of each kind of a type's roots: the setting's, or the first root.
+fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
+    let service = slot.service();
+    let kinds = slot
+        .info
+        .descriptor
+        .roots
+        .iter()
+        .filter(|kind| !kind.default_root_setting.is_empty());
+    let chosen = kinds.map(|kind| {
+        let set = call
+            .app
+            .settings
+            .contract
+            .text(&kind.default_root_setting, "")
+            .to_owned();
+        let own = service
+            .iter()
+            .flat_map(|service| service.library.roots())
+            .filter(|root| *root.key == *kind.key);
+        let mut own: Vec<String> = own.map(|root| root.wire.to_string()).collect();
+        let root = if own.contains(&set) || own.is_empty() {
+            set
+        } else {
+            own.swap_remove(0)
+        };
+        (kind.default_root_setting.clone(), root)
+    });
+    chosen.collect()
+}
+
 /// GET `/api/lm/settings/libraries`.
 pub fn libraries(call: &Call) -> Response {
     let contract = &call.app.settings.contract;
-    let libraries = contract
+    let mut named: Map<String, Value> = contract
         .get("libraries")
-        .filter(|libraries| libraries.is_object())
-        .cloned();
-    json(&json!({
-        "success": true,
-        "libraries": libraries.unwrap_or_else(|| json!({ "default": { "folder_paths": contract.get("folder_paths") } })),
-        "active_library": contract.text("active_library", "default"),
-    }))
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let active = contract.text("active_library", "default").to_owned();
+    if named.is_empty() {
+        let mut folders = Map::new();
+        let mut library = Map::new();
+        for slot in call.app.types.load().iter() {
+            let service = slot.service();
+            for kind in &slot.info.descriptor.roots {
+                let own = service
+                    .iter()
+                    .flat_map(|service| service.library.roots())
+                    .filter(|root| *root.key == *kind.key);
+                folders.insert(kind.key.clone(), own.map(|root| Value::from(&*root.wire)).collect());
+            }
+            library.extend(
+                default_roots(call, slot)
+                    .into_iter()
+                    .map(|(setting, root)| (setting, Value::from(root))),
+            );
+        }
+        library.insert("folder_paths".into(), Value::Object(folders));
+        library.insert("extra_folder_paths".into(), json!({}));
+        library.insert("recipes_path".into(), json!(contract.text("recipes_path", "")));
+        named.insert(active.clone(), Value::Object(library));
+    }
+    json(&json!({ "success": true, "libraries": named, "active_library": active }))
 }
 
-fn id(text: &str) -> Option<u64> {
+fn id(text: &str) -> Option<i64> {
     text.trim().parse().ok()
 }
 
-/// The versions of a provider's model that are here: the type, and one entry for each file.
-fn versions(call: &Call, model_id: u64) -> (Option<String>, Vec<Value>) {
-    let types = call.app.types.load();
-    for slot in types.iter() {
-        let Some(service) = slot.service() else { continue };
-        let snapshot = service.library.snapshot();
-        let mut own: Vec<&Record> = snapshot
-            .records()
-            .iter()
-            .map(|(_, record)| &**record)
-            .filter(|record| !record.exclude && record.remote.model_id == Some(model_id))
+/// The first type, in the order of the navigation, that has records with this id.
+fn first_with<'t>(
+    types: &'t [Arc<TypeSlot>],
+    slots: impl Fn(&Snapshot) -> Vec<Slot>,
+) -> Option<(&'t str, Vec<Arc<Record>>)> {
+    types.iter().find_map(|slot| {
+        let snapshot = slot.service()?.library.snapshot();
+        let mut records: Vec<Arc<Record>> = slots(&snapshot)
+            .into_iter()
+            .filter_map(|slot| snapshot.get(slot).cloned())
             .collect();
-        own.sort_by_key(|record| std::cmp::Reverse(record.remote.id));
-        if !own.is_empty() {
-            let entry = |record: &&Record| {
-                json!({
-                    "versionId": record.remote.id,
-                    "name": record.remote.name,
-                    "fileName": record.file_name,
-                    "hasBeenDownloaded": true,
-                })
-            };
-            return (Some(slot.info.id().to_owned()), own.iter().map(entry).collect());
-        }
-    }
-    (None, Vec::new())
+        records.sort_by(|a, b| b.remote.id.cmp(&a.remote.id).then_with(|| a.path.cmp(&b.path)));
+        (!records.is_empty()).then(|| (slot.info.id(), records))
+    })
 }
 
-fn version_ids(versions: &[Value]) -> Vec<Value> {
-    versions
-        .iter()
-        .map(|version| version["versionId"].clone())
-        .filter(|id| !id.is_null())
-        .collect()
+/// The versions of a provider's model that are here: the type, and one entry for each file.
+fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>) {
+    let wanted = u64::try_from(model_id).ok();
+    let found = first_with(types, |snapshot| {
+        wanted
+            .map(|id| snapshot.properties().model_ids.get(&id).to_vec())
+            .unwrap_or_default()
+    });
+    let Some((model_type, records)) = found else {
+        return (None, Vec::new());
+    };
+    let named = records.iter().filter_map(|record| Some((record.remote.id?, record)));
+    let entry = |(id, record): (u64, &Arc<Record>)| json!({ "versionId": id, "name": record.remote.name, "fileName": record.file_name, "hasBeenDownloaded": true });
+    (Some(model_type), named.map(entry).collect())
 }
 
-/// GET `/api/lm/check-model-exists`.
+/// GET `/api/lm/check-model-exists`. Versions that were downloaded and are gone are not known yet,
+/// so `downloadedVersionIds` is empty and `hasBeenDownloaded` false, as the original has it for
+/// what is here.
 pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
+    let types = call.app.types.load_full();
     let wanted = call.query.require("modelId", "Missing required parameter: modelId")?;
     let model_id = id(wanted).ok_or_else(|| ApiError::bad_request("Parameter modelId must be an integer"))?;
-    let (model_type, versions) = versions(call, model_id);
     let Some(version) = call.query.get("modelVersionId").filter(|text| !text.is_empty()) else {
-        let downloaded = version_ids(&versions);
+        let (model_type, versions) = versions(&types, model_id);
         return Ok(json(&json!({
-            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions, "downloadedVersionIds": downloaded,
+            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions, "downloadedVersionIds": [],
         })));
     };
     let version = id(version).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
-    let files: Vec<Value> = versions
-        .iter()
-        .filter(|own| own["versionId"] == version)
-        .map(|own| json!({ "fileId": null, "fileName": own["fileName"] }))
-        .collect();
-    let exists = !files.is_empty();
+    // The version alone decides; extensions send the ids of a page that may have moved.
+    let found = first_with(&types, |snapshot| {
+        u64::try_from(version)
+            .map(|id| snapshot.properties().version_ids.get(&id).to_vec())
+            .unwrap_or_default()
+    });
+    let (model_type, records) = found.map_or((None, Vec::new()), |(model_type, records)| (Some(model_type), records));
+    let file = |record: &Arc<Record>| json!({ "fileId": null, "fileName": record.file_name, "filePath": record.path });
     Ok(json(&json!({
-        "success": true, "exists": exists, "modelType": model_type.filter(|_| exists), "hasBeenDownloaded": exists, "downloadedFiles": files,
+        "success": true,
+        "exists": !records.is_empty(),
+        "modelType": model_type,
+        "hasBeenDownloaded": false,
+        "downloadedFiles": records.iter().map(file).collect::<Vec<_>>(),
     })))
 }
 
-/// GET `/api/lm/check-models-exist`.
-pub fn models_exist(call: &Call) -> Result<Response, ApiError> {
-    let wanted = call.query.require("modelIds", "Missing required parameter: modelIds")?;
-    let ids: Option<Vec<u64>> = wanted
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(id)
-        .collect();
-    let ids =
-        ids.ok_or_else(|| ApiError::bad_request("Parameter modelIds must be a comma-separated list of integers"))?;
-    let results: Vec<Value> = ids
-        .into_iter()
-        .map(|model_id| {
-            let (model_type, versions) = versions(call, model_id);
-            let downloaded = version_ids(&versions);
-            json!({ "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": downloaded })
-        })
-        .collect();
-    Ok(json(&json!({ "success": true, "results": results })))
+/// GET `/api/lm/check-models-exist`. What is no number is passed over, and each id answered once.
+pub fn models_exist(call: &Call) -> Response {
+    let types = call.app.types.load_full();
+    let mut ids: Vec<i64> = Vec::new();
+    for id in call.query.get("modelIds").unwrap_or_default().split(',').filter_map(id) {
+        if !ids.contains(&id) && ids.len() < MAX_IDS {
+            ids.push(id);
+        }
+    }
+    let result = |model_id: i64| {
+        let (model_type, versions) = versions(&types, model_id);
+        json!({ "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": [] })
+    };
+    json(&json!({ "success": true, "results": ids.into_iter().map(result).collect::<Vec<_>>() }))
 }

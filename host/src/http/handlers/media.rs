@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use tower_http::services::ServeFile;
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
-use crate::files::rooted::RootedPath;
+use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
 
 /// What previews may be, by ending. Nothing that a browser would run is among them.
 const MEDIA: [(&str, &str); 14] = [
@@ -40,22 +41,30 @@ pub async fn preview(call: Call) -> Result<Response, ApiError> {
         .filter_map(|slot| Some(slot.service()?.library.allowed()))
         .collect();
     let opened = blocking(move || {
-        let mut refused = None;
-        for allowed in &allowed {
-            match RootedPath::open(allowed, &path) {
-                Ok(opened) => return Ok(opened),
-                // "Missing" inside one type's folders says more than "outside" another's.
-                Err(error) => {
-                    let keep = !matches!(error, crate::files::rooted::RootedPathError::Outside(_));
-                    if keep || refused.is_none() {
-                        refused = Some(error);
-                    }
-                }
+        open_in_any(&allowed, &path).or_else(|error| {
+            // The original decodes twice, so some clients encode twice.
+            let again = percent_decode_str(&path).decode_utf8_lossy();
+            if again == path {
+                Err(error)
+            } else {
+                open_in_any(&allowed, &again).map_err(|_| error)
             }
-        }
-        Err(refused.map_or_else(|| ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden"), Into::into))
+        })
     });
     send(&opened.await??, &call.headers, "public, max-age=86400").await
+}
+
+fn open_in_any(folders: &[Arc<AllowedFolders>], path: &str) -> Result<RootedPath, ApiError> {
+    let mut refused = ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden");
+    for allowed in folders {
+        match RootedPath::open(allowed, path) {
+            Ok(opened) => return Ok(opened),
+            Err(RootedPathError::Outside(_)) => {}
+            // "Missing" inside one type's folders says more than "outside" another's.
+            Err(error) => refused = error.into(),
+        }
+    }
+    Err(refused)
 }
 
 /// GET `media/{key}`.

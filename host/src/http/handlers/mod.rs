@@ -70,7 +70,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Settings => Ok(common::settings(&call)),
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::CheckModelExists => common::model_exists(&call),
-        Shared::CheckModelsExist => common::models_exist(&call),
+        Shared::CheckModelsExist => Ok(common::models_exist(&call)),
+        Shared::PriorityTags => Ok(common::priority_tags(&call)),
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

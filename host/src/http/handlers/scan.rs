@@ -24,7 +24,10 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let outcome = tokio::spawn(async move { library.scan(plugin, kind).await })
         .await
         .map_err(ApiError::internal)?;
-    call.app.hub.models_changed(service.plugin.info().prefix());
+    if outcome.changed + outcome.removed == 0 {
+        // Clients wait for this message after every scan; one that changed something has sent it.
+        call.app.hub.models_changed(service.plugin.info().prefix());
+    }
     let name = service.plugin.info().descriptor.display_name.as_str();
     let (status, message) = if outcome.cancelled {
         ("cancelled", format!("The scan of {name} was cancelled"))

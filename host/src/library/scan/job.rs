@@ -10,7 +10,7 @@ use super::hashing::{self, Wanted};
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
 use crate::library::collection::Library;
-use crate::library::record::{HashStatus, Record};
+use crate::library::record::{HashStatus, Preview, Record};
 use crate::library::safetensors::Interest;
 use crate::library::sidecar;
 use crate::library::snapshot::Change;
@@ -178,10 +178,20 @@ fn mark_emptied(library: &Library, walk: &mut Walk) {
 fn is_unchanged(record: &Record, found: &Found) -> bool {
     record.stamp == found.stamp
         && record.sidecar == found.sidecar
-        && record.preview == found.preview
+        && same_preview(record, found)
         && record.root == found.root
-        // A scan that was cut off before hashing goes on with it.
-        && record.hash_status != HashStatus::Calculating
+        // A scan that was cut off before hashing goes on with it, and a failed one is tried again.
+        && !matches!(record.hash_status, HashStatus::Calculating | HashStatus::Failed)
+}
+
+/// The preview that a sidecar names may be another than the one that a walk finds by its name.
+fn same_preview(record: &Record, found: &Found) -> bool {
+    let own = |preview: &Preview| walk::stamp(Path::new(&*preview.path)).is_ok_and(|stamp| stamp == preview.stamp);
+    match (&record.preview, &found.preview) {
+        (Some(known), Some(seen)) if known.path == seen.path => known.stamp == seen.stamp,
+        (Some(known), _) => own(known),
+        (None, seen) => seen.is_none(),
+    }
 }
 
 /// Whether a file that the walk did not see is gone, and not merely out of sight.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::walk::Found;
+use super::walk::{Found, stamp};
 use crate::library::item;
 use crate::library::metadata;
-use crate::library::record::{AutoV3, HashStatus, Record, Remote};
+use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote};
 use crate::library::roots::Root;
 use crate::library::safetensors::{self, Header, Interest};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
@@ -66,7 +66,8 @@ impl Reader<'_> {
             }
             let path = folder.join(format!("{}.civitai.info", found.stem));
             match sidecar::read_object(&path) {
-                Ok(object) => object,
+                // Without a primary file the object can't be about this file for sure.
+                Ok(object) => object.filter(|version| metadata::primary_file(version).is_some()),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "another program's metadata can't be used and is passed over");
                     None
@@ -80,7 +81,7 @@ impl Reader<'_> {
                 if sidecar.civitai().is_none_or(serde_json::Map::is_empty)
                     && let Some(version) = version()
                 {
-                    metadata::adopt_version(&mut sidecar, &version);
+                    metadata::adopt_version(&mut sidecar, &version, false);
                     dirty = true;
                 }
                 sidecar
@@ -91,6 +92,9 @@ impl Reader<'_> {
                 metadata::new_sidecar(&record, info, now, version().as_ref())
             }
         };
+        if let Some(declared) = declared_preview(&record, &sidecar) {
+            record.preview = Some(declared);
+        }
         dirty |= metadata::repair(&record, &mut sidecar);
         let mut header = None;
         if record.extension().eq_ignore_ascii_case(".safetensors") || record.extension().eq_ignore_ascii_case(".sft") {
@@ -100,20 +104,19 @@ impl Reader<'_> {
             }
         }
         if !sidecar.0.contains_key("autov3") {
-            let found = header.as_ref().and_then(|header| header.autov3.clone());
-            sidecar.0.insert(
-                "autov3".into(),
-                found
-                    .or_else(|| published_autov3(&sidecar))
-                    .map_or(Value::Null, Value::String),
-            );
+            let in_header = || header.as_ref().and_then(|header| header.autov3.clone());
+            let found = published_autov3(&sidecar).or_else(in_header);
+            sidecar
+                .0
+                .insert("autov3".into(), found.map_or(Value::Null, Value::String));
             dirty |= is_new;
         }
         metadata::fill(&mut record, &sidecar);
         if record.modified <= 0.0 {
             record.modified = self.now;
         }
-        if record.sha256.is_none() && record.hash_status == HashStatus::Completed && info.hashes_at_scan() {
+        // Only `pending` says that nobody wants the hash yet.
+        if record.sha256.is_none() && record.hash_status != HashStatus::Pending {
             record.hash_status = HashStatus::Calculating;
         }
         if let Some(known) = known {
@@ -126,6 +129,20 @@ impl Reader<'_> {
             dirty,
         })
     }
+}
+
+/// The preview that a sidecar names, when it is there and lies beside the model.
+fn declared_preview(record: &Record, sidecar: &Sidecar) -> Option<Preview> {
+    let declared = sidecar.text("preview_url");
+    let (folder, _) = record.path.rsplit_once('/')?;
+    let beside = declared.rsplit_once('/').is_some_and(|(other, _)| other == folder);
+    if !beside || record.preview.as_ref().is_some_and(|found| *found.path == *declared) {
+        return None;
+    }
+    Some(Preview {
+        path: declared.into(),
+        stamp: stamp(Path::new(declared)).ok()?,
+    })
 }
 
 /// A hash of an unchanged file is not computed again because its sidecar lacks it.

@@ -38,11 +38,13 @@ struct Drawn {
     locked: bool,
 }
 
-/// Draws as many LoRAs as were asked for. Locked ones count, are not drawn again, and stand at the end as given.
+/// Draws as many LoRAs as were asked for. Locked ones count, are not drawn again, and stand at the end as given; of more
+/// locked ones than were asked for the first stay.
 pub fn random_sample(request: &Request) -> Result<Response> {
-    let order = Order::read(&request.json()?)?;
+    let mut order = Order::read(&request.json()?)?;
     let mut random = fastrand::Rng::with_seed(request.seed());
     let count = random.u32(order.count.clone()) as usize;
+    order.locked.truncate(count);
 
     let taken: Vec<&str> = order
         .locked

@@ -1,18 +1,13 @@
 import { copyButton } from "../controls/copy-button.js";
 import { bootstrap } from "../bootstrap.js";
-import { h } from "../dom.js";
-import { baseLabel, kindOf } from "../grid/card.js";
+import { breakable, h } from "../dom.js";
+import { baseExplained, kindOf } from "../grid/card.js";
 import { bytes, day, moment, number, t } from "../texts.js";
 
 const { type } = bootstrap;
 
 function path(text, label) {
   return h("span", { class: "fact__copy" }, h("code", { class: "path" }, ...breakable(text)), copyButton(text, label));
-}
-
-// Lets a path break after its separators and nowhere else.
-function breakable(text) {
-  return text.split(/(?<=[/\\_.-])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 }
 
 function mono(text, label) {
@@ -70,7 +65,7 @@ export function factRows(item, metadata) {
   const published = metadata?.publishedAt ?? metadata?.createdAt;
   const own = (field, value) => [given.get(field) ?? t(OWN[field]), value];
   return [
-    own("base_model", baseLabel(item)),
+    own("base_model", baseExplained(item)),
     own("sub_type", type.sub_types.length > 1 ? kindOf(item) : null),
     [t("fact.version"), item.civitai?.name ?? metadata?.name],
     [t("fact.creator"), metadata?.creator?.username],

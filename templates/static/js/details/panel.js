@@ -1,6 +1,6 @@
 import { ApiError, isAbort } from "../api.js";
 import { copy } from "../controls/copy-button.js";
-import { byId, h, icon, webAddress } from "../dom.js";
+import { breakable, byId, h, icon, webAddress } from "../dom.js";
 import { baseDot, baseLabel, isUnknown } from "../grid/card.js";
 import { bind, dispatch } from "../shortcuts.js";
 import { number, t } from "../texts.js";
@@ -134,7 +134,7 @@ export class Details extends EventTarget {
     const web = webAddress(link ?? item.hf_url);
     this.#body.replaceChildren(...[
       h("header", { class: "details__head" },
-        h("h2", { class: "details__name", id: "details-name" }, item.model_name),
+        h("h2", { class: "details__name", id: "details-name" }, breakable(item.model_name)),
         h("p", { class: "details__tags" },
           h("span", { class: guessed ? "base base--guess" : "base" }, base && baseDot(base, guessed), baseLabel(item)),
           item.favorite && h("span", { class: "details__star" }, icon("star"), t("mark.favorite")),

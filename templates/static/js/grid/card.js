@@ -1,6 +1,6 @@
 import { addressOf } from "../address.js";
 import { bootstrap } from "../bootstrap.js";
-import { h, hash, icon } from "../dom.js";
+import { breakable, h, hash, icon } from "../dom.js";
 import { t } from "../texts.js";
 import { isMature, isVeiled, playVideo, setRevealed, showPreview, veils } from "./media.js";
 
@@ -19,6 +19,11 @@ export function isUnknown(base) {
 export function baseLabel(item) {
   if (!isUnknown(item.base_model)) return item.base_model;
   return item.base_model_hint ? t("base.hint", { name: item.base_model_hint }) : t("base.unknown");
+}
+
+/** The same in a sentence, for where there is room. */
+export function baseExplained(item) {
+  return isUnknown(item.base_model) && item.base_model_hint ? t("base.guessed", { name: item.base_model_hint }) : baseLabel(item);
 }
 
 export function baseDot(name, guessed = false) {
@@ -95,12 +100,12 @@ export class Card {
   #showItem(item) {
     this.link.href = addressOf(this.#state(), item.file_path);
     this.element.classList.toggle("cell--offline", Boolean(item.offline));
-    this.#name.textContent = item.model_name;
+    this.#name.replaceChildren(...breakable(item.model_name));
     this.#name.title = item.model_name;
     const guessed = isUnknown(item.base_model);
     const base = guessed ? item.base_model_hint : item.base_model;
     this.#meta.replaceChildren(
-      h("span", { class: guessed ? "base base--guess" : "base" }, base && baseDot(base, guessed), h("span", { class: "base__name" }, baseLabel(item))),
+      h("span", { class: guessed ? "base base--guess" : "base", title: guessed ? baseExplained(item) : null }, base && baseDot(base, guessed), h("span", { class: "base__name" }, baseLabel(item))),
       kinds.size > 1 && item.sub_type ? h("span", { class: "card__kind" }, kindOf(item)) : "",
     );
     this.#marks.replaceChildren(...marks(item));

@@ -29,7 +29,11 @@ export function emptyFilter(clear) {
 }
 
 export function emptyExcluded() {
-  return box(mark("eye-off"), t("excluded.none"), h("p", { class: "notice__text" }, t("excluded.noneText")));
+  return plainNotice("eye-off", t("excluded.none"), t("excluded.noneText"));
+}
+
+export function plainNotice(glyph, title, text) {
+  return box(mark(glyph), title, h("p", { class: "notice__text" }, text));
 }
 
 export function failure(error, retry) {

@@ -2,34 +2,37 @@ import { isAbort } from "../api.js";
 import { copyButton } from "../controls/copy-button.js";
 import { h } from "../dom.js";
 import { Card } from "../grid/card.js";
-import { bytes, t, tn } from "../texts.js";
+import { failure, plainNotice } from "../status/notices.js";
+import { bytes, number, t, tn } from "../texts.js";
 
 const STEP = 30;
 
 const KINDS = {
   duplicates: {
+    glyph: "copies",
     route: "find-duplicates",
     groups: (answer) => answer.duplicates.map(({ hash, models }) => ({ title: hash.slice(0, 12), copy: hash, models })),
     // What one copy less of each would free.
     spare: (groups) => groups.reduce((sum, { models }) => sum + models.slice(1).reduce((part, model) => part + model.file_size, 0), 0),
   },
   conflicts: {
+    glyph: "clash",
     route: "find-filename-conflicts",
     groups: (answer) => answer.conflicts.map(({ filename, models }) => ({ title: filename, copy: filename, models })),
   },
 };
 
 /** Models that belong together: the same content, or the same file name. */
-export async function groupsView(name, { api, store, open, signal }) {
+export async function groupsView(name, { api, store, open, retry, signal }) {
   const kind = KINDS[name];
   let groups;
   try {
     groups = kind.groups(await api.getWhenReady(kind.route, {}, signal));
   } catch (error) {
     if (isAbort(error)) throw error;
-    return failed(error);
+    return failure(error, retry);
   }
-  if (!groups.length) return nothing(name);
+  if (!groups.length) return plainNotice(kind.glyph, t(`${name}.none`), t(`${name}.noneText`));
 
   const list = h("div", { class: "groups" });
   const more = h("button", { class: "button button--quiet", type: "button" });
@@ -38,7 +41,7 @@ export async function groupsView(name, { api, store, open, signal }) {
     list.append(...groups.slice(shown, shown + STEP).map((group) => section(group, { store, open, signal })));
     shown = Math.min(groups.length, shown + STEP);
     more.hidden = shown >= groups.length;
-    more.textContent = t("groups.more", { n: groups.length - shown });
+    more.textContent = t("groups.more", { n: number(groups.length - shown) });
   };
   more.addEventListener("click", add);
   add();
@@ -64,12 +67,4 @@ function section({ title, copy, models }, { store, open, signal }) {
   return h("section", { class: "group" },
     h("h2", { class: "group__title" }, h("code", {}, title), copyButton(copy, t("copy.value")), h("span", { class: "group__count" }, tn("count", models.length))),
     h("div", { class: "group__cards", role: "list" }, cards));
-}
-
-export function nothing(name) {
-  return h("div", { class: "notice__box" }, h("h2", { class: "notice__title" }, t(`${name}.none`)), h("p", { class: "notice__text" }, t(`${name}.noneText`)));
-}
-
-export function failed(error) {
-  return h("div", { class: "notice__box", role: "alert" }, h("h2", { class: "notice__title" }, t("error.list")), h("p", { class: "notice__text" }, error.message || t("error.unreachable")));
 }

@@ -1,21 +1,21 @@
 import { isAbort } from "../api.js";
 import { h, icon } from "../dom.js";
 import { addressOf } from "../address.js";
-import { tn } from "../texts.js";
-import { failed, nothing } from "./groups.js";
+import { failure, plainNotice } from "../status/notices.js";
+import { t, tn } from "../texts.js";
 
 const MOST = 500;
 
 /** Files that could not be read as they should, with the reason. */
-export async function problemsView({ api, store, open, signal }) {
+export async function problemsView({ api, store, open, retry, signal }) {
   let problems;
   try {
     ({ problems } = await api.getWhenReady("problems", {}, signal));
   } catch (error) {
     if (isAbort(error)) throw error;
-    return failed(error);
+    return failure(error, retry);
   }
-  if (!problems.length) return nothing("problems");
+  if (!problems.length) return plainNotice("check", t("problems.none"), t("problems.noneText"));
   return h("div", {},
     h("p", { class: "view__lead" }, tn("problems.count", problems.length)),
     h("ul", { class: "problems" }, problems.slice(0, MOST).map(({ file_path: filePath, problem }) => row(filePath, problem, { store, open }))));

@@ -29,7 +29,7 @@ export class Stage {
     const { signal } = (this.#asking = new AbortController());
     this.#view.setAttribute("aria-busy", "true");
     try {
-      const context = { ...this.#context, signal };
+      const context = { ...this.#context, retry: () => this.refresh(), signal };
       const content = await (view === "problems" ? problemsView(context) : groupsView(view, context));
       if (signal.aborted) return;
       this.#view.replaceChildren(content);

@@ -1,0 +1,87 @@
+//! Requests over kept-alive connections, and how long each took.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::http::{Call, Connection};
+
+/// How often a load is begun before it is measured.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// What a load showed.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Requests per second, over all connections.
+    pub rate: f64,
+    /// Half of the requests took no longer.
+    pub p50: Duration,
+    /// 99 of 100 requests took no longer.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// Bytes of an answer's body, on average.
+    pub bytes: usize,
+}
+
+/// Sends the calls in turn over this many connections, each waiting for its answer before it sends the next. Every
+/// answer must be 200.
+///
+/// # Errors
+/// When one isn't.
+pub async fn load(address: SocketAddr, calls: &[Call], connections: usize, length: Duration) -> Result<Loaded> {
+    let requests: Vec<Vec<u8>> = calls.iter().map(|call| call.bytes(address)).collect();
+    let started = Instant::now();
+    let (from, until) = (started + WARM_UP, started + WARM_UP + length);
+    let each = (0..connections).map(|number| one(address, &requests, number, from, until));
+    let mut times = Vec::new();
+    let mut bytes = 0;
+    for result in futures_util::future::join_all(each).await {
+        let (own, received) = result?;
+        times.extend(own);
+        bytes += received;
+    }
+    if times.is_empty() {
+        bail!("no request was answered in {length:?}");
+    }
+    times.sort_unstable();
+    bytes /= times.len();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    Ok(Loaded {
+        rate: times.len() as f64 / length.as_secs_f64(),
+        p50: at(0.5),
+        p99: at(0.99),
+        max: at(1.0),
+        bytes,
+    })
+}
+
+async fn one(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    number: usize,
+    from: Instant,
+    until: Instant,
+) -> Result<(Vec<Duration>, usize)> {
+    let mut connection = Connection::open(address).await?;
+    let mut times = Vec::with_capacity(1 << 16);
+    // Connections start at different places, so that they don't ask for the same at the same time.
+    let mut turn = number * 31;
+    let mut received = 0;
+    loop {
+        let before = Instant::now();
+        if before >= until {
+            return Ok((times, received));
+        }
+        let (status, bytes) = connection.measure(&requests[turn % requests.len()]).await?;
+        if status != 200 {
+            bail!("answered {status}");
+        }
+        if before >= from {
+            times.push(before.elapsed());
+            received += bytes;
+        }
+        turn += 1;
+    }
+}

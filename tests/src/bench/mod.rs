@@ -1,0 +1,133 @@
+//! The benchmarks: what is measured, on which library, and the report.
+//!
+//! The load comes from this process over loopback, so it shares the machine's cores with the server; its client does as
+//! little as it can. Every number is of the real binary, built in release.
+
+mod data;
+mod load;
+mod machine;
+mod plugins;
+mod report;
+mod scenarios;
+mod starts;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+pub use report::{Measured, Target};
+
+const USAGE: &str = "\
+usage: bench [OPTIONS]
+
+  --loras N --checkpoints N --embeddings N   size of the library (10000, 500, 200)
+  --seconds S                                length of each load (5)
+  --out FILE                                 the report (docs/benchmarks.md)
+  --no-plugins                               leave the server's own plugin benchmark out";
+
+/// What to measure on, and for how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Loras, each with a sidecar.
+    pub loras: usize,
+    /// Checkpoints.
+    pub checkpoints: usize,
+    /// Embeddings.
+    pub embeddings: usize,
+    /// Length of each load.
+    pub length: Duration,
+    /// Where the report goes.
+    pub out: PathBuf,
+    /// Whether the server's plugin benchmark is run too.
+    pub plugins: bool,
+}
+
+impl Options {
+    /// Reads the command line; `None` asks for help.
+    ///
+    /// # Errors
+    /// When an option is unknown or its value can't be used.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Self>> {
+        let mut options = Self {
+            loras: 10_000,
+            checkpoints: 500,
+            embeddings: 200,
+            length: Duration::from_secs(5),
+            out: workspace().join("docs/benchmarks.md"),
+            plugins: true,
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--loras" => options.loras = number(&value()?)?,
+                "--checkpoints" => options.checkpoints = number(&value()?)?,
+                "--embeddings" => options.embeddings = number(&value()?)?,
+                "--seconds" => options.length = Duration::from_secs(number(&value()?)?.max(1) as u64),
+                "--out" => options.out = value()?.into(),
+                "--no-plugins" => options.plugins = false,
+                "--help" | "-h" => return Ok(None),
+                other => bail!("unknown option {other:?}\n\n{USAGE}"),
+            }
+        }
+        if options.loras < 100 {
+            bail!("--loras: the benchmark lists pages of 100, so there must be at least as many");
+        }
+        Ok(Some(options))
+    }
+
+    fn files(&self) -> usize {
+        self.loras + self.checkpoints + self.embeddings
+    }
+}
+
+/// How the command line is used.
+pub fn usage() -> &'static str {
+    USAGE
+}
+
+fn number(text: &str) -> Result<usize> {
+    text.parse().with_context(|| format!("{text:?} is no number"))
+}
+
+/// The workspace's root.
+fn workspace() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().map_or(tests.clone(), PathBuf::from)
+}
+
+/// Runs everything and writes the report.
+///
+/// # Errors
+/// When the library can't be made, the server fails, or an answer is not what it should be.
+pub async fn run(options: &Options) -> Result<()> {
+    let busy = machine::busy();
+    let binary = crate::server::binary()?;
+    println!("server: {}", binary.display());
+    let folder = tempfile::Builder::new().prefix("modelshelf-bench-").tempdir()?;
+
+    let mut measured = starts::first_start().await?;
+    println!("making a library of {} files", options.files());
+    let library = data::make(&folder.path().join("library"), options, true)?;
+    let data_dir = folder.path().join("data");
+    measured.extend(starts::cold_scans(&library, options, folder.path(), &data_dir).await?);
+    let bare = data::make(&folder.path().join("bare"), options, false)?;
+    measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
+    measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
+
+    let server = library.options().data_dir(&data_dir).serve().await?;
+    measured.extend(scenarios::run(&server, options).await?);
+    drop(server);
+    if options.plugins {
+        measured.extend(plugins::measure()?);
+    }
+
+    let text = report::render(options, busy, &measured)?;
+    if let Some(parent) = options.out.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(&options.out, text).with_context(|| options.out.display().to_string())?;
+    println!("report: {}", options.out.display());
+    Ok(())
+}
