@@ -72,8 +72,8 @@ fn has_noise_word(text: &str, word: &str) -> bool {
     occurrences(text, word).any(|start| {
         let before = start.checked_sub(1).map(|index| bytes[index]);
         let after = bytes.get(start + word.len());
-        !after.is_some_and(u8::is_ascii_lowercase)
-            && !(word == "LOW" && before.is_some_and(|byte| byte.eq_ignore_ascii_case(&b'f')))
+        let flow = word == "LOW" && before.is_some_and(|byte| byte.eq_ignore_ascii_case(&b'f'));
+        !flow && !after.is_some_and(u8::is_ascii_lowercase)
     })
 }
 

@@ -202,7 +202,11 @@ pub fn adopt_version(sidecar: &mut Sidecar, version: &Map<String, Value>, is_new
         if let Some(base) = version.get("baseModel").and_then(Value::as_str) {
             set("base_model", json!(base_model(base)));
         }
-        let hash = primary_file(version)
+        let primary = primary_file(version);
+        if let Some(kib) = primary.and_then(|file| file.get("sizeKB")).and_then(Value::as_f64) {
+            set("size", json!((kib * 1024.0) as u64));
+        }
+        let hash = primary
             .and_then(|file| file.pointer("/hashes/SHA256"))
             .and_then(Value::as_str);
         if let Some(hash) = hash.and_then(Sha256::parse) {

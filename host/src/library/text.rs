@@ -107,7 +107,7 @@ fn is_cjk(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn sorted<'a>(mut names: Vec<&'a str>) -> Vec<&'a str> {
+    fn sorted(mut names: Vec<&str>) -> Vec<&str> {
         names.sort_by_key(|name| natural_key(name));
         names
     }

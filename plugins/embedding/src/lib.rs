@@ -40,7 +40,7 @@ impl ModelType for Embedding {
             }
         });
         Derived {
-            sub_type: "embedding".to_owned(),
+            sub_type: stored_sub_type(&file.sidecar).unwrap_or_else(|| "embedding".to_owned()),
             base_model_hint: file.header.as_ref().and_then(header::base_model),
             problem: what
                 .map(|what| format!("This file holds {what}, not an embedding. Move it to a folder of its own kind.")),
@@ -55,6 +55,20 @@ impl ModelType for Embedding {
             ..Placement::of(input)
         }
     }
+}
+
+/// What the sidecar calls it: any word, since other programs have kinds of their own.
+fn stored_sub_type(sidecar: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Stored {
+        sub_type: Option<String>,
+    }
+    let stored = serde_json::from_str::<Stored>(sidecar)
+        .ok()?
+        .sub_type?
+        .trim()
+        .to_lowercase();
+    (!stored.is_empty()).then_some(stored)
 }
 
 /// `GET info/{name}`: the whole cache entry of an embedding.

@@ -43,17 +43,19 @@ fn info_answers_the_whole_entry_or_404() {
 }
 
 #[test]
-fn every_file_is_an_embedding() {
+fn a_file_is_an_embedding_unless_its_sidecar_says_another_word() {
     let with_type = FileFacts {
-        sidecar: r#"{"sub_type":"TextualInversion"}"#.into(),
+        sidecar: r#"{"sub_type":"Hypernetwork"}"#.into(),
         ..FileFacts::default()
     };
-    let derived = Embedding::derive(&[FileFacts::default(), with_type]);
-    assert!(
-        derived
-            .iter()
-            .all(|derived| derived.sub_type == "embedding" && derived.fields == "{}")
-    );
+    let unusable = FileFacts {
+        sidecar: r#"{"sub_type":7}"#.into(),
+        ..FileFacts::default()
+    };
+    let derived = Embedding::derive(&[FileFacts::default(), with_type, unusable]);
+    let sub_types: Vec<&str> = derived.iter().map(|derived| derived.sub_type.as_str()).collect();
+    assert_eq!(sub_types, ["embedding", "hypernetwork", "embedding"]);
+    assert!(derived.iter().all(|derived| derived.fields == "{}"));
     assert!(
         derived
             .iter()

@@ -14,8 +14,6 @@ pub struct Sidecar<'a> {
     usage_tips: Option<&'a RawValue>,
     #[serde(borrow)]
     sub_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model_type: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -44,17 +42,15 @@ impl<'a> Sidecar<'a> {
     /// A sidecar that can't be read counts as one without fields: the host reports broken ones.
     pub fn read(sidecar: &'a str) -> Self {
         // Most of a sidecar is the provider's version; a sidecar without these words need not be read at all.
-        if ["usage_tips", "sub_type", "model_type"]
-            .iter()
-            .all(|field| !sidecar.contains(field))
-        {
+        if ["usage_tips", "sub_type"].iter().all(|field| !sidecar.contains(field)) {
             return Self::default();
         }
         serde_json::from_str(sidecar).unwrap_or_default()
     }
 
-    /// The first of sidecar field, older sidecar field and provider's type that names a sub-type; else the provider's type
-    /// as it is, so that a file of another type shows as what it is; `lora` without one.
+    /// The sidecar's field or the provider's type, whichever names a sub-type first; else the provider's type as it is, so
+    /// that a file of another type shows as what it is; `lora` without one. The older field `model_type` has no say: the
+    /// original keeps it and does not show it either.
     pub fn sub_type(&self, remote_type: &str) -> String {
         let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
         let known = |text: &str| {
@@ -62,10 +58,9 @@ impl<'a> Sidecar<'a> {
                 .into_iter()
                 .find(|sub_type| sub_type.eq_ignore_ascii_case(text.trim()))
         };
-        let stored = [self.sub_type, self.model_type].into_iter().flatten();
+        let stored = self.sub_type.and_then(text);
         stored
-            .filter_map(text)
-            .find_map(|text| known(&text))
+            .and_then(|text| known(&text))
             .map(str::to_owned)
             .or_else(|| Some(remote_type.trim().to_lowercase()).filter(|text| !text.is_empty()))
             .unwrap_or_else(|| SUB_TYPES[0].to_owned())
@@ -135,8 +130,8 @@ mod tests {
     fn the_sub_type_is_the_sidecar_s_then_the_provider_s_then_lora() {
         let cases = [
             (r#"{"sub_type":"LoCon","model_type":"dora"}"#, "LORA", "locon"),
-            (r#"{"model_type":"DoRA"}"#, "LORA", "dora"),
-            (r#"{"sub_type":"","model_type":null}"#, "LoCon", "locon"),
+            (r#"{"model_type":"DoRA"}"#, "LORA", "lora"),
+            (r#"{"sub_type":""}"#, "LoCon", "locon"),
             (r#"{"sub_type":7}"#, "", "lora"),
             (r#"{"sub_type":"hypernetwork"}"#, "DORA", "dora"),
             ("{}", "Checkpoint", "checkpoint"),

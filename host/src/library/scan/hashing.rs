@@ -25,12 +25,15 @@ pub struct Wanted {
     pub sidecar: Option<Sidecar>,
 }
 
+/// Digests of this run by inode, size and modification time.
+type Known = HashMap<(u64, u64, i64), [u8; 32]>;
+
 /// Hashes files and writes the result into their sidecars; `done` gets each finished record,
 /// its listed form still the old one.
 pub fn run(wanted: Vec<Wanted>, cancel: &Cancel, mut done: impl FnMut(Record)) {
     let next = AtomicUsize::new(0);
     // A file that several paths lead to by hard links is read once.
-    let known: Mutex<HashMap<(u64, u64, i64), [u8; 32]>> = Mutex::default();
+    let known: Mutex<Known> = Mutex::default();
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         for _ in 0..THREADS {
@@ -53,7 +56,7 @@ pub fn run(wanted: Vec<Wanted>, cancel: &Cancel, mut done: impl FnMut(Record)) {
     });
 }
 
-fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<HashMap<(u64, u64, i64), [u8; 32]>>) -> Option<Record> {
+fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<Known>) -> Option<Record> {
     let mut record = Record::clone(&wanted.record);
     let path = Path::new(&*record.path);
     let same = (record.stamp.inode, record.stamp.size, record.stamp.mtime_ns);
