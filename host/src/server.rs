@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -178,8 +178,17 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     let attaching = served
         .into_iter()
         .map(|(slot, plugin)| tokio::spawn(attach(app.clone(), store.clone(), slot, plugin)));
+    // Every gate opens before the first scan takes the disk and the processors.
+    let mut ready = Vec::new();
     for attached in attaching.collect::<Vec<_>>() {
-        attached.await?;
+        ready.extend(attached.await?);
+    }
+    let scans: Vec<_> = ready
+        .into_iter()
+        .map(|(library, plugin)| tokio::spawn(async move { library.scan(plugin, ScanKind::Changes).await }))
+        .collect();
+    for scan in scans {
+        scan.await?;
     }
     Ok(())
 }
@@ -192,8 +201,14 @@ async fn load_file(engine: &Arc<PluginEngine>, cache: &CodeCache, path: &Path) -
     Plugin::load(engine, cache, &path.display().to_string(), &wasm).await
 }
 
-/// Opens a type's library, opens its gate, and brings it up to date in the background.
-async fn attach(app: Arc<App>, store: Arc<Store>, slot: Arc<TypeSlot>, plugin: Arc<Plugin>) {
+/// Opens a type's library and then its gate.
+async fn attach(
+    app: Arc<App>,
+    store: Arc<Store>,
+    slot: Arc<TypeSlot>,
+    plugin: Arc<Plugin>,
+) -> Option<(Arc<Library>, Arc<Plugin>)> {
+    let started = Instant::now();
     let roots = app.settings.roots.roots_of(&slot.info);
     let (info, hub) = (slot.info.clone(), app.hub.clone());
     let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, hub)).await;
@@ -201,15 +216,17 @@ async fn attach(app: Arc<App>, store: Arc<Store>, slot: Arc<TypeSlot>, plugin: A
         Ok(library) => Arc::new(library),
         Err(error) => {
             tracing::error!(model_type = slot.info.id(), %error, "the library can't be opened");
-            return;
+            return None;
         }
     };
+    let (model_type, models) = (slot.info.id(), library.snapshot().len());
+    tracing::info!(model_type, models, ms = started.elapsed().as_millis() as u64, "opened");
     let settings = app.settings.plugins.get(slot.info.id()).cloned().unwrap_or_default();
     slot.attach(TypeService::new(plugin.clone(), library.clone(), settings));
     if !library.is_initializing() {
         library.announce_warm();
     }
-    library.scan(plugin, ScanKind::Changes).await;
+    Some((library, plugin))
 }
 
 /// Ends when the process is told to: Ctrl-C, or SIGTERM from a service manager.

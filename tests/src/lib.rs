@@ -4,6 +4,7 @@
 //! Nothing here knows the server's code. Everything goes over a loopback socket or through files.
 
 pub mod bench;
+pub mod binary;
 pub mod http;
 pub mod library;
 pub mod model;

@@ -14,7 +14,8 @@ pub const ROOTS: [&str; 4] = ["loras", "checkpoints", "unet", "embeddings"];
 /// Folders of models; gone when dropped.
 #[derive(Debug)]
 pub struct Library {
-    folder: TempDir,
+    // Removed when dropped.
+    _folder: TempDir,
     path: PathBuf,
 }
 
@@ -30,7 +31,7 @@ impl Library {
         for root in ROOTS {
             std::fs::create_dir(path.join(root))?;
         }
-        Ok(Self { folder, path })
+        Ok(Self { _folder: folder, path })
     }
 
     /// A library of these models.
@@ -76,10 +77,5 @@ impl Library {
     /// When it doesn't start or doesn't become ready.
     pub async fn serve(&self) -> Result<Server> {
         self.options().serve().await
-    }
-
-    /// Keeps the folder after the test, for a look at it.
-    pub fn keep(self) -> PathBuf {
-        self.folder.keep()
     }
 }

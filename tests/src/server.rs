@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::binary::{self, share_compiled_code};
 use crate::http::{Call, Reply};
 use crate::ws::Socket;
 
@@ -107,7 +108,6 @@ pub struct Server {
     address: SocketAddr,
     log: Arc<Mutex<String>>,
     silent: bool,
-    data_dir: PathBuf,
     // Its user's folder, empty, so that no test sees the settings of whoever runs it; and the data folder, if temporary.
     _home: TempDir,
     started: Instant,
@@ -121,7 +121,7 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("modelshelf-home-").tempdir()?;
         let data_dir = options.data_dir.unwrap_or_else(|| home.path().join("data"));
-        let binary = binary()?;
+        let binary = binary::find()?;
         if !options.compiles {
             share_compiled_code(&binary, &data_dir)?;
         }
@@ -155,7 +155,6 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
             silent: options.silent,
-            data_dir,
             _home: home,
             started,
         };
@@ -183,11 +182,6 @@ impl Server {
     /// When its process was started.
     pub fn started(&self) -> Instant {
         self.started
-    }
-
-    /// Its data folder.
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
     }
 
     /// What it wrote to standard error so far.
@@ -343,61 +337,6 @@ impl Drop for Server {
             eprintln!("--- the server's log\n{}", self.log());
         }
     }
-}
-
-/// The server's binary: `MODELSHELF_HOST_BIN`, or the one that cargo builds beside the tests.
-///
-/// # Errors
-/// When it can't be built.
-pub fn binary() -> Result<PathBuf> {
-    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    if let Some(given) = std::env::var_os("MODELSHELF_HOST_BIN") {
-        return Ok(given.into());
-    }
-    BUILT
-        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
-        .clone()
-        .map_err(|error| anyhow!(error))
-}
-
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "host", "--bin", "host"])
-        .current_dir(workspace)
-        .status()?;
-    if !status.success() {
-        bail!("cargo build --package host failed");
-    }
-    // A test runs in <target>/debug/deps, a program in <target>/debug.
-    let this = std::env::current_exe()?;
-    let name = format!("host{}", std::env::consts::EXE_SUFFIX);
-    this.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(&name))
-        .find(|file| file.is_file())
-        .context("the built server is not beside the tests; set MODELSHELF_HOST_BIN")
-}
-
-/// Lets the server find the plugins' compiled code of earlier tests. Compiling takes seconds, which a hundred tests would
-/// each spend. The code is named by its content, and other data of the server's is untouched.
-#[cfg(unix)]
-fn share_compiled_code(binary: &Path, data_dir: &Path) -> Result<()> {
-    let shared = binary.canonicalize()?.with_file_name("test-compiled");
-    let link = data_dir.join("compiled");
-    std::fs::create_dir_all(&shared)?;
-    std::fs::create_dir_all(data_dir)?;
-    if link.symlink_metadata().is_err() {
-        std::os::unix::fs::symlink(&shared, &link)?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn share_compiled_code(_: &Path, _: &Path) -> Result<()> {
-    Ok(())
 }
 
 fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {

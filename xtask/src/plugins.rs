@@ -7,6 +7,8 @@ use modelshelf_plugin_builder::{BuildOptions, Toolchain, ToolchainOptions, build
 
 use crate::steps::root;
 
+const GUESTS: &str = "tests/guests";
+
 /// Builds the plugins into `target/plugins`, where the server's build embeds what it finds, and, when `guests`, the
 /// guests of the tests into `target/guests`.
 ///
@@ -16,7 +18,7 @@ pub fn build(guests: bool) -> Result<()> {
     let toolchain = Toolchain::ensure(&ToolchainOptions::default())?;
     let mut sets = vec![("plugins", "plugins", "modelshelf-")];
     if guests {
-        sets.push(("tests/guests", "guests", "modelshelf-guest-"));
+        sets.push((GUESTS, "guests", "modelshelf-guest-"));
     }
     for (sources, name, prefix) in sets {
         let crates = crates_in(&root().join(sources))?;
@@ -36,6 +38,14 @@ pub fn build(guests: bool) -> Result<()> {
         remove_others(&out_dir, &kept)?;
     }
     Ok(())
+}
+
+/// The crates of the tests' guests.
+///
+/// # Errors
+/// When their folder can't be read.
+pub fn guests() -> Result<Vec<PathBuf>> {
+    crates_in(&root().join(GUESTS))
 }
 
 /// The folders directly below this one that hold a crate, in the order of their names.

@@ -14,7 +14,14 @@ use crate::steps::{Steps, binary, cargo, on_path, root, run};
 /// The failing step's.
 pub fn test(browser: bool) -> Result<()> {
     let mut steps = Steps::default();
-    steps.step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    steps.step("format", || {
+        run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        // Each is a workspace of its own, as a stranger's plugin would be.
+        for guest in plugins::guests()? {
+            run(cargo(&["fmt", "--check"]).current_dir(guest))?;
+        }
+        Ok(())
+    })?;
     // Before the rest, since the server embeds them: later it would be built again.
     steps.step("plugins", || plugins::build(true))?;
     steps.step("lints", || {

@@ -29,7 +29,14 @@ impl Haystack {
             if index > 0 {
                 self.text.push(SEPARATOR);
             }
-            self.text.extend(part.as_ref().chars().flat_map(char::to_lowercase));
+            let part = part.as_ref();
+            if part.is_ascii() {
+                let start = self.text.len();
+                self.text.push_str(part);
+                self.text[start..].make_ascii_lowercase();
+            } else {
+                self.text.extend(part.chars().flat_map(char::to_lowercase));
+            }
         }
         self.text.push(SEPARATOR);
         self.ends.push(self.text.len() as u32);
@@ -105,11 +112,10 @@ impl Chunk {
         self.haystacks = Default::default();
         for record in &self.records {
             let record = record.as_deref();
-            let one = |text: Option<&str>| text.map(str::to_owned).into_iter();
-            self.haystacks[Field::FileName as usize].push(one(record.map(|r| &*r.file_name)));
-            self.haystacks[Field::ModelName as usize].push(one(record.map(|r| &*r.model_name)));
+            self.haystacks[Field::FileName as usize].push(record.iter().map(|r| &*r.file_name));
+            self.haystacks[Field::ModelName as usize].push(record.iter().map(|r| &*r.model_name));
             self.haystacks[Field::Tags as usize].push(record.iter().flat_map(|r| r.tags.iter()));
-            self.haystacks[Field::Creator as usize].push(one(record.and_then(|r| r.remote.creator.as_deref())));
+            self.haystacks[Field::Creator as usize].push(record.and_then(|r| r.remote.creator.as_deref()).iter());
         }
         for haystack in &mut self.haystacks {
             haystack.text.shrink_to_fit();

@@ -36,28 +36,40 @@ impl SortKey {
         Self::Path,
     ];
 
-    /// What is compared first to last: a number, a text, a text of the path.
+    /// What is compared first: a number, then a text.
     ///
-    /// Names and paths compare naturally where names are the key, and as plain lower-case
-    /// text where they only break ties (contract section 2.3 and what the original answers).
-    fn parts(self, record: &Record) -> (u64, Box<[u8]>, Box<[u8]>) {
-        let plain = |text: &str| text.to_lowercase().into_bytes().into_boxed_slice();
+    /// Names compare naturally where they are the key, and as plain lower-case text where they
+    /// only break ties (contract section 2.3 and what the original answers).
+    fn parts(self, record: &Record) -> (u64, Box<[u8]>) {
         let number = match self {
-            Self::Name => return (0, natural_key(&record.model_name), natural_key(&record.path)),
-            Self::FileName => return (0, natural_key(&record.file_name), natural_key(&record.path)),
-            Self::Path => return (0, Box::default(), Box::default()),
+            Self::Name => return (0, natural_key(&record.model_name)),
+            Self::FileName => return (0, natural_key(&record.file_name)),
+            Self::Path => return (0, Box::default()),
             Self::Date => ordered_bits(record.modified),
             Self::Size => record.size,
             Self::Usage => record.usage_count,
         };
-        (number, plain(&record.model_name), plain(&record.path))
+        (number, record.model_name.to_lowercase().into_bytes().into_boxed_slice())
+    }
+
+    /// What is compared where the parts are equal, which is rare: the path like the name, then as it is.
+    fn compare_paths(self, a: &Record, b: &Record) -> Ordering {
+        let by_key = match self {
+            Self::Name | Self::FileName => natural_key(&a.path).cmp(&natural_key(&b.path)),
+            Self::Path => Ordering::Equal,
+            Self::Date | Self::Size | Self::Usage => a.path.to_lowercase().cmp(&b.path.to_lowercase()),
+        };
+        by_key.then_with(|| a.path.cmp(&b.path))
     }
 
     /// How two records stand to each other in ascending order.
     pub fn compare(self, a: &Record, b: &Record) -> Ordering {
-        self.parts(a).cmp(&self.parts(b)).then_with(|| a.path.cmp(&b.path))
+        self.parts(a).cmp(&self.parts(b)).then_with(|| self.compare_paths(a, b))
     }
 }
+
+/// From so many new records on, work is spread over threads of its own.
+pub(super) const PARALLEL: usize = 2_000;
 
 /// One list of slots for each key.
 #[derive(Debug, Clone, Default)]
@@ -72,20 +84,30 @@ impl Orders {
     /// Takes slots out of every order and puts others in at their places. `records` has the
     /// new content; `removed` also has the slots whose record changed.
     pub fn update(&mut self, records: &Records, removed: &roaring::RoaringBitmap, added: &[Slot]) {
-        for key in SortKey::ALL {
-            let order = &mut self.0[key as usize];
+        let next = |key: SortKey, order: &[Slot]| {
             let kept: Vec<Slot> = match removed.is_empty() {
                 true => order.to_vec(),
                 false => order.iter().copied().filter(|slot| !removed.contains(*slot)).collect(),
             };
             // Placing one by one costs a binary search with fresh keys; past some share a sort
             // with keys made once is cheaper.
-            *order = Arc::new(if added.len() * 16 < kept.len() {
+            Arc::new(if added.len() * 16 < kept.len() {
                 insert(key, records, kept, added)
             } else {
                 sort(key, records, kept.into_iter().chain(added.iter().copied()))
-            });
+            })
+        };
+        if added.len() < PARALLEL {
+            for (key, order) in SortKey::ALL.into_iter().zip(&mut self.0) {
+                *order = next(key, order);
+            }
+            return;
         }
+        std::thread::scope(|scope| {
+            for (key, order) in SortKey::ALL.into_iter().zip(&mut self.0) {
+                scope.spawn(move || *order = next(key, order));
+            }
+        });
     }
 }
 
@@ -122,11 +144,11 @@ fn insert(key: SortKey, records: &Records, kept: Vec<Slot>, added: &[Slot]) -> V
 fn sort(key: SortKey, records: &Records, slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
     let mut keyed: Vec<_> = slots
         .filter_map(|slot| {
-            let record = records.get(slot)?;
-            Some((key.parts(record), &*record.path, slot))
+            let record = &**records.get(slot)?;
+            Some((key.parts(record), record, slot))
         })
         .collect();
-    keyed.sort_unstable();
+    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key.compare_paths(a.1, b.1)));
     keyed.into_iter().map(|(.., slot)| slot).collect()
 }
 

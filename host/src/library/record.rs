@@ -186,6 +186,7 @@ pub struct Record {
     /// How often it was used.
     pub usage_count: u64,
     /// The listed form without its closing members (see [`super::item`]).
+    #[serde(with = "serde_bytes")]
     pub item: Box<[u8]>,
 }
 

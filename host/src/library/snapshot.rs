@@ -10,7 +10,7 @@ use super::arrangement::Arrangement;
 use super::chunk::{Records, Slot};
 use super::groups::{Grouping, Groups};
 use super::item::media_key;
-use super::orders::{Orders, SortKey};
+use super::orders::{Orders, PARALLEL, SortKey};
 use super::record::Record;
 use super::sets::{Properties, Slots};
 
@@ -24,6 +24,15 @@ pub enum Change {
     Put(Arc<Record>),
     /// The record with this path is gone.
     Remove(Box<str>),
+}
+
+impl Change {
+    fn path(&self) -> &str {
+        match self {
+            Self::Put(record) => &record.path,
+            Self::Remove(path) => path,
+        }
+    }
 }
 
 /// All records of a type with everything that finds them.
@@ -148,64 +157,90 @@ impl Snapshot {
             groups: Default::default(),
             arranged: Mutex::default(),
         };
-        // The last change of a path wins, so that each slot is written once.
-        let mut latest: StdHashMap<Box<str>, Option<Arc<Record>>> = StdHashMap::with_capacity(changes.len());
-        let mut paths = Vec::with_capacity(changes.len());
-        for change in changes {
-            let (path, record) = match change {
-                Change::Put(record) => (record.path.clone(), Some(record)),
-                Change::Remove(path) => (path, None),
-            };
-            if latest.insert(path.clone(), record).is_none() {
-                paths.push(path);
-            }
-        }
-        let (mut out, mut added) = (RoaringBitmap::new(), Vec::new());
-        let mut slots = Vec::with_capacity(paths.len());
-        for path in paths {
-            let Some(record) = latest.remove(&path) else { continue };
-            let old_slot = next.slot_of(&path);
-            if let Some(slot) = old_slot
-                && let Some(old) = self.get(slot)
-            {
-                if next.visible.remove(slot) {
-                    next.properties.toggle(slot, old, false);
-                    out.insert(slot);
-                }
-                next.excluded.remove(slot);
-            }
-            let Some(record) = record else {
-                if let Some(slot) = old_slot {
-                    let key = media_key(&path);
-                    if let Some(own) = next.by_path.get_mut(&key) {
-                        own.retain(|other| *other != slot);
-                        if own.is_empty() {
-                            next.by_path.remove(&key);
-                        }
-                    }
-                    next.free.push(slot);
-                    slots.push((slot, None));
-                }
+        // Of several changes of a path the last one counts, so that each slot is written once.
+        let last: StdHashMap<&str, usize> = changes
+            .iter()
+            .enumerate()
+            .map(|(index, change)| (change.path(), index))
+            .collect();
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        let mut slots = Vec::with_capacity(changes.len());
+        for (index, change) in changes.iter().enumerate() {
+            let path = change.path();
+            if last.get(path) != Some(&index) {
                 continue;
-            };
-            let slot = old_slot.or_else(|| next.free.pop()).unwrap_or_else(|| {
-                next.end += 1;
-                next.end - 1
-            });
-            if old_slot.is_none() {
-                next.by_path.entry(media_key(&path)).or_default().push(slot);
             }
-            if record.exclude {
-                next.excluded.insert(slot);
-            } else {
-                next.visible.insert(slot);
-                next.properties.toggle(slot, &record, true);
-                added.push(slot);
+            let old_slot = next.slot_of(path);
+            if let Some((slot, old)) = old_slot.and_then(|slot| Some((slot, self.get(slot)?))) {
+                next.excluded.remove(slot);
+                if next.visible.remove(slot) {
+                    gone.push((slot, old.clone()));
+                }
             }
-            slots.push((slot, Some(record)));
+            match change {
+                Change::Remove(_) => {
+                    if let Some(slot) = old_slot {
+                        next.forget(path, slot);
+                        slots.push((slot, None));
+                    }
+                }
+                Change::Put(record) => {
+                    let slot = old_slot.unwrap_or_else(|| next.take_slot(path));
+                    if record.exclude {
+                        next.excluded.insert(slot);
+                    } else {
+                        next.visible.insert(slot);
+                        come.push((slot, record.clone()));
+                    }
+                    slots.push((slot, Some(record.clone())));
+                }
+            }
         }
-        next.records.set(slots);
-        next.orders.update(&next.records, &out, &added);
+        // Sets and orders do not depend on each other; for a large change both processors work.
+        let (records, orders, properties) = (&mut next.records, &mut next.orders, &mut next.properties);
+        let set_up_orders = || {
+            let out = gone.iter().map(|(slot, _)| *slot).collect();
+            let added: Vec<Slot> = come.iter().map(|(slot, _)| *slot).collect();
+            records.set(slots);
+            orders.update(records, &out, &added);
+        };
+        let mut set_up_properties = || {
+            gone.iter()
+                .for_each(|(slot, record)| properties.toggle(*slot, record, false));
+            come.iter()
+                .for_each(|(slot, record)| properties.toggle(*slot, record, true));
+        };
+        if come.len() < PARALLEL {
+            set_up_orders();
+            set_up_properties();
+        } else {
+            std::thread::scope(|scope| {
+                scope.spawn(set_up_properties);
+                set_up_orders();
+            });
+        }
         next
+    }
+
+    /// A free slot for a path.
+    fn take_slot(&mut self, path: &str) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.end += 1;
+            self.end - 1
+        });
+        self.by_path.entry(media_key(path)).or_default().push(slot);
+        slot
+    }
+
+    /// Gives the slot of a path back.
+    fn forget(&mut self, path: &str, slot: Slot) {
+        let key = media_key(path);
+        if let Some(own) = self.by_path.get_mut(&key) {
+            own.retain(|other| *other != slot);
+            if own.is_empty() {
+                self.by_path.remove(&key);
+            }
+        }
+        self.free.push(slot);
     }
 }

@@ -95,20 +95,35 @@ pub(crate) fn locate(toolchain: &Toolchain, crate_dir: &Path) -> Result<Package,
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|e| not_understood(e.to_string()))?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let package = metadata["packages"]
+    let described = metadata["packages"]
         .as_array()
         .into_iter()
         .flatten()
-        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
-        .and_then(|package| {
-            Some(Package {
-                name: text(&package["name"])?,
-                manifest: manifest.clone(),
-                workspace_root: text(&metadata["workspace_root"])?.into(),
-                target_dir: text(&metadata["target_directory"])?.into(),
-            })
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest));
+    if let Some(described) = described
+        && !makes_modules(described)
+    {
+        // Said before the minute that a compilation takes.
+        return Err(CargoError::NoModule {
+            package: text(&described["name"]).unwrap_or_default(),
         });
+    }
+    let package = described.and_then(|package| {
+        Some(Package {
+            name: text(&package["name"])?,
+            manifest: manifest.clone(),
+            workspace_root: text(&metadata["workspace_root"])?.into(),
+            target_dir: text(&metadata["target_directory"])?.into(),
+        })
+    });
     package.ok_or_else(|| not_understood("the manifest describes no package (is it a workspace's root?)".into()))
+}
+
+/// Whether a package of cargo's metadata has a library of the kind that becomes a module.
+fn makes_modules(package: &Value) -> bool {
+    let targets = package["targets"].as_array().into_iter().flatten();
+    let mut kinds = targets.filter_map(|target| target["crate_types"].as_array()).flatten();
+    kinds.any(|kind| kind == "cdylib")
 }
 
 /// Compiles packages of one workspace; the modules come in the packages' order.
@@ -213,6 +228,17 @@ mod tests {
             None
         );
         assert_eq!(module_of("not json"), None);
+    }
+
+    #[test]
+    fn only_a_package_with_a_cdylib_makes_modules() {
+        let package = |kinds: &str| {
+            let text = format!(r#"{{"targets":[{{"crate_types":["bin"]}},{{"crate_types":[{kinds}]}}]}}"#);
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        assert!(makes_modules(&package(r#""cdylib","rlib""#)));
+        assert!(!makes_modules(&package(r#""lib""#)));
+        assert!(!makes_modules(&Value::Null));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn workspace() -> PathBuf {
 /// When the library can't be made, the server fails, or an answer is not what it should be.
 pub async fn run(options: &Options) -> Result<()> {
     let busy = machine::busy();
-    let binary = crate::server::binary()?;
+    let binary = crate::binary::find()?;
     println!("server: {}", binary.display());
     let folder = tempfile::Builder::new().prefix("modelshelf-bench-").tempdir()?;
 

@@ -254,3 +254,18 @@ async fn names_in_any_script_and_with_any_character_come_out_as_they_are() -> Re
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_unchanged_listing_is_not_sent_again_and_a_changed_one_is() -> Result<()> {
+    let library = many(3)?;
+    let server = library.serve().await?;
+    let first = server.get("/api/lm/loras/list").await?;
+    let again = Call::get("/api/lm/loras/list").header("If-None-Match", first.header("etag"));
+    let reply = server.send(&again).await?;
+    assert_eq!((reply.status, reply.body.len()), (304, 0));
+    library.add(&Model::lora("new"))?;
+    server.scan("loras", false).await?;
+    let reply = server.send(&again).await?;
+    assert_eq!((reply.status, &reply.json()?["total"]), (200, &json!(4)));
+    Ok(())
+}

@@ -154,6 +154,38 @@ async fn a_missing_path_is_400_and_a_missing_file_404() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_versioned_url_of_a_preview_is_kept_for_good_and_changes_with_its_content() -> Result<()> {
+    let shown = shown().await?;
+    let media = async || -> Result<String> {
+        Ok(shown.server.item("loras", "amber").await?["media_url"]
+            .as_str()
+            .context("media_url")?
+            .to_owned())
+    };
+    let first = media().await?;
+    let reply = shown.server.get(&first).await?;
+    assert_eq!((reply.status, &reply.body), (200, &shown.bytes));
+    assert!(
+        reply.header("cache-control").contains("immutable"),
+        "{}",
+        reply.header("cache-control")
+    );
+    std::fs::write(
+        shown.library.root("loras").join("deep folder/amber.png"),
+        b"another image of another size",
+    )?;
+    shown.server.scan("loras", false).await?;
+    let second = media().await?;
+    assert_ne!(first, second);
+    assert_eq!(shown.server.get(&second).await?.body, b"another image of another size");
+    assert_eq!(
+        shown.server.get("/api/lm/loras/media/0000000000000000").await?.status,
+        404
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn only_images_and_videos_are_previews() -> Result<()> {
     let shown = shown().await?;
     for name in ["amber.safetensors", "amber.metadata.json"] {

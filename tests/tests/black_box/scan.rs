@@ -194,22 +194,31 @@ async fn checkpoints_are_not_hashed_at_a_scan_and_their_root_decides_their_kind(
 #[tokio::test]
 async fn the_helper_format_of_another_program_is_read_where_there_is_no_sidecar() -> Result<()> {
     let library = Library::new()?;
-    library.add(&Model::new("loras", "amber"))?;
-    let version = json!({
-        "id": 5, "modelId": 6, "name": "v2", "baseModel": "Pony", "trainedWords": ["warm"],
-        "model": {"name": "Amber", "type": "LORA", "tags": ["style"], "description": "<p>d</p>"}, "files": [], "images": [],
-    });
-    std::fs::write(
-        beside(&library.root("loras").join("amber"), "civitai.info"),
-        version.to_string(),
-    )?;
+    let file = library.add(&Model::new("loras", "amber"))?;
+    library.add(&Model::new("loras", "vague"))?;
+    let hash = sha256(&std::fs::read(&file)?);
+    let version = |files: Value| {
+        json!({
+            "id": 5, "modelId": 6, "name": "v2", "baseModel": "Pony", "trainedWords": ["warm"], "images": [], "files": files,
+            "model": {"name": "Amber", "type": "LORA", "tags": ["style"], "description": "<p>d</p>"},
+        })
+    };
+    let primary = json!([{"name": "amber.safetensors", "primary": true, "sizeKB": 1.0, "hashes": {"SHA256": hash.to_uppercase()}}]);
+    for (name, files) in [("amber", primary), ("vague", json!([]))] {
+        let info = beside(&library.root("loras").join(name), "civitai.info");
+        std::fs::write(info, version(files).to_string())?;
+    }
     let server = library.serve().await?;
     let item = server.item("loras", "amber").await?;
-    assert_eq!(
-        (&item["model_name"], &item["base_model"], &item["civitai"]["id"]),
-        (&json!("Amber"), &json!("Pony"), &json!(5))
-    );
-    assert_eq!(item["tags"], json!(["style"]));
+    let expected = json!({
+        "model_name": "Amber", "base_model": "Pony", "tags": ["style"], "sha256": hash,
+        "civitai": {"id": 5, "modelId": 6, "name": "v2", "trainedWords": ["warm"]},
+    });
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        assert_eq!(item.get(name), Some(value), "{name}");
+    }
+    // Without a primary file nobody can say that the object is about this file.
+    assert_eq!(server.item("loras", "vague").await?["model_name"], "vague");
     Ok(())
 }
 

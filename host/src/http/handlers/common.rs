@@ -140,10 +140,7 @@ fn id(text: &str) -> Option<i64> {
 }
 
 /// The first type, in the order of the navigation, that has records with this id.
-fn first_with(
-    types: &[Arc<TypeSlot>],
-    slots: impl Fn(&Snapshot) -> Vec<Slot>,
-) -> Option<(&str, Vec<Arc<Record>>)> {
+fn first_with(types: &[Arc<TypeSlot>], slots: impl Fn(&Snapshot) -> Vec<Slot>) -> Option<(&str, Vec<Arc<Record>>)> {
     types.iter().find_map(|slot| {
         let snapshot = slot.service()?.library.snapshot();
         let mut records: Vec<Arc<Record>> = slots(&snapshot)

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Cancel;
 use super::walk::stamp;
 use crate::files::hash::{self, HashError};
+use crate::library::metadata;
 use crate::library::record::{HashStatus, Record, Sha256};
 use crate::library::sidecar::{self, Sidecar};
 
@@ -80,11 +81,16 @@ fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<Known>) -> Option<Record>
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let sidecar_path = sidecar::path_for(folder, &record.file_name);
-    // On disk it may have changed since the scan began.
-    let mut sidecar = match Sidecar::read(&sidecar_path) {
-        Ok(Some(sidecar)) => sidecar,
-        Ok(None) => wanted.sidecar.clone()?,
-        Err(_) => return Some(record),
+    // What was read holds repairs that are not on disk yet; what changed on disk since counts more.
+    let untouched = stamp(&sidecar_path).ok() == record.sidecar;
+    let mut sidecar = match (Sidecar::read(&sidecar_path), &wanted.sidecar) {
+        (Ok(_), Some(read)) if untouched => read.clone(),
+        (Ok(Some(mut sidecar)), _) => {
+            metadata::repair(&record, &mut sidecar);
+            sidecar
+        }
+        (Ok(None), Some(read)) => read.clone(),
+        (Ok(None), None) | (Err(_), _) => return Some(record),
     };
     sidecar.0.insert("sha256".into(), json!(record.sha256_hex()));
     sidecar

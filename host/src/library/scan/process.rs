@@ -115,6 +115,17 @@ impl Reader<'_> {
         if record.modified <= 0.0 {
             record.modified = self.now;
         }
+        if known.is_some_and(|known| is_stale_hash(&record, known)) {
+            record.sha256 = None;
+            sidecar.0.insert("sha256".into(), "".into());
+            if !info.hashes_at_scan() {
+                record.hash_status = HashStatus::Pending;
+                sidecar
+                    .0
+                    .insert("hash_status".into(), HashStatus::Pending.as_str().into());
+            }
+            dirty = true;
+        }
         // Only `pending` says that nobody wants the hash yet.
         if record.sha256.is_none() && record.hash_status != HashStatus::Pending {
             record.hash_status = HashStatus::Calculating;
@@ -143,6 +154,12 @@ fn declared_preview(record: &Record, sidecar: &Sidecar) -> Option<Preview> {
         path: declared.into(),
         stamp: stamp(Path::new(declared)).ok()?,
     })
+}
+
+/// Whether the file was replaced since its hash was noted.
+fn is_stale_hash(record: &Record, known: &Record) -> bool {
+    let same_file = (record.stamp.size, record.stamp.mtime_ns) == (known.stamp.size, known.stamp.mtime_ns);
+    !same_file && record.sha256.is_some() && record.sha256 == known.sha256
 }
 
 /// A hash of an unchanged file is not computed again because its sidecar lacks it.

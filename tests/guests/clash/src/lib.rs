@@ -1,8 +1,6 @@
 //! A model type that asks for a route that every type has already.
 
-use modelshelf_plugin_sdk::{
-    Descriptor, ModelType, Request, Response, Result, Route, export_model_type, routes,
-};
+use modelshelf_plugin_sdk::{Descriptor, ModelType, Request, Response, Result, Route, export_model_type, routes};
 
 struct Clash;
 

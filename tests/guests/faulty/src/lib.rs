@@ -5,8 +5,7 @@
 use std::hint::black_box;
 
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, ModelType, Request, Response, Result, Route, export_model_type,
-    routes,
+    Derived, Descriptor, FileFacts, ModelType, Request, Response, Result, Route, export_model_type, routes,
 };
 
 struct Faulty;
@@ -63,10 +62,7 @@ fn hog(_request: &Request) -> Result<Response> {
     for _ in 0..256 {
         blocks.push(black_box(vec![1_u8; BLOCK]));
     }
-    Ok(Response::json_text(format!(
-        r#"{{"blocks":{}}}"#,
-        blocks.len()
-    )))
+    Ok(Response::json_text(format!(r#"{{"blocks":{}}}"#, blocks.len())))
 }
 
 /// Calls that never return.

@@ -22,9 +22,6 @@ mod tests {
     #[test]
     fn it_loads_and_derives() {
         let _host = FakeHost::new::<Minimal>();
-        assert_eq!(
-            Minimal::derive(&[FileFacts::default()])[0].sub_type,
-            "minimal"
-        );
+        assert_eq!(Minimal::derive(&[FileFacts::default()])[0].sub_type, "minimal");
     }
 }
