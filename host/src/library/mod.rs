@@ -30,6 +30,8 @@ pub mod sets;
 pub mod sidecar;
 pub mod similarity;
 pub mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 pub mod store;
 pub mod text;
 

@@ -62,3 +62,135 @@ async fn contained(server: &Server, route: &str, reason: &[&str]) -> Result<()> 
 fn library() -> Result<Library> {
     Library::of([Model::lora("amber")])
 }
+
+#[tokio::test]
+async fn a_trap_ends_its_own_request_only() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "").await?;
+    contained(&server, "trap", &["asked to trap", "unreachable"]).await
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_at_the_time_limit() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "call_ms = 300").await?;
+    let started = Instant::now();
+    contained(&server, "spin", &["limit"]).await?;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endless_loop_does_not_hold_up_other_requests() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "call_ms = 1500").await?;
+    // More of them than there are threads that serve requests.
+    let spins = futures_util::future::join_all((0..8).map(|_| server.get("/api/lm/faulties/spin")));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let started = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(server.get("/api/lm/loras/list").await?.status, 200);
+        }
+        Ok::<_, anyhow::Error>(started.elapsed())
+    };
+    let (spins, others) = tokio::join!(spins, others);
+    assert!(others? < Duration::from_millis(1200));
+    for reply in spins {
+        assert!(matches!(reply?.status, 500 | 503));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_allocation_of_four_gigabytes_ends_at_the_memory_limit() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "").await?;
+    contained(&server, "hog", &["memory", "alloc", "unreachable"]).await
+}
+
+#[tokio::test]
+async fn endless_recursion_ends_at_the_stack_limit() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "").await?;
+    contained(&server, "deep", &["stack", "out of bounds"]).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_refused() -> Result<()> {
+    let library = library()?;
+    let server = faulty(&library, "memory_mib = 256\noutput_mib = 1").await?;
+    contained(&server, "huge", &["limit", "memory"]).await
+}
+
+#[tokio::test]
+async fn a_rule_that_traps_on_one_file_spoils_that_file_only() -> Result<()> {
+    let library = library()?;
+    for name in ["good-1", "trap-me", "good-2"] {
+        Model::new("faulties", name).extension("faulty").write(library.path())?;
+    }
+    let server = faulty(&library, "").await?;
+    let page = server.list("faulties", &[]).await?;
+    assert_eq!(names(&page), ["good-1", "good-2", "trap-me"]);
+    let problem = |name: &str| {
+        let items = page["items"].as_array().into_iter().flatten();
+        items
+            .filter(|item| item["file_name"] == name)
+            .any(|item| item["problem"].is_string())
+    };
+    assert!(problem("trap-me"));
+    assert!(!problem("good-1") && !problem("good-2"), "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_route_that_is_taken_keeps_the_plugin_out_and_both_are_named() -> Result<()> {
+    let library = library()?;
+    let server = library.options().plugin(&guest("clash")?).serve().await?;
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("clash") && line.contains("/list"))
+        .unwrap_or_default();
+    assert!(line.contains("{prefix}/list") || line.contains("clashes/list"), "{log}");
+    assert!(line.contains("shared route"), "{line}");
+    assert_eq!(server.get("/api/lm/clashes/list").await?.status, 404);
+    assert_eq!(server.list("loras", &[]).await?["total"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_component_is_left_out_with_a_reason() -> Result<()> {
+    let library = library()?;
+    let file = library.path().join("nothing.wasm");
+    std::fs::write(&file, b"\0asm\x01\0\0\0")?;
+    let server = library.options().plugin(&file).serve().await?;
+    assert!(server.log().contains("nothing.wasm"), "{}", server.log());
+    assert_eq!(server.list("loras", &[]).await?["total"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_type_from_outside_has_everything_that_a_built_in_one_has() -> Result<()> {
+    let library = library()?;
+    for name in ["one", "sub/two"] {
+        Model::new("minimals", name)
+            .extension("mini")
+            .sidecar()
+            .write(library.path())?;
+    }
+    let plugins = library.path().join("plugins");
+    std::fs::create_dir(&plugins)?;
+    std::fs::copy(guest("minimal")?, plugins.join("minimal.wasm"))?;
+    let options = ServerOptions::default().root("minimals", &library.root("minimals"));
+    let server = options.argument("--plugin-dir").argument(&plugins).start().await?;
+    server.wait_ready("minimals").await?;
+    assert_eq!(names(&server.list("minimals", &[]).await?), ["one", "two"]);
+    assert_eq!(
+        server.get_json("/api/lm/minimals/folders", &[]).await?,
+        json!({"folders": ["", "sub"]})
+    );
+    assert_eq!(server.get("/minimals").await?.status, 200);
+    assert_eq!(server.item("minimals", "one").await?["sub_type"], "minimal");
+    Ok(())
+}
