@@ -1,7 +1,7 @@
 //! The composition root: the only place that knows every part. Binds first, then loads
 //! plugins and libraries while it already answers, and ends in order.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     }
     // A named plugin with the id of a built-in one takes its place.
     let mut plugins: Vec<Arc<Plugin>> = Vec::new();
-    let mut named = HashMap::new();
+    let mut named = HashSet::new();
     for (index, plugin) in loading.into_iter().enumerate() {
         let plugin = match plugin.await {
             Ok(Ok(plugin)) => Arc::new(plugin),
@@ -126,28 +126,29 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
             }
         };
         let info = plugin.info();
-        let taken = plugins
-            .iter()
-            .position(|other| other.info().id() == info.id() || other.info().prefix() == info.prefix());
-        match taken {
-            Some(other) if index >= built_in && !named.contains_key(&other) => {
+        let same_id = plugins.iter().position(|other| other.info().id() == info.id());
+        let same_prefix = plugins.iter().position(|other| other.info().prefix() == info.prefix());
+        match (same_id, same_prefix) {
+            (None, None) => {
+                if index >= built_in {
+                    named.insert(plugins.len());
+                }
+                plugins.push(plugin);
+            }
+            (Some(other), same_prefix)
+                if index >= built_in && !named.contains(&other) && same_prefix.is_none_or(|same| same == other) =>
+            {
                 tracing::info!(id = info.id(), "a named plugin takes the place of the built-in one");
-                named.insert(other, ());
+                named.insert(other);
                 plugins[other] = plugin;
             }
-            Some(other) => tracing::error!(
+            (Some(other), _) | (None, Some(other)) => tracing::error!(
                 "the plugin `{}` with the prefix `{}` is left out: `{}` with the prefix `{}` is loaded already",
                 info.id(),
                 info.prefix(),
                 plugins[other].info().id(),
                 plugins[other].info().prefix()
             ),
-            None => {
-                if index >= built_in {
-                    named.insert(plugins.len(), ());
-                }
-                plugins.push(plugin);
-            }
         }
     }
     plugins.sort_by(|a, b| {
@@ -155,15 +156,22 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
         place(a).cmp(&place(b))
     });
 
-    let mut table = RouteTable::new();
-    let mut served = Vec::new();
+    let mut served: Vec<(Arc<TypeSlot>, Arc<Plugin>)> = Vec::new();
+    let bind = |served: &[(Arc<TypeSlot>, Arc<Plugin>)]| {
+        let mut table = RouteTable::new();
+        let bound = served
+            .iter()
+            .try_for_each(|(slot, plugin)| table.add_type(slot, plugin.routes()));
+        bound.map(|()| table)
+    };
     for plugin in plugins {
-        let slot = Arc::new(TypeSlot::new(plugin.info().clone()));
-        match table.add_type(&slot, plugin.routes()) {
-            Ok(()) => served.push((slot, plugin)),
-            Err(error) => tracing::error!("a plugin is left out: {error}"),
+        served.push((Arc::new(TypeSlot::new(plugin.info().clone())), plugin));
+        if let Err(error) = bind(&served) {
+            tracing::error!("a plugin is left out: {error}");
+            served.pop();
         }
     }
+    let table = bind(&served)?;
     let unclaimed = app.settings.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
     if !unclaimed.is_empty() {
         tracing::info!(

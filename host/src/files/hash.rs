@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::library::scan::Cancel;
+use crate::cancel::Cancel;
 
 /// Bytes of file content read for hashing since the start: a second scan must not raise it.
 pub static BYTES_HASHED: AtomicU64 = AtomicU64::new(0);

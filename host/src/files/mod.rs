@@ -7,7 +7,15 @@ pub mod rooted;
 
 use std::path::Path;
 
-/// Makes a folder that only the server's user can enter.
+/// Makes a folder that only the server's user can enter, where there is none yet.
+///
+/// # Errors
+/// As `create_dir_all`.
+pub fn new_private_folder(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { Ok(()) } else { private_folder(path) }
+}
+
+/// Makes a folder that only the server's user can enter, and makes an existing one so.
 ///
 /// # Errors
 /// As `create_dir_all`.

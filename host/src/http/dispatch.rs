@@ -15,9 +15,8 @@ use super::app::App;
 use super::error::ApiError;
 use super::handlers;
 use super::query::Query;
-use super::registrar::{Bound, Target};
+use super::registrar::{Bound, Shared, Target};
 use super::safety::{self, SECURITY_HEADERS};
-use super::types::TypeService;
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -55,10 +54,20 @@ impl Call {
 /// Wraps every answer: host check before, security headers after.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let origin = safety::allowed_origin(&app.settings, request.headers()).cloned();
     let mut response = match safety::check_host(&app.settings, request.headers(), authority.as_deref()) {
+        Ok(()) if origin.is_some() && request.method() == Method::OPTIONS => preflight(),
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    if let Some(origin) = origin {
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response
+            .headers_mut()
+            .append(header::VARY, HeaderValue::from_static("origin"));
+    }
     for (name, value) in SECURITY_HEADERS {
         response
             .headers_mut()
@@ -66,6 +75,19 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// What a listed origin's page may send; asked for by browsers before it does.
+fn preflight() -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "content-type, authorization, x-modelshelf-token",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
 }
 
 /// Answers everything that has no fixed route.
@@ -113,6 +135,8 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {
         Some(slot) => Some(slot.service().ok_or_else(ApiError::not_ready)?),
+        // "No such model" would be a lie while libraries are still being opened.
+        None if target != Target::Shared(Shared::HealthCheck) && !is_ready(&app) => return Err(ApiError::not_ready()),
         None => None,
     };
     let params = found
@@ -140,6 +164,11 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     }
 }
 
+/// Whether every type is loaded and its library attached.
+pub fn is_ready(app: &App) -> bool {
+    !app.starting.load(Ordering::Relaxed) && app.types.load().iter().all(|slot| slot.service().is_some())
+}
+
 async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
         ApiError::new(
@@ -155,13 +184,4 @@ async fn read_body(body: Body) -> Result<Bytes, ApiError> {
 /// 500 when it panicked.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
-}
-
-/// The service of a type by its prefix or id.
-pub fn service_of(app: &App, name: &str) -> Option<Arc<TypeService>> {
-    let types = app.types.load();
-    let slot = types
-        .iter()
-        .find(|slot| slot.info.prefix() == name || slot.info.id() == name)?;
-    slot.service()
 }

@@ -73,8 +73,7 @@ async fn home(State(app): State<Arc<App>>) -> Response {
 
 /// 200 once every type answers.
 async fn readiness(State(app): State<Arc<App>>) -> Response {
-    let starting = app.starting.load(std::sync::atomic::Ordering::Relaxed);
-    if starting || app.types.load().iter().any(|slot| slot.service().is_none()) {
+    if !dispatch::is_ready(&app) {
         return ApiError::not_ready().into_response();
     }
     "ready".into_response()

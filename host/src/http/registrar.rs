@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::http::Method;
 
 use super::types::TypeSlot;
+use crate::compat::compat;
 use crate::plugins::imports::RouteWish;
 
 /// Every path of the API starts with this.
@@ -209,6 +210,8 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
     get("/api/lm/trained-words", PROVIDERS),
+    get("/api/lm/get-usage-stats", MUTATIONS),
+    post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", PROVIDERS),
     post("/api/lm/undo-delete", MUTATIONS),
     get_changing("/api/lm/delete-model-version", MUTATIONS),
@@ -296,6 +299,28 @@ fn bind(template: &str, prefix: &str) -> String {
     template.replacen(PREFIX, prefix, 1)
 }
 
+/// The fixed route that a type with this prefix would hide or be hidden by.
+fn reserved(prefix: &str) -> Option<String> {
+    let fixed = [
+        "api",
+        "static",
+        "ws",
+        "locales",
+        "healthz",
+        "readyz",
+        "version",
+        &compat().static_prefix,
+    ];
+    if fixed.contains(&prefix) {
+        return Some(format!("/{prefix}"));
+    }
+    let common = COMMON_ROUTES.iter().map(|route| route.template);
+    common
+        .into_iter()
+        .find(|path| path[API.len()..].split('/').next() == Some(prefix))
+        .map(str::to_owned)
+}
+
 /// Who answers a bound route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -365,6 +390,14 @@ impl RouteTable {
     /// before it.
     pub fn add_type(&mut self, slot: &Arc<TypeSlot>, wishes: &[RouteWish]) -> Result<(), BindError> {
         let prefix = slot.info.prefix().to_owned();
+        if let Some(route) = reserved(&prefix) {
+            return Err(BindError {
+                plugin: slot.info.id().to_owned(),
+                method: Method::GET.to_string(),
+                template: format!("/{prefix}"),
+                with: route,
+            });
+        }
         for route in TYPE_ROUTES {
             self.add_shared(route, bind(route.template, &prefix), Some(slot));
         }
@@ -485,6 +518,14 @@ mod tests {
             check_wish(&wish("PATCH", "/api/lm/{prefix}/x")),
             Err(WishError::Invalid(_))
         ));
+    }
+
+    #[test]
+    fn prefixes_of_fixed_routes_are_reserved() {
+        for prefix in ["static", "ws", "downloads", "settings", "previews"] {
+            assert!(reserved(prefix).is_some(), "{prefix}");
+        }
+        assert_eq!(reserved("vaes"), None);
     }
 
     #[test]

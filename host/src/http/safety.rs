@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::error::ApiError;
 use crate::settings::Settings;
@@ -23,6 +23,10 @@ pub const SECURITY_HEADERS: [(&str, &str); 5] = [
 
 /// Header that carries the token, beside `Authorization: Bearer`.
 const TOKEN_HEADER: &str = "x-modelshelf-token";
+/// Header that our own pages send. A browser lets no other site send it without asking us first.
+const PAGE_HEADER: &str = "x-modelshelf-page";
+/// Headers that say that a proxy stands between the client and us.
+const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// Refuses a request for a host that is not this server's.
 ///
@@ -70,8 +74,10 @@ fn host_name(host: &str) -> &str {
 /// Refuses a change that a foreign web page may have asked for.
 ///
 /// Passes: the token; `Sec-Fetch-Site: same-origin` or `none`; an allow-listed Origin, or our
-/// own. A browser always sends one of these headers, so a request on the loopback interface
-/// that has neither, and does not call itself a browser, is a script of the person's own.
+/// own; the header of our own pages. A browser always sends one of these headers, so a request
+/// on the loopback interface that has none, and does not call itself a browser, is a script of
+/// the person's own. That last rule ends where a token is set, or a proxy makes every client
+/// look local.
 ///
 /// # Errors
 /// 403.
@@ -87,16 +93,12 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
         }
     }
     let origin = text("origin");
-    if let Some(origin) = origin
-        && settings
-            .allowed_origins
-            .iter()
-            .any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(origin))
-    {
+    if allowed_origin(settings, headers).is_some() {
         return Ok(());
     }
     let passes = match (text("sec-fetch-site"), origin) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, _) if headers.contains_key(PAGE_HEADER) => true,
         // Browsers leave Sec-Fetch-Site out over plain HTTP to an address that is not loopback.
         (None, Some(origin)) => {
             let host = text("host").unwrap_or_default();
@@ -107,7 +109,9 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
         }
         (None, None) => {
             let browser = text("user-agent").is_some_and(|agent| agent.contains("Mozilla/"));
-            peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) && !browser
+            let proxied = PROXY_HEADERS.iter().any(|name| headers.contains_key(*name));
+            let local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+            local && !browser && !proxied && settings.token.is_none()
         }
     };
     if passes {
@@ -118,6 +122,17 @@ pub fn check_change(settings: &Settings, headers: &HeaderMap, peer: Option<Socke
         "This request would change something, and came from another site or another machine. Send it from the server's own pages, \
          with an Origin listed in `allowed_origins`, or with the token of [server] in settings.toml.",
     ))
+}
+
+/// The Origin of a request, when it is one of those that may change state.
+pub fn allowed_origin<'h>(settings: &Settings, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    let text = origin.to_str().ok()?;
+    let listed = settings
+        .allowed_origins
+        .iter()
+        .any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(text));
+    listed.then_some(origin)
 }
 
 /// Compares in a time that does not depend on where two texts differ.
@@ -132,7 +147,6 @@ fn same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn settings() -> Settings {
         let folder = tempfile::tempdir().unwrap();
@@ -180,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn a_script_on_this_machine_needs_no_sign_until_a_token_is_set_or_a_proxy_stands_between() {
+        let local: Option<SocketAddr> = "127.0.0.1:5".parse().ok();
+        let remote: Option<SocketAddr> = "192.168.1.9:5".parse().ok();
+        let mut settings = settings();
+        assert!(check_change(&settings, &headers(&[]), local).is_err());
+        settings.token = None;
+        assert!(check_change(&settings, &headers(&[]), local).is_ok());
+        assert!(check_change(&settings, &headers(&[]), remote).is_err());
+        assert!(check_change(&settings, &headers(&[("x-forwarded-for", "10.0.0.9")]), local).is_err());
+    }
+
+    #[test]
     fn changes_need_a_sign_that_no_foreign_page_sent_them() {
         let local: Option<SocketAddr> = "127.0.0.1:5".parse().ok();
         let remote: Option<SocketAddr> = "192.168.1.9:5".parse().ok();
@@ -202,7 +228,11 @@ mod tests {
             remote
         ));
         assert!(!check(&[("origin", "null"), ("host", "127.0.0.1:8188")], local));
-        assert!(check(&[], local) && !check(&[], remote));
+        assert!(check(&[("x-modelshelf-page", "1")], remote));
+        assert!(!check(
+            &[("x-modelshelf-page", "1"), ("sec-fetch-site", "cross-site")],
+            remote
+        ));
         assert!(!check(&[("user-agent", "Mozilla/5.0")], local));
         assert!(
             check(&[("authorization", "Bearer secret")], remote)

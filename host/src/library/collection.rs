@@ -174,7 +174,8 @@ impl Library {
     }
 
     pub(super) fn note_problems(&self, problems: Vec<(String, String)>) {
-        for (path, problem) in &problems {
+        let before = self.problems.load();
+        for (path, problem) in problems.iter().filter(|problem| !before.contains(problem)) {
             tracing::warn!(path, problem, "left out");
         }
         self.problems.store(Arc::new(problems));
@@ -184,6 +185,22 @@ impl Library {
         self.store
             .complete(self.info.id(), plugin_digest, &self.link_targets.load());
         self.derived_by.store(Arc::new(Some(plugin_digest.to_owned())));
+    }
+
+    /// Forgets the models of roots that are absent: a person says that they will not come back.
+    /// Nothing on a disk is touched. How many there were.
+    pub fn forget_offline(&self) -> usize {
+        let (snapshot, offline) = (self.snapshot(), self.offline());
+        let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
+        let gone: Vec<Change> = snapshot
+            .records()
+            .iter()
+            .filter(|(_, record)| away(record.root))
+            .map(|(_, record)| Change::Remove(record.path.clone()))
+            .collect();
+        let count = gone.len();
+        self.publish(gone);
+        count
     }
 
     /// Scans when no other scan of this type runs, else after it.
@@ -271,7 +288,11 @@ impl<'l> Report<'l> {
     }
 
     fn end(&self, outcome: Outcome) {
-        if self.first && !outcome.cancelled {
+        // What was read before a cancellation is there to be used, so the first reading is over all the same.
+        if self.first && outcome.cancelled {
+            self.library.initializing.store(false, Ordering::Relaxed);
+            self.send("finalizing", self.last, "Cancelled".into(), Some("cancelled"));
+        } else if self.first {
             self.library.initializing.store(false, Ordering::Relaxed);
             self.send("finalizing", 99, "Finishing".into(), None);
             self.send(

@@ -62,7 +62,7 @@ pub fn find<'n, S: AsRef<str>>(names: &'n [S], stem: &str) -> Option<&'n str> {
 /// Whether a preview is a video, by its ending.
 pub fn is_video(path: &str) -> bool {
     let ending = path.rsplit('.').next().unwrap_or_default();
-    ["mp4", "webm", "mov", "avi"]
+    ["mp4", "m4v", "webm", "mov", "avi", "mkv"]
         .iter()
         .any(|video| video.eq_ignore_ascii_case(ending))
 }

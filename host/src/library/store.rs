@@ -75,7 +75,7 @@ impl Store {
     /// # Errors
     /// When the folder can't be written, or SQLite can't open a new database in it.
     pub fn open(data_folder: &Path) -> Result<Self, StoreError> {
-        crate::files::private_folder(data_folder).map_err(|source| StoreError::Folder {
+        crate::files::new_private_folder(data_folder).map_err(|source| StoreError::Folder {
             path: data_folder.to_owned(),
             source,
         })?;

@@ -111,6 +111,7 @@ impl Settings {
             sources.push(own_path.clone());
         }
         contract.extend(own.contract);
+        original::adopt_active_library(&mut contract);
         roots.add_contract(&contract);
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
             comfyui::add(folder, &mut roots)?;

@@ -16,7 +16,7 @@ pub fn default_path() -> Option<PathBuf> {
     )
 }
 
-/// Reads it, with the folders of its active library where the top level has none.
+/// Reads it.
 ///
 /// # Errors
 /// When it can't be read or is no JSON object; line and column are given.
@@ -30,13 +30,21 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
+    if values.get("civitai_api_key").and_then(Value::as_str) == Some(&compat().unset_key) {
+        values.remove("civitai_api_key");
+    }
+    Ok(values)
+}
+
+/// Puts the folders and defaults of the active library where the top level has none.
+pub fn adopt_active_library(values: &mut Map<String, Value>) {
     let active = values
         .get("active_library")
         .and_then(Value::as_str)
         .unwrap_or("default")
         .to_owned();
-    let library = values
-        .get("libraries")
+    let libraries = values.get("libraries");
+    let library = libraries
         .and_then(|libraries| libraries.get(&active))
         .and_then(Value::as_object)
         .cloned();
@@ -51,10 +59,6 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
             values.insert(key, value);
         }
     }
-    if values.get("civitai_api_key").and_then(Value::as_str) == Some(&compat().unset_key) {
-        values.remove("civitai_api_key");
-    }
-    Ok(values)
 }
 
 #[cfg(test)]
@@ -67,7 +71,8 @@ mod tests {
         let path = folder.path().join("settings.json");
         std::fs::write(&path, r#"{"folder_paths": {}, "active_library": "b", "show_only_sfw": true,
             "libraries": {"b": {"folder_paths": {"vae": ["/x"]}, "show_only_sfw": false}}, "civitai_api_key": "your_civitai_api_key_here"}"#).unwrap();
-        let values = read(&path).unwrap();
+        let mut values = read(&path).unwrap();
+        adopt_active_library(&mut values);
         assert_eq!(values["folder_paths"]["vae"][0], "/x");
         assert_eq!(values["show_only_sfw"], true);
         assert!(!values.contains_key("civitai_api_key"));

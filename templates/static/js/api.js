@@ -51,7 +51,9 @@ export class Api {
   async #send(path, options) {
     let response;
     try {
-      response = await fetch(this.#base + path, options);
+      // A header that no other site can make a browser send: it tells the server that its own page is asking.
+      const headers = { ...options.headers, "X-Modelshelf-Page": "1" };
+      response = await fetch(this.#base + path, { ...options, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError("", 0);

@@ -35,6 +35,17 @@ const OF_A_TYPE: &[(&str, &str)] = &[
 ];
 
 const COMMON: &[(&str, &str)] = &[
+    ("POST", "settings"),
+    ("POST", "settings/libraries/activate"),
+    ("GET", "trained-words"),
+    ("GET", "base-models"),
+    ("GET", "get-usage-stats"),
+    ("POST", "update-usage-stats"),
+    ("GET", "delete-model-version"),
+    ("GET", "model-versions-status"),
+    ("GET", "model-version-download-status"),
+    ("POST", "model-version-download-status"),
+    ("GET", "set-model-version-download-status"),
     ("POST", "undo-delete"),
     ("POST", "download-model"),
     ("GET", "download-model-get"),

@@ -77,3 +77,20 @@ async fn one_absent_root_of_two_does_not_touch_the_other() -> Result<()> {
     assert_eq!(listed(&server).await?, expected);
     Ok(())
 }
+
+#[tokio::test]
+async fn absent_models_are_forgotten_only_when_a_person_says_so() -> Result<()> {
+    let library = Library::of([Model::lora("a").sidecar()])?;
+    let server = library.serve().await?;
+    let away = library.path().join("unmounted");
+    std::fs::rename(library.root("loras"), &away)?;
+    server
+        .get_json("/api/lm/loras/scan", &[("forget_offline", "true")])
+        .await?;
+    assert_eq!(listed(&server).await?, []);
+    // Forgetting touches nothing on the disk, so that its return brings all back.
+    std::fs::rename(&away, library.root("loras"))?;
+    server.scan("loras", false).await?;
+    assert_eq!(listed(&server).await?, all(&["a"], false));
+    Ok(())
+}

@@ -226,3 +226,50 @@ async fn secrets_in_settings_are_never_shown() -> Result<()> {
     assert!(!server.log().contains("very-secret"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_listed_origin_may_change_state_from_its_own_page_and_no_other_may() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let config = library.path().join("own.toml");
+    std::fs::write(&config, "[server]\nallowed_origins = ['http://tool.example']\n")?;
+    let server = library.options().argument("--config").argument(&config).serve().await?;
+    for (origin, allowed) in [("http://tool.example", true), ("http://evil.example", false)] {
+        let preflight = Call::new("OPTIONS", "/api/lm/loras/cancel-task").header("Origin", origin);
+        let preflight = server.send(&preflight).await?;
+        assert_eq!(
+            preflight.header("access-control-allow-origin") == origin,
+            allowed,
+            "{origin}"
+        );
+        let call = Call::post("/api/lm/loras/cancel-task", &json!({}))
+            .header("Origin", origin)
+            .header("Sec-Fetch-Site", "cross-site");
+        let answer = server.send(&call).await?;
+        assert_eq!(answer.status == 200, allowed, "{origin}");
+        assert_eq!(
+            answer.header("access-control-allow-origin") == origin,
+            allowed,
+            "{origin}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn secrets_in_settings_are_shown_at_no_depth() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let config = library.path().join("own.toml");
+    let text = "civitai_api_key = 'hush1'\nproxy_password = 'hush2'\n[libraries.default]\ncivitai_api_key = 'hush3'\n\
+                [libraries.default.folder_paths]\nloras = []\n";
+    std::fs::write(&config, text)?;
+    let server = library.options().argument("--config").argument(&config).serve().await?;
+    for path in ["/api/lm/settings", "/api/lm/settings/libraries"] {
+        let answer = server.get(path).await?.text();
+        assert!(!answer.contains("hush"), "{path}: {answer}");
+    }
+    assert_eq!(
+        server.get_json("/api/lm/settings", &[]).await?["settings"]["civitai_api_key_set"],
+        json!(true)
+    );
+    Ok(())
+}

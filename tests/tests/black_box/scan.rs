@@ -315,3 +315,48 @@ async fn a_scan_can_be_cancelled_and_what_was_listed_stays() -> Result<()> {
     assert_eq!(server.list("loras", &[]).await?["total"], 20);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_listed_model_whose_sidecar_breaks_stays_listed_with_the_reason() -> Result<()> {
+    let library = Library::of([Model::lora("amber").name("Amber").tags(&["style"])])?;
+    let server = library.serve().await?;
+    let sidecar = library.root("loras").join("amber.metadata.json");
+    let whole = std::fs::read(&sidecar)?;
+    std::fs::write(&sidecar, &whole[..whole.len() / 2])?;
+    for full in [false, true] {
+        server.scan("loras", full).await?;
+        let item = server.item("loras", "amber").await?;
+        assert_eq!(item["model_name"], "Amber", "full: {full}");
+        assert!(
+            item["problem"]
+                .as_str()
+                .is_some_and(|problem| problem.contains("amber.metadata.json"))
+        );
+    }
+    assert_eq!(
+        std::fs::read(&sidecar)?,
+        &whole[..whole.len() / 2],
+        "it was written over"
+    );
+    std::fs::write(&sidecar, &whole)?;
+    server.scan("loras", false).await?;
+    assert!(server.item("loras", "amber").await?["problem"].is_null());
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_files_that_share_a_sidecar_do_not_fight_over_it() -> Result<()> {
+    let library = Library::of([
+        Model::new("checkpoints", "two").extension(".safetensors"),
+        Model::new("checkpoints", "two").extension(".ckpt"),
+    ])?;
+    let server = library.serve().await?;
+    server.scan("checkpoints", false).await?;
+    let sidecar = library.root("checkpoints").join("two.metadata.json");
+    let before = std::fs::metadata(&sidecar)?.modified()?;
+    for _ in 0..2 {
+        server.scan("checkpoints", false).await?;
+    }
+    assert_eq!(std::fs::metadata(&sidecar)?.modified()?, before);
+    Ok(())
+}

@@ -21,9 +21,10 @@ const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
 /// GET `/api/lm/settings`: the contract's keys with their defaults, without secrets.
 pub fn settings(call: &Call) -> Response {
     let contract = &call.app.settings.contract;
-    let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
     let mut shown = contract.with_defaults();
-    shown.retain(|key, _| !is_secret(key));
+    // These have routes of their own.
+    shown.retain(|key, _| !["folder_paths", "libraries", "active_library"].contains(&key.as_str()));
+    without_secrets(&mut shown);
     let types = call.app.types.load();
     for slot in types.iter() {
         for (setting, root) in default_roots(call, slot) {
@@ -46,6 +47,16 @@ pub fn settings(call: &Call) -> Response {
     let file = call.app.settings.sources.last().map(|path| path.display().to_string());
     shown.insert("settings_file".into(), file.map_or(Value::Null, Value::from));
     json(&json!({ "success": true, "settings": shown, "messages": [] }))
+}
+
+/// Takes secrets out, at any depth.
+fn without_secrets(values: &mut Map<String, Value>) {
+    values.retain(|key, _| !SECRET.iter().any(|part| key.contains(part)));
+    for value in values.values_mut() {
+        if let Value::Object(inner) = value {
+            without_secrets(inner);
+        }
+    }
 }
 
 /// GET `/api/lm/priority-tags`: the canonical names of each type's list.
@@ -132,6 +143,7 @@ pub fn libraries(call: &Call) -> Response {
         library.insert("recipes_path".into(), json!(contract.text("recipes_path", "")));
         named.insert(active.clone(), Value::Object(library));
     }
+    without_secrets(&mut named);
     json(&json!({ "success": true, "libraries": named, "active_library": active }))
 }
 

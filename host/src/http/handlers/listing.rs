@@ -76,7 +76,8 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
             slots &= search.run(&snapshot);
         }
         let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(slot)).collect();
-        records.retain(|record| std::path::Path::new(&*record.path).exists());
+        let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
+        records.retain(|record| away(record.root) || std::path::Path::new(&*record.path).exists());
         if let Sort::Key { key, descending } = listing.sort {
             records.sort_by(|a, b| key.compare(a, b));
             if descending {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::super::dispatch::Call;
@@ -13,6 +13,19 @@ use crate::plugins::imports::{LibraryView, Reach};
 
 /// Pair that the host adds to every query: randomness for a guest that has none of its own.
 const SEED: &str = "_seed";
+
+/// Content types that plugins may answer with; any other becomes plain text.
+const SERVED: [&str; 9] = [
+    "application/json",
+    "text/plain",
+    "text/csv",
+    "application/octet-stream",
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "video/mp4",
+];
 
 /// Hands a request to the plugin.
 pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
@@ -49,21 +62,25 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         .ok()
         .filter(|status| status.as_u16() >= 200 && status.as_u16() < 600);
     let status = status.ok_or_else(|| ApiError::internal(format!("plugin answered with status {}", answer.status)))?;
-    // A page of a plugin's own could do whatever our pages can.
-    let content_type = match answer.content_type.to_lowercase() {
-        own if ["html", "xml", "svg", "javascript"]
-            .iter()
-            .any(|kind| own.contains(kind)) =>
-        {
-            "text/plain; charset=utf-8".to_owned()
-        }
-        _ => answer.content_type,
+    // A page or a script of a plugin's own could do whatever our pages can.
+    let essence = answer
+        .content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_lowercase();
+    let content_type = SERVED
+        .iter()
+        .find(|served| **served == essence)
+        .unwrap_or(&"text/plain");
+    let content_type = match *content_type {
+        text @ ("text/plain" | "text/csv" | "application/json") => format!("{text}; charset=utf-8"),
+        other => other.to_owned(),
     };
-    let content_type =
-        HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
     ];
     Ok((status, headers, answer.body).into_response())
 }

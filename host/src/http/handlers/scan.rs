@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::json;
 
-use super::super::dispatch::Call;
+use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
 use super::json;
@@ -13,6 +13,7 @@ use crate::library::progress::ProgressSink;
 use crate::library::scan::ScanKind;
 
 /// GET `scan`. Answers when the scan has ended. When the client leaves, the scan goes on.
+/// `forget_offline=true` is ours: models of absent roots are forgotten then, and only then.
 pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let everything = call.query.flag("full_rebuild", false);
     let kind = if everything {
@@ -24,7 +25,14 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let outcome = tokio::spawn(async move { library.scan(plugin, kind).await })
         .await
         .map_err(ApiError::internal)?;
-    if outcome.changed + outcome.removed == 0 {
+    let forgotten = match call.query.flag("forget_offline", false) && !outcome.cancelled {
+        true => {
+            let library = service.library.clone();
+            blocking(move || library.forget_offline()).await?
+        }
+        false => 0,
+    };
+    if outcome.changed + outcome.removed == 0 || forgotten > 0 {
         // Clients wait for this message after every scan; one that changed something has sent it.
         call.app.hub.models_changed(service.plugin.info().prefix());
     }
@@ -37,7 +45,9 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
             "success",
             format!(
                 "{name} {done} completed: {} files, {} read, {} gone",
-                outcome.files, outcome.changed, outcome.removed
+                outcome.files,
+                outcome.changed,
+                outcome.removed + forgotten
             ),
         )
     };

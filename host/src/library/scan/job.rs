@@ -238,18 +238,26 @@ fn read_all(
                     if cancel.is_set() {
                         return;
                     }
-                    let mut left_out = Vec::new();
+                    let (mut left_out, mut broken) = (Vec::new(), Vec::new());
                     let mut read = Vec::with_capacity(batch.len());
                     for found in *batch {
-                        match reader.read(found, before.by_path(&found.path).map(|record| &**record)) {
-                            Ok(file) => read.push(file),
-                            Err(error) => left_out.push((found.path.to_string(), error.to_string())),
+                        let known = before.by_path(&found.path);
+                        match (reader.read(found, known.map(|record| &**record)), known) {
+                            (Ok(file), _) => read.push(file),
+                            (Err(error), Some(known)) => {
+                                broken.push(process::with_broken_sidecar(known, found, &error))
+                            }
+                            (Err(error), None) => left_out.push((found.path.to_string(), error.to_string())),
                         }
                     }
-                    let mut processed = handle.block_on(process::finish(plugin, read));
+                    let mut processed = handle.block_on(async {
+                        process::serialise(plugin, &mut broken).await;
+                        process::finish(plugin, read).await
+                    });
                     for Processed { record, sidecar } in &mut processed {
                         write_unless_hashed(record, sidecar);
                     }
+                    processed.extend(broken.into_iter().map(|record| Processed { record, sidecar: None }));
                     if sender.send((batch.len(), left_out, processed)).is_err() {
                         return;
                     }

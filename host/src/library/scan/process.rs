@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::walk::{Found, stamp};
 use crate::library::item;
 use crate::library::metadata;
-use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote};
+use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote, Sha256};
 use crate::library::roots::Root;
 use crate::library::safetensors::{self, Header, Interest};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
@@ -96,6 +96,10 @@ impl Reader<'_> {
             record.preview = Some(declared);
         }
         dirty |= metadata::repair(&record, &mut sidecar);
+        if known.is_some_and(|known| was_replaced(&record, known, &sidecar, info.hashes_at_scan())) {
+            forget_content(&record, &mut sidecar, info.hashes_at_scan());
+            dirty = true;
+        }
         let mut header = None;
         if record.extension().eq_ignore_ascii_case(".safetensors") || record.extension().eq_ignore_ascii_case(".sft") {
             match safetensors::read(&path, self.interest) {
@@ -114,17 +118,6 @@ impl Reader<'_> {
         metadata::fill(&mut record, &sidecar);
         if record.modified <= 0.0 {
             record.modified = self.now;
-        }
-        if known.is_some_and(|known| is_stale_hash(&record, known)) {
-            record.sha256 = None;
-            sidecar.0.insert("sha256".into(), "".into());
-            if !info.hashes_at_scan() {
-                record.hash_status = HashStatus::Pending;
-                sidecar
-                    .0
-                    .insert("hash_status".into(), HashStatus::Pending.as_str().into());
-            }
-            dirty = true;
         }
         // Only `pending` says that nobody wants the hash yet.
         if record.sha256.is_none() && record.hash_status != HashStatus::Pending {
@@ -156,10 +149,25 @@ fn declared_preview(record: &Record, sidecar: &Sidecar) -> Option<Preview> {
     })
 }
 
-/// Whether the file was replaced since its hash was noted.
-fn is_stale_hash(record: &Record, known: &Record) -> bool {
-    let same_file = (record.stamp.size, record.stamp.mtime_ns) == (known.stamp.size, known.stamp.mtime_ns);
-    !same_file && record.sha256.is_some() && record.sha256 == known.sha256
+/// Whether the weight file was replaced since its hash was noted, by a sidecar that did not
+/// change with it. Where hashes are dear, a changed time alone is no sign: copies change it.
+fn was_replaced(record: &Record, known: &Record, sidecar: &Sidecar, cheap_hash: bool) -> bool {
+    let (now, before) = (&record.stamp, &known.stamp);
+    let changed = now.size != before.size || (cheap_hash && now.mtime_ns != before.mtime_ns);
+    changed && known.sha256.is_some() && Sha256::parse(sidecar.text("sha256")) == known.sha256
+}
+
+/// Takes out of a sidecar what was true of the replaced file's content only.
+fn forget_content(record: &Record, sidecar: &mut Sidecar, hash_now: bool) {
+    let status = if hash_now {
+        HashStatus::Completed
+    } else {
+        HashStatus::Pending
+    };
+    sidecar.0.insert("sha256".into(), "".into());
+    sidecar.0.insert("hash_status".into(), status.as_str().into());
+    sidecar.0.insert("size".into(), record.stamp.size.into());
+    sidecar.0.remove("autov3");
 }
 
 /// A hash of an unchanged file is not computed again because its sidecar lacks it.
@@ -249,6 +257,18 @@ fn facts(read: &mut Read) -> FileFacts {
         remote: item::remote_identity(record),
         header,
         sidecar: metadata::untyped(&read.sidecar),
+    }
+}
+
+/// A listed model whose sidecar can't be read any more: it stays as it was known, with the
+/// reason, until the sidecar is mended.
+pub fn with_broken_sidecar(known: &Record, found: &Found, error: &SidecarError) -> Record {
+    Record {
+        root: found.root,
+        stamp: found.stamp,
+        sidecar: found.sidecar,
+        problem: Some(format!("Shown as it was known before: {error}").into()),
+        ..known.clone()
     }
 }
 

@@ -45,6 +45,14 @@ impl HostRegistrar for CallState {
             template,
             handler,
         };
+        let twice = |own: &RouteWish| own.method == wish.method && own.template == wish.template;
+        if let Some(own) = self.reach.routes.iter().find(|own| twice(own)) {
+            let reason = format!(
+                "{} {} is there already, for `{}`",
+                wish.method, wish.template, own.handler
+            );
+            return Ok(Err(Error::Conflict(reason)));
+        }
         let answer = crate::http::registrar::check_wish(&wish).map_err(|clash| match clash {
             crate::http::registrar::WishError::Clash(text) => Error::Conflict(text),
             crate::http::registrar::WishError::Invalid(text) => Error::Invalid(text),
