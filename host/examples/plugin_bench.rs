@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
 async fn bench() -> anyhow::Result<()> {
     let engine = Arc::new(PluginEngine::new(Limits::default())?);
     let folder = tempfile::tempdir()?;
-    let cache = CodeCache::new(folder.path().join("compiled"), engine.engine());
+    let cache = Arc::new(CodeCache::new(folder.path().join("compiled"), engine.engine()));
     let (name, wasm) = builtin::BUILTIN
         .iter()
         .find(|(name, _)| *name == "lora")

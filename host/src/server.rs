@@ -25,8 +25,10 @@ use crate::library::store::Store;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
 use crate::settings::Settings;
 
-/// How long open connections may take to end after the server was asked to.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+/// How long open connections may take to end; sockets never end by themselves.
+const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
+/// How long what waits for the store may take to be written.
+const STORE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is asked to end.
 ///
@@ -75,10 +77,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 }
             }
             let _ = stop.send(());
-            // Sockets never end by themselves, so open connections get only so long.
-            let _ = tokio::time::timeout(SHUTDOWN_LIMIT.min(Duration::from_millis(500)), &mut serving).await;
+            let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();
-            let _ = tokio::time::timeout(SHUTDOWN_LIMIT, tokio::task::spawn_blocking(move || store.flush())).await;
+            let _ = tokio::time::timeout(STORE_LIMIT, tokio::task::spawn_blocking(move || store.flush())).await;
         }
     }
     Ok(())
@@ -201,7 +202,7 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn load_file(engine: &Arc<PluginEngine>, cache: &CodeCache, path: &Path) -> Result<Plugin, LoadError> {
+async fn load_file(engine: &Arc<PluginEngine>, cache: &Arc<CodeCache>, path: &Path) -> Result<Plugin, LoadError> {
     let wasm = tokio::fs::read(path).await.map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,

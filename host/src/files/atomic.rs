@@ -4,11 +4,14 @@
 use std::io::Write;
 use std::path::Path;
 
-/// Writes through a temporary file in the same folder: write, fsync, rename, fsync of the folder.
+/// Writes through a temporary file in the same folder: write, fsync, rename, fsync of the
+/// folder. A link stays a link: what it leads to is written.
 ///
 /// # Errors
-/// Any of these steps; the old content is then untouched.
+/// Any step up to the rename; the old content is then untouched.
 pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let resolved = path.canonicalize();
+    let path = resolved.as_deref().unwrap_or(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".modelshelf-")
@@ -19,13 +22,15 @@ pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     {
         use std::os::unix::fs::PermissionsExt;
         // Temporary files are 0600; a sidecar must stay readable for the programs that share it.
+        // Some network file systems have no modes, and refuse.
         let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+        let _ = file.as_file().set_permissions(std::fs::Permissions::from_mode(mode));
     }
     file.as_file().sync_data()?;
     file.persist(path).map_err(|error| error.error)?;
+    // The content is in place; where a folder can't be synced, only a power cut could undo it.
     #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
+    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
 

@@ -3,14 +3,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
 use crate::cancel::Cancel;
-
-/// Bytes of file content read for hashing since the start: a second scan must not raise it.
-pub static BYTES_HASHED: AtomicU64 = AtomicU64::new(0);
 
 const BLOCK: usize = 1 << 20;
 
@@ -25,11 +21,11 @@ pub enum HashError {
     Cancelled,
 }
 
-/// Digest of a file. `progress` is told the bytes of each block.
+/// Digest of a file.
 ///
 /// # Errors
 /// When the file can't be read to its end, or the job is cancelled meanwhile.
-pub fn sha256(path: &Path, cancel: &Cancel, mut progress: impl FnMut(u64)) -> Result<[u8; 32], HashError> {
+pub fn sha256(path: &Path, cancel: &Cancel) -> Result<[u8; 32], HashError> {
     let mut file = File::open(path)?;
     advise(&file, Advice::Sequential);
     let mut hasher = Sha256::new();
@@ -43,8 +39,6 @@ pub fn sha256(path: &Path, cancel: &Cancel, mut progress: impl FnMut(u64)) -> Re
             break;
         }
         hasher.update(&block[..read]);
-        BYTES_HASHED.fetch_add(read as u64, Ordering::Relaxed);
-        progress(read as u64);
     }
     advise(&file, Advice::DontNeed);
     Ok(hasher.finalize().into())
@@ -112,13 +106,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("abc");
         std::fs::write(&path, b"abc").unwrap();
-        let mut seen = 0;
-        let digest = sha256(&path, &Cancel::default(), |bytes| seen += bytes).unwrap();
+        let digest = sha256(&path, &Cancel::default()).unwrap();
         assert_eq!(
             hex(&digest),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert_eq!(seen, 3);
     }
 
     #[test]
@@ -128,6 +120,6 @@ mod tests {
         std::fs::write(&path, b"abc").unwrap();
         let cancel = Cancel::default();
         cancel.set();
-        assert!(matches!(sha256(&path, &cancel, |_| {}), Err(HashError::Cancelled)));
+        assert!(matches!(sha256(&path, &cancel), Err(HashError::Cancelled)));
     }
 }

@@ -166,7 +166,8 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
 
 /// Whether every type is loaded and its library attached.
 pub fn is_ready(app: &App) -> bool {
-    !app.starting.load(Ordering::Relaxed) && app.types.load().iter().all(|slot| slot.service().is_some())
+    let types = app.types.load();
+    !app.starting.load(Ordering::Relaxed) && !types.is_empty() && types.iter().all(|slot| slot.service().is_some())
 }
 
 async fn read_body(body: Body) -> Result<Bytes, ApiError> {

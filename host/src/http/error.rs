@@ -82,7 +82,7 @@ impl From<CallError> for ApiError {
             GuestError::NotFound(_) => StatusCode::NOT_FOUND,
             GuestError::Conflict(_) => StatusCode::CONFLICT,
             GuestError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
-            GuestError::Internal(reason) => return Self::internal(reason),
+            GuestError::Internal(_) => return Self::internal(text(guest)),
         };
         Self::new(status, text(guest))
     }

@@ -11,11 +11,15 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::app::App;
 use super::safety;
 
+/// Largest message of a client, in bytes; none is looked at.
+const MAX_MESSAGE: usize = 4 << 10;
+
 /// `/ws/fetch-progress` and `/ws/batch-import-progress`: every general broadcast.
 pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
     if let Err(error) = check(&app, &headers) {
         return error;
     }
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), app.hub.general()))
 }
 
@@ -24,6 +28,7 @@ pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebS
     if let Err(error) = check(&app, &headers) {
         return error;
     }
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     upgrade.on_upgrade(move |socket| {
         let (latest, receiver) = app.hub.init_progress();
         forward(socket, latest, receiver)

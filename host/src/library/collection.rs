@@ -31,7 +31,6 @@ pub struct Library {
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
     problems: ArcSwap<Vec<(String, String)>>,
-    derived_by: ArcSwap<Option<String>>,
     initializing: AtomicBool,
 }
 
@@ -57,7 +56,7 @@ impl Library {
             .map(|root| std::fs::read_dir(&root.path).is_err())
             .collect::<Vec<_>>();
         let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
-        let known = stored.plugin_digest.is_some() || !snapshot.records().is_empty();
+        let known = stored.plugin_digest.is_some();
         Self {
             info,
             roots,
@@ -71,7 +70,6 @@ impl Library {
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
             problems: ArcSwap::default(),
-            derived_by: ArcSwap::from_pointee(stored.plugin_digest),
             initializing: AtomicBool::new(!known),
         }
     }
@@ -123,11 +121,6 @@ impl Library {
     /// Whether the first reading has not come to its end.
     pub fn is_initializing(&self) -> bool {
         self.initializing.load(Ordering::Relaxed)
-    }
-
-    /// Whether records were derived by another version of the plugin.
-    pub fn is_stale(&self, plugin_digest: &str) -> bool {
-        self.derived_by.load().as_deref() != Some(plugin_digest)
     }
 
     /// Asks the running scan to stop; whether one ran.
@@ -184,12 +177,20 @@ impl Library {
     pub(super) fn note_complete(&self, plugin_digest: &str) {
         self.store
             .complete(self.info.id(), plugin_digest, &self.link_targets.load());
-        self.derived_by.store(Arc::new(Some(plugin_digest.to_owned())));
     }
 
     /// Forgets the models of roots that are absent: a person says that they will not come back.
     /// Nothing on a disk is touched. How many there were.
-    pub fn forget_offline(&self) -> usize {
+    pub async fn forget_offline(self: &Arc<Self>) -> usize {
+        // A scan on its way would put them back.
+        let _turn = self.scanning.lock().await;
+        let library = self.clone();
+        tokio::task::spawn_blocking(move || library.forget_offline_now())
+            .await
+            .unwrap_or_default()
+    }
+
+    fn forget_offline_now(&self) -> usize {
         let (snapshot, offline) = (self.snapshot(), self.offline());
         let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
         let gone: Vec<Change> = snapshot

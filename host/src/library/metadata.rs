@@ -263,10 +263,17 @@ pub fn base_model(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |(_, name)| (*name).to_owned())
 }
 
+/// Whether a sidecar is another file's: two files that differ only in their extension share
+/// one, and it stays with the one that it names.
+pub fn is_anothers(record: &Record, sidecar: &Sidecar) -> bool {
+    let named = sidecar.text("file_path");
+    let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    named != &*record.path && folder(named) == folder(&record.path) && std::path::Path::new(named).exists()
+}
+
 /// Corrects what a moved or renamed file made untrue; whether anything changed.
 pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
     let mut changed = false;
-    let written = sidecar.text("file_path").to_owned();
     let mut set = |key: &str, value: Value| {
         if sidecar.0.get(key) != Some(&value) {
             sidecar.0.insert(key.to_owned(), value);
@@ -274,12 +281,7 @@ pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
         }
     };
     set("file_name", json!(record.file_name));
-    // Two files that differ only in their extension share one sidecar; it stays with the first.
-    let (folder, _) = record.path.rsplit_once('/').unwrap_or_default();
-    let beside = written.rsplit_once('/').is_some_and(|(other, _)| other == folder) && written != *record.path;
-    if !(beside && std::path::Path::new(&written).exists()) {
-        set("file_path", json!(record.path));
-    }
+    set("file_path", json!(record.path));
     if let Some(preview) = &record.preview {
         set("preview_url", json!(preview.path));
     }

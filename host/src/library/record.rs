@@ -185,6 +185,8 @@ pub struct Record {
     pub problem: Option<Box<str>>,
     /// How often it was used.
     pub usage_count: u64,
+    /// Number of the plugin version that derived the fields above.
+    pub derived_by: u64,
     /// The listed form without its closing members (see [`super::item`]).
     #[serde(with = "serde_bytes")]
     pub item: Box<[u8]>,

@@ -21,6 +21,7 @@ impl Root {
     pub fn new(path: &Path, key: &str) -> Option<Self> {
         let path = std::path::absolute(path).ok()?;
         let wire = wire_path(&path)?;
+        // Without a slash at the end, so that paths below it have the form that clients know.
         let wire = if wire.len() > 1 {
             wire.trim_end_matches('/')
         } else {
@@ -29,7 +30,7 @@ impl Root {
         Some(Self {
             wire: wire.into(),
             key: key.into(),
-            path: path.clone(),
+            path: PathBuf::from(wire),
         })
     }
 
@@ -71,6 +72,12 @@ pub fn distinct(roots: Vec<Root>) -> Vec<Root> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_of_a_root_is_no_part_of_its_path() {
+        let root = Root::new(Path::new("/m/loras/"), "k").unwrap();
+        assert_eq!((&*root.wire, root.path.to_str()), ("/m/loras", Some("/m/loras")));
+    }
 
     #[test]
     fn a_path_lies_in_the_first_root_that_holds_it_and_not_in_one_with_a_similar_name() {

@@ -13,7 +13,7 @@ use super::record::Record;
 use super::snapshot::Change;
 
 /// Raised when the form of a stored record changes: older rows are then read from disk again.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 const FILE: &str = "library.sqlite";
 
 /// Why the store can't be used.
@@ -26,6 +26,12 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// Another server is at work there.
+    #[error("the data folder {} is in use by another server; end it, or choose another folder with --data-dir", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
     },
     /// The folder's reason.
     #[error("the data folder {} can't be used: {source}; choose another with --data-dir", path.display())]
@@ -59,6 +65,7 @@ enum Message {
         link_targets: String,
     },
     Flush(mpsc::Sender<()>),
+    StartAgain,
 }
 
 /// The store. Writing happens in a thread of its own, in batches.
@@ -66,6 +73,8 @@ pub struct Store {
     path: PathBuf,
     sender: Option<mpsc::Sender<Message>>,
     writer: Option<JoinHandle<()>>,
+    // Held for as long as the server runs.
+    _lock: std::fs::File,
 }
 
 impl Store {
@@ -79,6 +88,7 @@ impl Store {
             path: data_folder.to_owned(),
             source,
         })?;
+        let lock = lock(data_folder)?;
         let path = data_folder.join(FILE);
         let sqlite = |source| StoreError::Sqlite {
             path: path.clone(),
@@ -86,15 +96,19 @@ impl Store {
         };
         let connection = match connect(&path) {
             Ok(connection) => connection,
-            Err(error) => {
-                put_aside(&path, &error);
+            Err(error) if is_broken(&error) => {
+                put_aside(&path, "it is broken");
                 connect(&path).map_err(sqlite)?
             }
+            Err(error) => return Err(sqlite(error)),
         };
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || write(connection, &receiver))
+            .spawn({
+                let path = path.clone();
+                move || write(&path, connection, &receiver)
+            })
             .map_err(|source| StoreError::Folder {
                 path: data_folder.to_owned(),
                 source,
@@ -103,19 +117,25 @@ impl Store {
             path,
             sender: Some(sender),
             writer: Some(writer),
+            _lock: lock,
         })
     }
 
-    /// Everything stored of a type. Rows that can't be read are left out; the next scan reads their files.
+    /// Everything stored of a type. Rows that can't be read are left out; the next scan reads
+    /// their files. A database that turns out to be broken is put aside, and a new one begun.
     ///
     /// # Errors
     /// SQLite's.
     pub fn load(&self, model_type: &str) -> Result<Stored, StoreError> {
-        let sqlite = |source| StoreError::Sqlite {
-            path: self.path.clone(),
-            source,
-        };
-        self.load_rows(model_type).map_err(sqlite)
+        self.load_rows(model_type).map_err(|source| {
+            if is_broken(&source) {
+                self.send(Message::StartAgain);
+            }
+            StoreError::Sqlite {
+                path: self.path.clone(),
+                source,
+            }
+        })
     }
 
     fn load_rows(&self, model_type: &str) -> rusqlite::Result<Stored> {
@@ -191,7 +211,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // The store is a cache: losing its last moments in a power cut costs a few file reads.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let format: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format != FORMAT {
+    if format > FORMAT {
+        // A newer server's: it keeps its database, this one begins its own.
+        drop(connection);
+        put_aside(path, "a newer version wrote it");
+        return connect(path);
+    }
+    if format < FORMAT {
         connection.execute_batch("DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS scan;")?;
     }
     connection.execute_batch(
@@ -201,28 +227,62 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
          CREATE TABLE IF NOT EXISTS scan (
              model_type TEXT PRIMARY KEY, plugin_digest TEXT NOT NULL, link_targets TEXT NOT NULL);",
     )?;
-    connection.pragma_update(None, "user_version", FORMAT)?;
+    if format < FORMAT {
+        connection.pragma_update(None, "user_version", FORMAT)?;
+    }
     Ok(connection)
 }
 
-/// Keeps a broken database for whoever wants to look at it.
-fn put_aside(path: &Path, error: &rusqlite::Error) {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    for ending in ["", "-wal", "-shm"] {
-        let from = PathBuf::from(format!("{}{ending}", path.display()));
-        let to = PathBuf::from(format!("{}.broken-{seconds}{ending}", path.display()));
-        if from.exists() && std::fs::rename(&from, &to).is_ok() {
-            tracing::warn!(store = %from.display(), kept_as = %to.display(), %error, "the store is broken; the library is read again");
+/// Takes the data folder for this server.
+fn lock(folder: &Path) -> Result<std::fs::File, StoreError> {
+    let io = |source| StoreError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let file = std::fs::File::create(folder.join("lock")).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: folder.to_owned(),
+        }),
+        // Some network file systems have no locks; there a person must take care.
+        Err(std::fs::TryLockError::Error(error)) => {
+            tracing::warn!(folder = %folder.display(), %error, "the data folder can't be locked; run only one server on it");
+            Ok(file)
         }
     }
 }
 
-fn write(mut connection: Connection, receiver: &mpsc::Receiver<Message>) {
+/// Whether an error says that the file is no sound database.
+fn is_broken(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Keeps a database that can't be used for whoever wants to look at it.
+fn put_aside(path: &Path, reason: &str) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    for ending in ["", "-wal", "-shm"] {
+        let from = PathBuf::from(format!("{}{ending}", path.display()));
+        let to = PathBuf::from(format!("{}.aside-{seconds}{ending}", path.display()));
+        if from.exists() && std::fs::rename(&from, &to).is_ok() {
+            tracing::warn!(store = %from.display(), kept_as = %to.display(), reason, "the store is put aside; the library is read again");
+        }
+    }
+}
+
+fn write(path: &Path, mut connection: Connection, receiver: &mpsc::Receiver<Message>) {
     while let Ok(first) = receiver.recv() {
         // Whatever waits goes into the same transaction.
         let waiting: Vec<Message> = std::iter::once(first).chain(receiver.try_iter()).collect();
+        if waiting.iter().any(|message| matches!(message, Message::StartAgain)) {
+            put_aside(path, "it is broken");
+            match connect(path) {
+                Ok(new) => connection = new,
+                Err(error) => tracing::error!(%error, "no new store can be begun; the next start reads from disk"),
+            }
+        }
         let mut flushed = Vec::new();
         if let Err(error) = write_batch(&mut connection, waiting, &mut flushed) {
             tracing::error!(%error, "changes can't be stored; the next start reads them from disk");
@@ -270,6 +330,7 @@ fn write_batch(
                 )?;
             }
             Message::Flush(sender) => flushed.push(sender),
+            Message::StartAgain => {}
         }
     }
     transaction.commit()

@@ -11,7 +11,8 @@ use crate::files::atomic;
 /// A folder of compiled components, named by the digest of the component and of the
 /// engine that compiled it.
 pub struct CodeCache {
-    folder: PathBuf,
+    // None where other users could put code.
+    folder: Option<PathBuf>,
     // Hash of everything that makes compiled code fit: wasmtime's version, target and settings.
     engine_key: u64,
 }
@@ -23,8 +24,12 @@ impl CodeCache {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        let safe = crate::files::private_folder(&folder).and_then(|()| is_own(&folder));
+        if let Err(error) = &safe {
+            tracing::warn!(path = %folder.display(), %error, "compiled plugin code can't be kept safely; every start compiles");
+        }
         Self {
-            folder,
+            folder: safe.is_ok().then_some(folder),
             engine_key: hasher.finish(),
         }
     }
@@ -36,7 +41,9 @@ impl CodeCache {
     pub fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
         let digest = Sha256::digest(wasm);
         let name = format!("{}-{:016x}.cwasm", crate::files::hash::hex(&digest), self.engine_key);
-        let path = self.folder.join(name);
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
+            return Component::new(engine, wasm);
+        };
         if let Some(component) = self.load(engine, &path) {
             return Ok(component);
         }
@@ -53,9 +60,14 @@ impl CodeCache {
         if !path.is_file() {
             return None;
         }
+        if let Err(error) = is_own(path) {
+            tracing::warn!(path = %path.display(), %error, "compiled plugin code is not this user's; compiling again");
+            return None;
+        }
         // SAFETY: wasmtime must be given only what `Component::serialize` wrote. The file's name
-        // carries the digest of the component and the engine's compatibility hash, it was written
-        // whole by an atomic rename, and its folder is made for the server's user alone (0700).
+        // carries the digest of the component and the engine's compatibility hash; it was written
+        // whole by an atomic rename; and both it and its folder, which `new` made 0700, belong to
+        // this process's user, so that nobody else can have put it there.
         match unsafe { Component::deserialize_file(engine, path) } {
             Ok(component) => Some(component),
             Err(error) => {
@@ -66,7 +78,20 @@ impl CodeCache {
     }
 
     fn store(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
-        crate::files::private_folder(&self.folder)?;
         atomic::write(path, code)
     }
+}
+
+/// Fails where a file or folder belongs to another user.
+fn is_own(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::symlink_metadata(path)?);
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(std::io::Error::other(format!("it belongs to user {owner}")));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }

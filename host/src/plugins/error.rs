@@ -62,16 +62,22 @@ pub enum CallError {
     Shutdown,
 }
 
-/// The text of a guest's error.
+/// Longest text of a guest's error that is shown or logged, in bytes.
+const MAX_TEXT: usize = 2 << 10;
+
+/// The text of a guest's error, cut where it is very long.
 pub fn text(error: &GuestError) -> &str {
-    match error {
-        GuestError::Invalid(text)
-        | GuestError::Unauthorised(text)
-        | GuestError::NotFound(text)
-        | GuestError::Conflict(text)
-        | GuestError::Unsupported(text)
-        | GuestError::Internal(text) => text,
+    let (GuestError::Invalid(text)
+    | GuestError::Unauthorised(text)
+    | GuestError::NotFound(text)
+    | GuestError::Conflict(text)
+    | GuestError::Unsupported(text)
+    | GuestError::Internal(text)) = error;
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    &text[..end]
 }
 
 /// A plugin that can't be used at all.
@@ -107,20 +113,6 @@ pub enum LoadError {
     /// A call at load failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A route that it wants is taken, or no route at all.
-    #[error("plugin `{plugin}` can't have the route {method} {template} for `{handler}`: {reason}")]
-    Route {
-        /// Id of the plugin.
-        plugin: String,
-        /// HTTP method.
-        method: String,
-        /// The route's template.
-        template: String,
-        /// Its handler.
-        handler: String,
-        /// Which other route it clashes with, or what is wrong with it.
-        reason: String,
-    },
     /// The sandbox itself can't be set up.
     #[error("can't set up the WebAssembly engine: {0}")]
     Engine(String),

@@ -2,21 +2,21 @@
 //! reach, bounded in memory and time, and thrown away afterwards.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 
 use super::bindings::{ModelType, ModelTypePre};
-use super::engine::{PluginEngine, TICK};
+use super::engine::PluginEngine;
 use super::error::{CallError, LimitError};
 use super::imports::Reach;
 
 /// What lives in a store during a call.
 pub struct CallState {
     limits: StoreLimits,
-    ticks_left: u64,
+    started: Instant,
     time_limit: Duration,
     /// Resources that the guest holds.
     pub table: ResourceTable,
@@ -85,7 +85,10 @@ impl Call<'_> {
                 .await
             })
             .await
-            .map_err(|_| CallError::Shutdown)?
+            .map_err(|error| {
+                tracing::error!(%error, "a call into a plugin broke off");
+                CallError::Shutdown
+            })?
     }
 
     /// Makes the call on the caller's own executor, without a place in the queue for the pool.
@@ -102,10 +105,9 @@ impl Call<'_> {
             .trap_on_grow_failure(true)
             .build();
         let time_limit = self.time_limit;
-        let ticks_left = (time_limit.as_millis() / TICK.as_millis()) as u64 + 1;
         let state = CallState {
             limits,
-            ticks_left,
+            started: Instant::now(),
             time_limit,
             table: ResourceTable::new(),
             reach: self.reach,
@@ -117,8 +119,7 @@ impl Call<'_> {
         // starve the others until its own time is over.
         store.epoch_deadline_callback(|mut context| {
             let state = context.data_mut();
-            state.ticks_left = state.ticks_left.saturating_sub(1);
-            if state.ticks_left == 0 {
+            if state.started.elapsed() > state.time_limit {
                 return Err(LimitError::Time(state.time_limit).into());
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))

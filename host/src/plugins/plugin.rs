@@ -28,7 +28,7 @@ impl Plugin {
     /// When the bytes don't fit the interface, or what the plugin says of itself can't be used.
     pub async fn load(
         engine: &Arc<PluginEngine>,
-        cache: &CodeCache,
+        cache: &Arc<CodeCache>,
         name: &str,
         wasm: &[u8],
     ) -> Result<Self, LoadError> {
@@ -36,7 +36,13 @@ impl Plugin {
             name: name.to_owned(),
             reason: format!("{error:#}"),
         };
-        let component = cache.component(engine.engine(), wasm).map_err(misfit)?;
+        let (compiling, compiled) = (engine.clone(), cache.clone());
+        let bytes = wasm.to_vec();
+        // Compiling takes seconds of every processor, which the threads that serve can't give.
+        let component = tokio::task::spawn_blocking(move || compiled.component(compiling.engine(), &bytes))
+            .await
+            .map_err(|error| LoadError::Engine(error.to_string()))?
+            .map_err(misfit)?;
         let linker = instance::linker(engine.engine()).map_err(misfit)?;
         let pre = linker.instantiate_pre(&component).map_err(misfit)?;
         let pre = ModelTypePre::new(pre).map_err(misfit)?;
@@ -98,6 +104,11 @@ impl Plugin {
     /// SHA-256 of the component, lower-case hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The start of the digest, by which records remember what derived them.
+    pub fn digest_number(&self) -> u64 {
+        u64::from_str_radix(self.digest.get(..16).unwrap_or_default(), 16).unwrap_or_default()
     }
 
     /// The routes it asked for, in order.

@@ -2,6 +2,7 @@
 //! the file that breaks the plugin stands alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 
@@ -9,14 +10,44 @@ use super::bindings::{Derived, FileFacts, Model};
 use super::error::CallError;
 use super::plugin::Plugin;
 
+/// Longest text that a rule may give for one file, in bytes: it is kept in memory.
+const MAX_TEXT: usize = 64 << 10;
+/// How many calls may fail before the rest of a batch is given up. A call that ran out of time
+/// counts as many, so that a plugin that always loops holds a scan up for seconds, not hours.
+const MAX_FAILURES: u32 = 48;
+const TIME_FAILURE: u32 = 16;
+
 /// Asks `derive`; an error is what a person should know of that one file.
 pub async fn derive(plugin: &Plugin, files: Vec<FileFacts>) -> Vec<Result<Derived, String>> {
-    contained(plugin, "derive", &files, &|files| Box::pin(plugin.derive(files))).await
+    let failures = AtomicU32::new(0);
+    let answers = contained(plugin, "derive", &failures, &files, &|files| {
+        Box::pin(plugin.derive(files))
+    })
+    .await;
+    bounded(plugin, answers, |derived| {
+        derived.fields.len() + derived.sub_type.len() + derived.problem.as_ref().map_or(0, String::len)
+    })
 }
 
 /// Asks `format`; an error is what a person should know of that one file.
 pub async fn format(plugin: &Plugin, models: Vec<Model>) -> Vec<Result<String, String>> {
-    contained(plugin, "format", &models, &|models| Box::pin(plugin.format(models))).await
+    let failures = AtomicU32::new(0);
+    let answers = contained(plugin, "format", &failures, &models, &|models| {
+        Box::pin(plugin.format(models))
+    })
+    .await;
+    bounded(plugin, answers, String::len)
+}
+
+fn bounded<O>(plugin: &Plugin, answers: Vec<Result<O, String>>, size: impl Fn(&O) -> usize) -> Vec<Result<O, String>> {
+    let check = |answer: O| match size(&answer) {
+        size if size > MAX_TEXT => Err(format!(
+            "The plugin `{}` gave {size} bytes for this file, more than {MAX_TEXT}.",
+            plugin.info().id()
+        )),
+        _ => Ok(answer),
+    };
+    answers.into_iter().map(|answer| answer.and_then(check)).collect()
 }
 
 type Rule<'p, I, O> = &'p (dyn Fn(Arc<[I]>) -> BoxFuture<'p, Result<Vec<O>, CallError>> + Send + Sync);
@@ -25,6 +56,7 @@ type Rule<'p, I, O> = &'p (dyn Fn(Arc<[I]>) -> BoxFuture<'p, Result<Vec<O>, Call
 fn contained<'f, I, O>(
     plugin: &'f Plugin,
     export: &'static str,
+    failures: &'f AtomicU32,
     items: &'f [I],
     rule: Rule<'f, I, O>,
 ) -> BoxFuture<'f, Vec<Result<O, String>>>
@@ -33,23 +65,40 @@ where
     O: Send + 'f,
 {
     Box::pin(async move {
+        let id = plugin.info().id();
         if items.is_empty() {
             return Vec::new();
+        }
+        if failures.load(Ordering::Relaxed) >= MAX_FAILURES {
+            let given_up = || {
+                Err(format!(
+                    "The plugin `{id}` failed too often; the server's log says why."
+                ))
+            };
+            return items.iter().map(|_| given_up()).collect();
         }
         let error = match rule(items.into()).await {
             Ok(answers) => return answers.into_iter().map(Ok).collect(),
             Err(error) => error,
         };
+        let cost = if matches!(error, CallError::Limit { .. }) {
+            TIME_FAILURE
+        } else {
+            1
+        };
+        let before = failures.fetch_add(cost, Ordering::Relaxed);
         if items.len() == 1 {
-            tracing::error!(plugin = plugin.info().id(), export, %error, "a rule failed on one file");
+            tracing::error!(plugin = id, export, %error, "a rule failed on one file");
             return vec![Err(format!(
-                "The plugin `{}` failed on this file; the server's log says why.",
-                plugin.info().id()
+                "The plugin `{id}` failed on this file; the server's log says why."
             ))];
         }
+        if before < MAX_FAILURES && before + cost >= MAX_FAILURES {
+            tracing::error!(plugin = id, export, %error, "a rule fails too often; the rest of the batch is given up");
+        }
         let (left, right) = items.split_at(items.len() / 2);
-        let mut answers = contained(plugin, export, left, rule).await;
-        answers.extend(contained(plugin, export, right, rule).await);
+        let mut answers = contained(plugin, export, failures, left, rule).await;
+        answers.extend(contained(plugin, export, failures, right, rule).await);
         answers
     })
 }

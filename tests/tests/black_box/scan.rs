@@ -347,8 +347,8 @@ async fn a_listed_model_whose_sidecar_breaks_stays_listed_with_the_reason() -> R
 #[tokio::test]
 async fn two_files_that_share_a_sidecar_do_not_fight_over_it() -> Result<()> {
     let library = Library::of([
-        Model::new("checkpoints", "two").extension(".safetensors"),
-        Model::new("checkpoints", "two").extension(".ckpt"),
+        Model::new("checkpoints", "two").extension("safetensors"),
+        Model::new("checkpoints", "two").extension("ckpt"),
     ])?;
     let server = library.serve().await?;
     server.scan("checkpoints", false).await?;
@@ -358,5 +358,51 @@ async fn two_files_that_share_a_sidecar_do_not_fight_over_it() -> Result<()> {
         server.scan("checkpoints", false).await?;
     }
     assert_eq!(std::fs::metadata(&sidecar)?.modified()?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nested_roots_and_a_slash_at_the_end_list_each_file_once_and_settle() -> Result<()> {
+    let library = Library::of([Model::lora("top").sidecar(), Model::lora("sub/deep").sidecar()])?;
+    let outer = format!("{}/", library.root("loras").display());
+    let inner = library.root("loras").join("sub");
+    let server = library
+        .options()
+        .root("loras", Path::new(&outer))
+        .root("loras", &inner)
+        .serve()
+        .await?;
+    assert_eq!(listed(&server).await?, ["deep", "top"]);
+    let item = server.item("loras", "top").await?;
+    assert_eq!(item["file_path"], wire(&library.root("loras").join("top.safetensors")));
+    let generation = server.get_json("/api/lm/loras/status", &[]).await?["generation"].clone();
+    server.scan("loras", false).await?;
+    assert_eq!(
+        server.get_json("/api/lm/loras/status", &[]).await?["generation"],
+        generation,
+        "the second scan changed something"
+    );
+    Ok(())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_with_a_models_name_does_not_hold_a_scan_up() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let pipe = library.root("loras").join("pipe.safetensors");
+    anyhow::ensure!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    let server = library.serve().await?;
+    assert_eq!(listed(&server).await?, ["amber"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_server_on_one_data_folder_is_refused() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let data = library.path().join("data");
+    let first = library.options().data_dir(&data).serve().await?;
+    let second = library.options().data_dir(&data).start().await;
+    assert!(second.is_err_and(|error| format!("{error:#}").contains("in use")));
+    assert_eq!(listed(&first).await?, ["amber"]);
     Ok(())
 }

@@ -116,9 +116,11 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
     let stale = headers
         .get(header::IF_RANGE)
         .is_some_and(|own| *own != etag && own.to_str().is_ok_and(|text| text.contains('"')));
-    for name in [header::RANGE, header::IF_MODIFIED_SINCE] {
+    // A client that sent an ETag knows better than by the time.
+    let has_etag = headers.contains_key(header::IF_NONE_MATCH);
+    for (name, passed_over) in [(header::RANGE, stale), (header::IF_MODIFIED_SINCE, has_etag)] {
         if let Some(value) = headers.get(&name)
-            && !(stale && name == header::RANGE)
+            && !passed_over
         {
             request.headers_mut().insert(name, value.clone());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::json;
 
-use super::super::dispatch::{Call, blocking};
+use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::types::TypeService;
 use super::json;
@@ -26,10 +26,7 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
         .await
         .map_err(ApiError::internal)?;
     let forgotten = match call.query.flag("forget_offline", false) && !outcome.cancelled {
-        true => {
-            let library = service.library.clone();
-            blocking(move || library.forget_offline()).await?
-        }
+        true => service.library.forget_offline().await,
         false => 0,
     };
     if outcome.changed + outcome.removed == 0 || forgotten > 0 {

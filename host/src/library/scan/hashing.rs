@@ -18,20 +18,12 @@ use crate::library::sidecar::{self, Sidecar};
 /// Files hashed at the same time.
 const THREADS: usize = 2;
 
-/// A record whose file is to be hashed, with its sidecar where that is not on disk yet.
-pub struct Wanted {
-    /// The record.
-    pub record: Arc<Record>,
-    /// The sidecar to write with the hash in it.
-    pub sidecar: Option<Sidecar>,
-}
-
-/// Digests of this run by inode, size and modification time.
-type Known = HashMap<(u64, u64, i64), [u8; 32]>;
+/// Digests of this run by device, inode, size and modification time.
+type Known = HashMap<(u64, u64, u64, i64), [u8; 32]>;
 
 /// Hashes files and writes the result into their sidecars; `done` gets each finished record,
 /// its listed form still the old one.
-pub fn run(wanted: Vec<Wanted>, cancel: &Cancel, mut done: impl FnMut(Record)) {
+pub fn run(wanted: Vec<Arc<Record>>, cancel: &Cancel, mut done: impl FnMut(Record)) {
     let next = AtomicUsize::new(0);
     // A file that several paths lead to by hard links is read once.
     let known: Mutex<Known> = Mutex::default();
@@ -57,16 +49,17 @@ pub fn run(wanted: Vec<Wanted>, cancel: &Cancel, mut done: impl FnMut(Record)) {
     });
 }
 
-fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<Known>) -> Option<Record> {
-    let mut record = Record::clone(&wanted.record);
+fn one(wanted: &Arc<Record>, cancel: &Cancel, known: &Mutex<Known>) -> Option<Record> {
+    let mut record = Record::clone(wanted);
     let path = Path::new(&*record.path);
-    let same = (record.stamp.inode, record.stamp.size, record.stamp.mtime_ns);
+    let same = device(path).map(|device| (device, record.stamp.inode, record.stamp.size, record.stamp.mtime_ns));
     let remembered = || known.lock().unwrap_or_else(PoisonError::into_inner);
-    let earlier = (same.0 != 0).then(|| remembered().get(&same).copied()).flatten();
-    let result = earlier.map_or_else(|| hash::sha256(path, cancel, |_| {}), Ok);
-    match result {
+    let earlier = same.and_then(|same| remembered().get(&same).copied());
+    match earlier.map_or_else(|| hash::sha256(path, cancel), Ok) {
         Ok(digest) => {
-            remembered().insert(same, digest);
+            if let Some(same) = same {
+                remembered().insert(same, digest);
+            }
             record.sha256 = Some(Sha256(digest));
             record.hash_status = HashStatus::Completed;
         }
@@ -74,39 +67,58 @@ fn one(wanted: &Wanted, cancel: &Cancel, known: &Mutex<Known>) -> Option<Record>
         Err(HashError::Io(error)) => {
             tracing::warn!(path = %path.display(), %error, "can't be hashed; the next scan tries again");
             record.hash_status = HashStatus::Failed;
-            record
-                .problem
-                .get_or_insert_with(|| format!("The file can't be read to its end: {error}.").into());
+            let reason = || format!("The file can't be read to its end: {error}.").into();
+            record.problem.get_or_insert_with(reason);
         }
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let sidecar_path = sidecar::path_for(folder, &record.file_name);
-    // What was read holds repairs that are not on disk yet; what changed on disk since counts more.
-    let untouched = stamp(&sidecar_path).ok() == record.sidecar;
-    let mut sidecar = match (Sidecar::read(&sidecar_path), &wanted.sidecar) {
-        (Ok(_), Some(read)) if untouched => read.clone(),
-        (Ok(Some(mut sidecar)), _) => {
-            metadata::repair(&record, &mut sidecar);
-            sidecar
+    let before = stamp(&sidecar_path).ok();
+    if let Ok(Some(mut sidecar)) = Sidecar::read(&sidecar_path)
+        && !metadata::is_anothers(&record, &sidecar)
+    {
+        sidecar.0.insert("sha256".into(), json!(record.sha256_hex()));
+        sidecar
+            .0
+            .insert("hash_status".into(), json!(record.hash_status.as_str()));
+        // Where somebody else changed it since it was read, the record keeps the older stamp, so
+        // that the next scan reads the change.
+        let untouched = before == record.sidecar;
+        let current = Record {
+            sidecar: before,
+            ..record.clone()
+        };
+        if write(&current, &sidecar, &sidecar_path) && untouched {
+            record.sidecar = stamp(&sidecar_path).ok();
         }
-        (Ok(None), Some(read)) => read.clone(),
-        (Ok(None), None) | (Err(_), _) => return Some(record),
-    };
-    sidecar.0.insert("sha256".into(), json!(record.sha256_hex()));
-    sidecar
-        .0
-        .insert("hash_status".into(), json!(record.hash_status.as_str()));
-    write(&mut record, &sidecar, &sidecar_path);
+    }
     Some(record)
 }
 
-/// Writes a sidecar and notes its stamp; a folder that can't be written keeps its records in
-/// the store alone.
-pub fn write(record: &mut Record, sidecar: &Sidecar, path: &Path) {
-    match sidecar.write(path) {
-        Ok(()) => record.sidecar = stamp(path).ok(),
-        Err(error) => {
-            tracing::warn!(%error, "metadata is kept in the store only; make the folder writable to have it beside the model")
-        }
+/// The device that a file is on; none where the platform does not say.
+fn device(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        std::fs::metadata(path)
+            .ok()
+            .map(|metadata| std::os::unix::fs::MetadataExt::dev(&metadata))
     }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Writes a sidecar, unless it changed since the record was made from it: that change is
+/// somebody's, and the next scan reads it. Whether it was written.
+pub fn write(record: &Record, sidecar: &Sidecar, path: &Path) -> bool {
+    if stamp(path).ok() != record.sidecar {
+        return false;
+    }
+    let written = sidecar.write(path);
+    if let Err(error) = &written {
+        tracing::warn!(%error, "metadata is kept in the store only; make the folder writable to have it beside the model");
+    }
+    written.is_ok()
 }

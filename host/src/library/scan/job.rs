@@ -6,11 +6,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Cancel;
-use super::hashing::{self, Wanted};
+use super::hashing;
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
 use crate::library::collection::Library;
 use crate::library::record::{HashStatus, Preview, Record};
+use crate::library::roots::Root;
 use crate::library::safetensors::Interest;
 use crate::library::sidecar;
 use crate::library::snapshot::Change;
@@ -83,15 +84,17 @@ pub fn run(
     }
     let before = library.snapshot();
     mark_emptied(library, &mut walk);
-    let everything = kind == ScanKind::Everything || library.is_stale(plugin.digest());
+    let everything = kind == ScanKind::Everything;
+    let derived_by = plugin.digest_number();
     let mut to_read: Vec<&Found> = Vec::new();
     let mut seen = std::collections::HashSet::with_capacity(walk.found.len());
     for found in &walk.found {
         seen.insert(&*found.path);
         let same = !everything
-            && before
-                .by_path(&found.path)
-                .is_some_and(|record| is_unchanged(record, found));
+            && before.by_path(&found.path).is_some_and(|record| {
+                let root = &library.roots()[usize::from(found.root)];
+                record.derived_by == derived_by && is_unchanged(record, found, root)
+            });
         if !same {
             to_read.push(found);
         }
@@ -121,14 +124,10 @@ pub fn run(
         &mut |share, processed| {
             outcome.changed += processed.len();
             let mut changes = Vec::with_capacity(processed.len());
-            for Processed { record, sidecar } in processed {
-                let needs_hash = record.hash_status == HashStatus::Calculating;
+            for record in processed {
                 let record = Arc::new(record);
-                if needs_hash {
-                    wanted.push(Wanted {
-                        record: record.clone(),
-                        sidecar,
-                    });
+                if record.hash_status == HashStatus::Calculating {
+                    wanted.push(record.clone());
                 }
                 changes.push(Change::Put(record));
             }
@@ -168,18 +167,20 @@ fn mark_emptied(library: &Library, walk: &mut Walk) {
     let had: std::collections::HashSet<u16> = snapshot.records().iter().map(|(_, record)| record.root).collect();
     for (index, root) in library.roots().iter().enumerate() {
         let index = index as u16;
-        let empty = std::fs::read_dir(&root.path).is_ok_and(|mut entries| entries.next().is_none());
-        if empty && had.contains(&index) {
+        if had.contains(&index) && walk::is_emptied(&root.path) {
             walk.offline.insert(index);
         }
     }
 }
 
-fn is_unchanged(record: &Record, found: &Found) -> bool {
+fn is_unchanged(record: &Record, found: &Found, root: &Root) -> bool {
     record.stamp == found.stamp
         && record.sidecar == found.sidecar
         && same_preview(record, found)
         && record.root == found.root
+        // The same file may have come under another root, or the root may be of another kind now.
+        && record.folder == found.folder
+        && record.root_key == root.key
         // A scan that was cut off before hashing goes on with it, and a failed one is tried again.
         && !matches!(record.hash_status, HashStatus::Calculating | HashStatus::Failed)
 }
@@ -216,7 +217,7 @@ fn read_all(
     cancel: &Cancel,
     handle: &tokio::runtime::Handle,
     problems: &mut Vec<(String, String)>,
-    take: &mut dyn FnMut(f64, Vec<Processed>),
+    take: &mut dyn FnMut(f64, Vec<Record>),
 ) {
     let headers = &plugin.info().descriptor.headers;
     let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
@@ -250,14 +251,12 @@ fn read_all(
                             (Err(error), None) => left_out.push((found.path.to_string(), error.to_string())),
                         }
                     }
-                    let mut processed = handle.block_on(async {
+                    let processed = handle.block_on(async {
                         process::serialise(plugin, &mut broken).await;
                         process::finish(plugin, read).await
                     });
-                    for Processed { record, sidecar } in &mut processed {
-                        write_unless_hashed(record, sidecar);
-                    }
-                    processed.extend(broken.into_iter().map(|record| Processed { record, sidecar: None }));
+                    let mut processed: Vec<Record> = processed.into_iter().map(write_sidecar).collect();
+                    processed.append(&mut broken);
                     if sender.send((batch.len(), left_out, processed)).is_err() {
                         return;
                     }
@@ -281,22 +280,23 @@ fn read_all(
     });
 }
 
-/// A sidecar is written at once, unless its hash is still to come.
-fn write_unless_hashed(record: &mut Record, sidecar: &mut Option<sidecar::Sidecar>) {
-    if record.hash_status == HashStatus::Calculating {
-        return;
-    }
-    if let Some(sidecar) = sidecar.take() {
+/// Writes the sidecar that a file lacks or that needs repair.
+fn write_sidecar(processed: Processed) -> Record {
+    let Processed { mut record, sidecar } = processed;
+    if let Some(sidecar) = sidecar {
         let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
         let path = sidecar::path_for(folder, &record.file_name);
-        hashing::write(record, &sidecar, &path);
+        if hashing::write(&record, &sidecar, &path) {
+            record.sidecar = walk::stamp(&path).ok();
+        }
     }
+    record
 }
 
 fn hash_all(
     library: &Library,
     plugin: &Plugin,
-    wanted: Vec<Wanted>,
+    wanted: Vec<Arc<Record>>,
     cancel: &Cancel,
     handle: &tokio::runtime::Handle,
     progress: &mut dyn FnMut(usize),

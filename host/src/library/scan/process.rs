@@ -95,10 +95,16 @@ impl Reader<'_> {
         if let Some(declared) = declared_preview(&record, &sidecar) {
             record.preview = Some(declared);
         }
-        dirty |= metadata::repair(&record, &mut sidecar);
-        if known.is_some_and(|known| was_replaced(&record, known, &sidecar, info.hashes_at_scan())) {
+        let shared = metadata::is_anothers(&record, &sidecar);
+        if shared {
+            // What it says of the content is true of the other file only.
             forget_content(&record, &mut sidecar, info.hashes_at_scan());
-            dirty = true;
+        } else {
+            dirty |= metadata::repair(&record, &mut sidecar);
+            if known.is_some_and(|known| was_replaced(&record, known, &sidecar, info.hashes_at_scan())) {
+                forget_content(&record, &mut sidecar, info.hashes_at_scan());
+                dirty = true;
+            }
         }
         let mut header = None;
         if record.extension().eq_ignore_ascii_case(".safetensors") || record.extension().eq_ignore_ascii_case(".sft") {
@@ -123,8 +129,16 @@ impl Reader<'_> {
         if record.sha256.is_none() && record.hash_status != HashStatus::Pending {
             record.hash_status = HashStatus::Calculating;
         }
+        record.derived_by = self.plugin.digest_number();
         if let Some(known) = known {
             keep_known(&mut record, known);
+        }
+        let dirty = dirty && !shared;
+        if dirty && record.hash_status == HashStatus::Calculating {
+            // Should the hash never come, the next program that reads the sidecar knows that it is missing.
+            sidecar
+                .0
+                .insert("hash_status".into(), record.hash_status.as_str().into());
         }
         Ok(Read {
             record,
@@ -228,6 +242,7 @@ fn blank(found: &Found, root_key: ArcStr) -> Record {
         fields: "{}".into(),
         problem: None,
         usage_count: 0,
+        derived_by: 0,
         item: Box::default(),
     }
 }
@@ -265,8 +280,7 @@ fn facts(read: &mut Read) -> FileFacts {
 pub fn with_broken_sidecar(known: &Record, found: &Found, error: &SidecarError) -> Record {
     Record {
         root: found.root,
-        stamp: found.stamp,
-        sidecar: found.sidecar,
+        // The stamps stay the old ones, so that the next scan looks again: the reason may have been the disk's.
         problem: Some(format!("Shown as it was known before: {error}").into()),
         ..known.clone()
     }

@@ -74,10 +74,15 @@ pub fn walk(roots: &[Root], info: &TypeInfo, cancel: &Cancel) -> Walk {
             .enumerate()
             .map(|(index, root)| scope.spawn(move || walk_root(index as u16, root, info, cancel)))
             .collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap_or_default())
-            .collect()
+        let parts = handles.into_iter().zip(0u16..).map(|(handle, index)| {
+            handle.join().unwrap_or_else(|_| {
+                // A walk that broke off says nothing of what is gone.
+                let mut part = Part::default();
+                part.walk.offline.insert(index);
+                part
+            })
+        });
+        parts.collect()
     });
     join(parts)
 }
@@ -86,7 +91,7 @@ pub fn walk(roots: &[Root], info: &TypeInfo, cancel: &Cancel) -> Walk {
 /// the first of them only.
 fn join(parts: Vec<Part>) -> Walk {
     let mut whole = Walk::default();
-    let mut real_directories: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut real_directories: HashSet<PathBuf> = HashSet::new();
     let mut real_files: HashSet<PathBuf> = HashSet::new();
     let links_to_files = parts
         .iter()
@@ -96,13 +101,9 @@ fn join(parts: Vec<Part>) -> Walk {
         let mut real_of: HashMap<PathBuf, PathBuf> = HashMap::new();
         let mut twice: HashSet<PathBuf> = HashSet::new();
         for (written, real) in part.directories {
-            match real_directories.get(&real) {
-                Some(first) if *first != written => {
-                    twice.insert(written.clone());
-                }
-                _ => {
-                    real_directories.insert(real.clone(), written.clone());
-                }
+            // Within one part every real folder is entered once, so what is there came from an earlier root.
+            if !real_directories.insert(real.clone()) {
+                twice.insert(written.clone());
             }
             real_of.insert(written, real);
         }
@@ -140,7 +141,7 @@ fn walk_root(index: u16, root: &Root, info: &TypeInfo, cancel: &Cancel) -> Part 
     // Folders wait here until all their names are known: a sidecar may come after its model.
     let mut open: Vec<Directory> = Vec::new();
     let mut entered: HashSet<(u64, u64)> = HashSet::new();
-    let mut link_targets = Vec::new();
+    let (mut link_targets, mut away) = (Vec::new(), Vec::new());
     let entries = WalkDir::new(&root.path)
         .follow_links(true)
         .max_depth(MAX_DEPTH)
@@ -156,6 +157,10 @@ fn walk_root(index: u16, root: &Root, info: &TypeInfo, cancel: &Cancel) -> Part 
             if entry.path_is_symlink()
                 && let Ok(target) = entry.path().canonicalize()
             {
+                // The empty mount point of a disk that is away looks like a folder without models.
+                if is_emptied(&target) {
+                    away.push(entry.path().display().to_string());
+                }
                 link_targets.push(target);
             }
             // Also ends loops of links that lead to the same folder over different paths.
@@ -202,6 +207,7 @@ fn walk_root(index: u16, root: &Root, info: &TypeInfo, cancel: &Cancel) -> Part 
         directory.close(index, root, info, &mut part);
     }
     part.walk.link_targets.append(&mut link_targets);
+    part.walk.unreadable.append(&mut away);
     part.walk.found.sort_by(|a, b| a.path.cmp(&b.path));
     part
 }
@@ -241,9 +247,12 @@ impl Directory {
             let stamp = match stamp(&path) {
                 Ok(stamp) => stamp,
                 Err(error) => {
-                    part.walk
-                        .problems
-                        .push((format!("{wire}/{name}"), format!("it can't be read: {error}")));
+                    let path = format!("{wire}/{name}");
+                    // Gone since the folder was read is gone; anything else may be the disk's fault.
+                    if error.kind() != std::io::ErrorKind::NotFound || std::fs::read_dir(&self.path).is_err() {
+                        part.walk.unreadable.push(path.clone());
+                    }
+                    part.walk.problems.push((path, format!("it can't be read: {error}")));
                     continue;
                 }
             };
@@ -280,6 +289,11 @@ impl Directory {
     }
 }
 
+/// Whether a folder holds nothing but what a file system puts there itself.
+pub fn is_emptied(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == "lost+found"))
+}
+
 fn note_error(walk: &mut Walk, root: u16, error: &walkdir::Error) {
     if error.loop_ancestor().is_some() {
         // A link to a folder above: what is there is listed already.
@@ -304,6 +318,10 @@ fn note_error(walk: &mut Walk, root: u16, error: &walkdir::Error) {
 /// When it is gone or can't be looked at.
 pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
     let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        // A pipe or a device would never come to an end.
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     let modified = metadata.modified()?;
     let mtime_ns = match modified.duration_since(std::time::UNIX_EPOCH) {
         Ok(after) => after.as_nanos() as i64,

@@ -8,12 +8,32 @@ use super::wit::events::Host;
 use super::wit::types::Error;
 
 const MAX_BYTES: usize = 64 << 10;
+/// Most messages in one call, so that a plugin can't push others' out of slow clients' backlogs.
+const MAX_EVENTS: u32 = 64;
+/// Message types of the host's own.
+const RESERVED: [&str; 4] = [
+    "models_changed",
+    "auto_organize_progress",
+    "cache_health_warning",
+    "download_id",
+];
 
 impl Host for CallState {
     async fn broadcast(&mut self, kind: String, payload: String) -> wasmtime::Result<Result<(), Error>> {
         let Some(hub) = &self.reach.hub else {
             return Ok(unsupported("events"));
         };
+        if RESERVED.contains(&kind.as_str()) {
+            return Ok(Err(Error::Unauthorised(format!(
+                "the event {kind:?} is the host's own"
+            ))));
+        }
+        self.reach.events_sent += 1;
+        if self.reach.events_sent > MAX_EVENTS {
+            return Ok(Err(Error::Conflict(format!(
+                "more than {MAX_EVENTS} events in one call"
+            ))));
+        }
         if !self.reach.events.contains(&kind) {
             let reason = format!("the plugin's description does not name the event {kind:?} in capabilities.events");
             return Ok(Err(Error::Unauthorised(reason)));

@@ -46,6 +46,7 @@ pub struct Reach {
     // Message types that the plugin's description names.
     events: Vec<String>,
     log_lines: u32,
+    events_sent: u32,
     collects_routes: bool,
     /// Routes that were asked for.
     pub(super) routes: Vec<RouteWish>,
@@ -61,6 +62,7 @@ impl Reach {
             hub: None,
             events: Vec::new(),
             log_lines: 0,
+            events_sent: 0,
             collects_routes: false,
             routes: Vec::new(),
         }
