@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_of_a_root_is_no_part_of_its_path() {
-        let root = Root::new(Path::new("/m/loras/"), "k").unwrap();
-        assert_eq!((&*root.wire, root.path.to_str()), ("/m/loras", Some("/m/loras")));
+        let root = Root::new(Path::new("/m/models/"), "k").unwrap();
+        assert_eq!((&*root.wire, root.path.to_str()), ("/m/models", Some("/m/models")));
     }
 
     #[test]
