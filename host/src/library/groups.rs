@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::chunk::Slot;
+use super::orders::SortKey;
 use super::record::{GroupKey, Record};
 use super::snapshot::Snapshot;
 
@@ -33,7 +34,8 @@ impl Groups {
             members: Vec::new(),
         };
         let mut known: HashMap<(GroupKey, &str), u32> = HashMap::new();
-        for slot in snapshot.visible() {
+        // Versions of the same age stay in the order of their names.
+        for &slot in snapshot.order(SortKey::Name) {
             let Some(record) = snapshot.get(slot) else { continue };
             let Some(key) = record.group() else { continue };
             let base = if grouping == Grouping::SameBase {

@@ -61,13 +61,19 @@ enum Order<'s> {
 impl Order<'_> {
     fn of<'s>(listing: &Listing, snapshot: &'s Snapshot) -> Order<'s> {
         if let Some(model) = &listing.model {
-            let members = snapshot.visible().iter().filter(|slot| {
-                snapshot
-                    .get(*slot)
-                    .and_then(|record| record.group())
-                    .is_some_and(|group| group == *model)
-            });
-            let mut slots: Vec<Slot> = members.collect();
+            // Versions of the same age stay in the order that is asked for.
+            let (key, descending) = match listing.sort {
+                Sort::Key { key, descending } => (key, descending),
+                Sort::Random { .. } | Sort::Versions { .. } => (SortKey::Name, false),
+            };
+            let of_model = |slot: &Slot| {
+                let group = snapshot.get(*slot).and_then(|record| record.group());
+                group.is_some_and(|group| group == *model)
+            };
+            let mut slots: Vec<Slot> = snapshot.order(key).iter().copied().filter(of_model).collect();
+            if descending {
+                slots.reverse();
+            }
             groups::newest_first(snapshot, &mut slots);
             return Order::Made(Arc::new(slots));
         }
