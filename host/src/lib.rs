@@ -7,6 +7,7 @@ pub mod files;
 pub mod http;
 pub mod hub;
 pub mod library;
+pub mod metrics;
 pub mod plugins;
 pub mod server;
 pub mod settings;

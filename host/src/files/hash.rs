@@ -38,6 +38,7 @@ pub fn sha256(path: &Path, cancel: &Cancel) -> Result<[u8; 32], HashError> {
         if read == 0 {
             break;
         }
+        crate::metrics::content_read(read as u64);
         hasher.update(&block[..read]);
     }
     advise(&file, Advice::DontNeed);

@@ -11,6 +11,7 @@ pub mod duplicates;
 pub mod filter;
 pub mod folders;
 pub mod groups;
+pub mod io_profile;
 pub mod item;
 pub mod license;
 pub mod listing;

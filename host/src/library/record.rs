@@ -42,6 +42,17 @@ impl Sha256 {
     }
 }
 
+/// A BLAKE3 digest of a whole file, computed in the same read as its SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Blake3(pub [u8; 32]);
+
+impl Blake3 {
+    /// Lower-case hex.
+    pub fn hex(&self) -> String {
+        crate::files::hash::hex(&self.0)
+    }
+}
+
 /// How far the hash of a file is, as `hash_status` of the sidecar says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HashStatus {
@@ -140,6 +151,8 @@ pub struct Record {
     pub sha256: Option<Sha256>,
     /// How far that is.
     pub hash_status: HashStatus,
+    /// BLAKE3 of the whole file; known only where this server computed the hashes.
+    pub blake3: Option<Blake3>,
     /// AutoV3.
     pub autov3: AutoV3,
     /// Base model as the sidecar says it.
@@ -181,6 +194,8 @@ pub struct Record {
     pub base_model_hint: Option<ArcStr>,
     /// The plugin's own fields: the text of a JSON object.
     pub fields: Box<str>,
+    /// Other paths inside the roots that lead to the same file over links or nested roots.
+    pub aliases: Vec<Box<str>>,
     /// What is wrong with the file.
     pub problem: Option<Box<str>>,
     /// How often it was used.

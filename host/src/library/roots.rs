@@ -3,6 +3,7 @@
 use arcstr::ArcStr;
 use std::path::{Path, PathBuf};
 
+use super::io_profile::IoProfile;
 use crate::files::wire_path;
 
 /// A configured folder.
@@ -14,6 +15,8 @@ pub struct Root {
     pub wire: ArcStr,
     /// Key of its kind.
     pub key: ArcStr,
+    /// The I/O profile that settings give it; none to ask the system.
+    pub io: Option<IoProfile>,
 }
 
 impl Root {
@@ -30,8 +33,14 @@ impl Root {
         Some(Self {
             wire: wire.into(),
             key: key.into(),
+            io: None,
             path: PathBuf::from(wire),
         })
+    }
+
+    /// How its disk wants to be treated. Asks the system, since a disk may come later than the server.
+    pub fn io_profile(&self) -> IoProfile {
+        self.io.unwrap_or_else(|| IoProfile::of_disk(&self.path))
     }
 
     /// The part of a path below this root.

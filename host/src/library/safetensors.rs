@@ -127,6 +127,7 @@ pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
     // Bounded by MAX_HEADER and by the file itself.
     let mut text = vec![0; length as usize];
     file.read_exact(&mut text)?;
+    crate::metrics::content_read(needed);
     let (header, data_end) = parse(&text, interest)?;
     let needed = needed.saturating_add(data_end);
     if needed > size {

@@ -141,7 +141,10 @@ pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarErr
         Ok(metadata) if metadata.len() > MAX_BYTES => {
             return Err(corrupt(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
         }
-        Ok(_) => std::fs::read(path).map_err(io)?,
+        Ok(metadata) => {
+            crate::metrics::content_read(metadata.len());
+            std::fs::read(path).map_err(io)?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io(error)),
     };

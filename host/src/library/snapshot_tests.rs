@@ -79,6 +79,8 @@ fn record(name: u8, look: u16) -> Record {
         fields: "{}".into(),
         problem: bit(15).then(|| "broken".into()),
         usage_count: u64::from(look % 2),
+        blake3: None,
+        aliases: Vec::new(),
         derived_by: 0,
         item: Box::default(),
     }

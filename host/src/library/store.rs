@@ -13,7 +13,7 @@ use super::record::Record;
 use super::snapshot::Change;
 
 /// Raised when the form of a stored record changes: older rows are then read from disk again.
-const FORMAT: i32 = 2;
+const FORMAT: i32 = 3;
 const FILE: &str = "library.sqlite";
 
 /// Why the store can't be used.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::SettingsError;
+use super::engine::{HashingSettings, PreviewSettings, ScanSettings};
+use crate::library::io_profile::IoProfile;
 use crate::plugins::limits::Limits;
 
 /// The table `[server]`.
@@ -34,6 +36,10 @@ pub struct ServerTable {
 struct Tables {
     server: ServerTable,
     limits: Limits,
+    scan: ScanSettings,
+    hashing: HashingSettings,
+    previews: PreviewSettings,
+    io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
     #[serde(flatten)]
     contract: Map<String, Value>,
@@ -48,6 +54,14 @@ pub struct OwnSettings {
     pub server: ServerTable,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[scan]`.
+    pub scan: ScanSettings,
+    /// `[hashing]`.
+    pub hashing: HashingSettings,
+    /// `[previews]`.
+    pub previews: PreviewSettings,
+    /// `[io_profiles]`: folder to profile.
+    pub io_profiles: HashMap<PathBuf, IoProfile>,
     /// `[plugins.ID]`.
     pub plugins: HashMap<String, Arc<Map<String, Value>>>,
     /// The contract's keys.
@@ -91,6 +105,10 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         exists: true,
         server: tables.server,
         limits: tables.limits,
+        scan: tables.scan,
+        hashing: tables.hashing,
+        previews: tables.previews,
+        io_profiles: tables.io_profiles,
         plugins: tables
             .plugins
             .into_iter()

@@ -5,6 +5,7 @@
 
 mod comfyui;
 mod contract;
+mod engine;
 mod file;
 mod original;
 mod root_sources;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use contract::ContractSettings;
+pub use engine::{HashingSettings, PreviewSettings, ScanSettings};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
@@ -70,6 +72,12 @@ pub struct Settings {
     pub token: Option<String>,
     /// Limits of plugins.
     pub limits: Limits,
+    /// How folders are looked through and watched.
+    pub scan: ScanSettings,
+    /// How files are hashed.
+    pub hashing: HashingSettings,
+    /// How thumbnails are kept.
+    pub previews: PreviewSettings,
     /// Components besides the built-in ones.
     pub plugin_files: Vec<PathBuf>,
     /// Own table of each plugin, by id.
@@ -127,6 +135,7 @@ impl Settings {
                 })?;
             roots.add_primary(name, Path::new(folder));
         }
+        roots.set_io_profiles(own.io_profiles);
         let mut plugin_files = args.plugin.clone();
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
             plugin_files.extend(components(folder)?);
@@ -142,6 +151,9 @@ impl Settings {
             allowed_origins: own.server.allowed_origins,
             token: own.server.token.filter(|token| !token.is_empty()),
             limits: own.limits,
+            scan: own.scan,
+            hashing: own.hashing,
+            previews: own.previews,
             plugin_files,
             plugins: own.plugins,
             contract: ContractSettings::new(contract),

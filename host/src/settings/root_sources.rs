@@ -1,10 +1,11 @@
 //! Folders by name, before it is known which type each name belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::library::io_profile::IoProfile;
 use crate::library::roots::{self, Root};
 use crate::plugins::TypeInfo;
 
@@ -13,12 +14,23 @@ use crate::plugins::TypeInfo;
 pub struct RootSources {
     primary: BTreeMap<String, Vec<PathBuf>>,
     extra: BTreeMap<String, Vec<PathBuf>>,
+    io_profiles: HashMap<PathBuf, IoProfile>,
 }
 
 impl RootSources {
     /// Adds a folder.
     pub fn add_primary(&mut self, name: &str, folder: &Path) {
         self.primary.entry(name.to_owned()).or_default().push(folder.to_owned());
+    }
+
+    /// Sets the I/O profiles of folders.
+    pub fn set_io_profiles(&mut self, profiles: HashMap<PathBuf, IoProfile>) {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        self.io_profiles = profiles
+            .into_iter()
+            // Without the slash at the end that `Root` takes away.
+            .map(|(path, profile)| (absolute(path).components().collect(), profile))
+            .collect();
     }
 
     /// Adds `folder_paths` and `extra_folder_paths`.
@@ -51,11 +63,17 @@ impl RootSources {
                 let names = std::iter::once(&kind.key).chain(kind.folders.iter().filter(|name| **name != kind.key));
                 let folders = names.filter_map(|name| source.get(name)).flatten();
                 all.extend(roots::arrange(
-                    folders.filter_map(|folder| Root::new(folder, &kind.key)).collect(),
+                    folders.filter_map(|folder| self.root(folder, &kind.key)).collect(),
                 ));
             }
         }
         roots::distinct(all)
+    }
+
+    fn root(&self, folder: &Path, key: &str) -> Option<Root> {
+        let mut root = Root::new(folder, key)?;
+        root.io = self.io_profiles.get(&root.path).copied();
+        Some(root)
     }
 
     /// Names that no type claims, for a warning.
