@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::query::Query;
-use crate::library::chunk::Field;
 use crate::library::filter::Filter;
+use crate::library::haystack::Field;
 use crate::library::item::media_key;
 use crate::library::listing::{Listing, Sort};
 use crate::library::orders::SortKey;
@@ -44,6 +44,7 @@ pub fn sort(text: &str, settings: &ContractSettings) -> Sort {
         "date" => SortKey::Date,
         "size" => SortKey::Size,
         "usage" => SortKey::Usage,
+        "relevance" => return Sort::Relevance,
         "versions_count" => return Sort::Versions { descending },
         "random" => {
             let seed = match order {
@@ -86,6 +87,8 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
         let fields = [
             ("search_filename", true, Field::FileName),
             ("search_modelname", true, Field::ModelName),
+            // Ours, so that clients of the contract find what they always found.
+            ("search_trigger_words", false, Field::TriggerWords),
             ("search_tags", false, Field::Tags),
             ("search_creator", false, Field::Creator),
         ];
@@ -97,6 +100,8 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
                 .filter(|(name, default, _)| query.flag(name, *default))
                 .map(|(.., field)| field)
                 .collect(),
+            in_descriptions: query.flag("search_description", false),
+            ..Search::default()
         }
     });
     Filter {

@@ -3,96 +3,20 @@
 
 use std::sync::Arc;
 
+use super::haystack::{FIELDS, Field, Haystack};
 use super::record::Record;
 
 /// Records in a chunk.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
 /// Place of a record in its library, the same in every snapshot until the record is removed.
 pub type Slot = u32;
-
-/// What is searched in the records of a chunk: one text per field, all records after each
-/// other, lower-case, so that a search runs over a few kilobytes at a time.
-#[derive(Debug, Clone, Default)]
-pub struct Haystack {
-    text: String,
-    // End of each record's part.
-    ends: Vec<u32>,
-}
-
-/// Between two records, so that no search text matches across them.
-const SEPARATOR: char = '\n';
-
-impl Haystack {
-    fn push(&mut self, parts: impl Iterator<Item = impl AsRef<str>>) {
-        for (index, part) in parts.enumerate() {
-            if index > 0 {
-                self.text.push(SEPARATOR);
-            }
-            let part = part.as_ref();
-            if part.is_ascii() {
-                let start = self.text.len();
-                self.text.push_str(part);
-                self.text[start..].make_ascii_lowercase();
-            } else {
-                self.text.extend(part.chars().flat_map(char::to_lowercase));
-            }
-        }
-        self.text.push(SEPARATOR);
-        self.ends.push(self.text.len() as u32);
-    }
-
-    /// The text of all records.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// How many parts there are, one for each place in the chunk.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are no parts.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Index in the chunk of the record whose part holds this offset.
-    pub fn record_at(&self, offset: usize) -> usize {
-        self.ends.partition_point(|end| *end as usize <= offset)
-    }
-
-    /// Where the part of the record with this index ends.
-    pub fn end_of(&self, index: usize) -> usize {
-        self.ends.get(index).map_or(self.text.len(), |end| *end as usize)
-    }
-
-    /// Values of the record with this index.
-    pub fn values(&self, index: usize) -> impl Iterator<Item = &str> {
-        let start = if index == 0 { 0 } else { self.end_of(index - 1) };
-        let end = self.end_of(index).saturating_sub(SEPARATOR.len_utf8()).max(start);
-        self.text[start..end].split(SEPARATOR)
-    }
-}
-
-/// The fields that a search looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    /// File name.
-    FileName,
-    /// Name to show.
-    ModelName,
-    /// Tags.
-    Tags,
-    /// Creator.
-    Creator,
-}
 
 /// Up to 256 records with what is searched in them.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     records: Vec<Option<Arc<Record>>>,
-    haystacks: [Haystack; 4],
+    haystacks: [Haystack; FIELDS],
 }
 
 impl Chunk {
@@ -109,17 +33,8 @@ impl Chunk {
     }
 
     fn index(&mut self) {
-        self.haystacks = Default::default();
-        for record in &self.records {
-            let record = record.as_deref();
-            self.haystacks[Field::FileName as usize].push(record.iter().map(|r| &*r.file_name));
-            self.haystacks[Field::ModelName as usize].push(record.iter().map(|r| &*r.model_name));
-            self.haystacks[Field::Tags as usize].push(record.iter().flat_map(|r| r.tags.iter()));
-            self.haystacks[Field::Creator as usize].push(record.and_then(|r| r.remote.creator.as_deref()).iter());
-        }
-        for haystack in &mut self.haystacks {
-            haystack.text.shrink_to_fit();
-        }
+        let records: Vec<Option<&Record>> = self.records.iter().map(Option::as_deref).collect();
+        self.haystacks = Field::ALL.map(|field| Haystack::of(field, &records));
     }
 }
 

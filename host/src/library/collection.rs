@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::progress::{InitProgress, ProgressSink};
 use super::roots::{self, Root};
 use super::scan::{self, Cancel, Outcome, ScanKind, Stage, Walk};
+use super::search::Search;
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
 use crate::files::rooted::AllowedFolders;
@@ -139,6 +140,28 @@ impl Library {
             .store(Arc::new(self.snapshot.load().apply(changes.clone())));
         self.store.save(self.info.id(), changes);
         drop(writing);
+    }
+
+    /// Hands descriptions to the store, each with the path of its model; an empty one is forgotten.
+    /// Before the records are published, so that no stored record lacks its description.
+    pub(super) fn describe(&self, descriptions: Vec<(Box<str>, String)>) {
+        if !descriptions.is_empty() {
+            self.store.describe(descriptions);
+        }
+    }
+
+    /// Asks the store which descriptions a search matches, where the search wants that. Reads from disk.
+    pub fn look_into_descriptions(&self, snapshot: &Snapshot, search: &mut Search) {
+        if !search.in_descriptions {
+            return;
+        }
+        match self.store.described(&search.text) {
+            Ok(keys) => {
+                let slots = keys.into_iter().flat_map(|key| snapshot.slots_by_media_key(key));
+                search.described = slots.copied().collect();
+            }
+            Err(error) => tracing::error!(%error, "descriptions can't be searched"),
+        }
     }
 
     pub(super) fn note_walk(&self, walk: &Walk) {

@@ -26,6 +26,8 @@ pub enum Sort {
         /// The same seed gives the same order.
         seed: u64,
     },
+    /// Best match of the search first, then by name. Without a search by name.
+    Relevance,
     /// By how many versions of a model there are.
     Versions {
         /// Most first.
@@ -64,7 +66,7 @@ impl Order<'_> {
             // Versions of the same age stay in the order that is asked for.
             let (key, descending) = match listing.sort {
                 Sort::Key { key, descending } => (key, descending),
-                Sort::Random { .. } | Sort::Versions { .. } => (SortKey::Name, false),
+                Sort::Random { .. } | Sort::Versions { .. } | Sort::Relevance => (SortKey::Name, false),
             };
             let of_model = |slot: &Slot| {
                 let group = snapshot.get(*slot).and_then(|record| record.group());
@@ -87,6 +89,19 @@ impl Order<'_> {
             }
             (Sort::Key { key, descending }, true) => Arrangement::Grouped {
                 base: Base::Key { key, descending },
+                grouping,
+            },
+            (Sort::Relevance, false) => {
+                return Order::KeptUp {
+                    slots: snapshot.order(SortKey::Name),
+                    descending: false,
+                };
+            }
+            (Sort::Relevance, true) => Arrangement::Grouped {
+                base: Base::Key {
+                    key: SortKey::Name,
+                    descending: false,
+                },
                 grouping,
             },
             (Sort::Random { seed }, false) => Arrangement::Shuffled { seed },
@@ -156,7 +171,7 @@ impl Listing {
     /// `offline` says which roots are absent, by index.
     pub fn render(&self, snapshot: &Snapshot, offline: &[bool]) -> Vec<u8> {
         let order = Order::of(self, snapshot);
-        let kept = self.filter.run(snapshot);
+        let kept = self.kept(snapshot);
         let grouped = self.group_by_model && self.model.is_none();
         let groups = grouped.then(|| snapshot.groups(self.grouping));
         // Nearly every item is below one kilobyte.
@@ -164,7 +179,7 @@ impl Listing {
         out.extend_from_slice(b"{\"items\":[");
         let mut first = true;
         let (from, limit) = self.stretch();
-        let total = order.stretch(&kept, from, limit, |slot| {
+        let total = stretch_of_all(&order, &kept, from, limit, |slot| {
             let Some(record) = snapshot.get(slot) else { return };
             if !std::mem::take(&mut first) {
                 out.push(b',');
@@ -184,13 +199,48 @@ impl Listing {
     /// All slots in order, without paging.
     pub fn slots(&self, snapshot: &Snapshot) -> Vec<Slot> {
         let mut slots = Vec::new();
-        Order::of(self, snapshot).stretch(&self.filter.run(snapshot), 0, usize::MAX, |slot| slots.push(slot));
+        let (order, kept) = (Order::of(self, snapshot), self.kept(snapshot));
+        stretch_of_all(&order, &kept, 0, usize::MAX, |slot| slots.push(slot));
         slots
+    }
+
+    /// What the filter keeps: one set, or for the best match first a set for each rank.
+    fn kept(&self, snapshot: &Snapshot) -> Vec<Kept> {
+        let ranked = self.sort == Sort::Relevance && !self.group_by_model && self.model.is_none();
+        let Some(search) = self.filter.search.as_ref().filter(|_| ranked) else {
+            return vec![self.filter.run(snapshot)];
+        };
+        let others = Filter {
+            search: None,
+            ..self.filter.clone()
+        };
+        let kept = others.run(snapshot);
+        let kept = match &kept {
+            Kept::All => snapshot.visible(),
+            Kept::Some(set) => set,
+        };
+        let ranks = search.ranked(snapshot).into_iter();
+        ranks.map(|rank| Kept::Some(rank & kept)).collect()
     }
 
     fn stretch(&self) -> (usize, usize) {
         stretch(self.page, self.page_size)
     }
+}
+
+/// [`Order::stretch`] over several sets after each other.
+fn stretch_of_all(order: &Order, sets: &[Kept], from: usize, limit: usize, mut take: impl FnMut(Slot)) -> usize {
+    let (mut before, mut taken) = (0, 0);
+    for kept in sets {
+        if matches!(kept, Kept::Some(set) if set.is_empty()) {
+            continue;
+        }
+        before += order.stretch(kept, from.saturating_sub(before), limit - taken, |slot| {
+            taken += 1;
+            take(slot);
+        });
+    }
+    before
 }
 
 /// First index and count of a page; a page below 1 has none.

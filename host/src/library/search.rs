@@ -1,17 +1,29 @@
-//! Search over names, tags and creators. Source: contract section 2.2.3.
+//! Search over names, file names, trigger words, tags, creators and descriptions, and how well
+//! each hit fits. Source of what matches: contract section 2.2.3; trigger words, descriptions
+//! and ranks are ours.
 
 use memchr::memmem;
 use roaring::RoaringBitmap;
 
-use super::chunk::{Field, Haystack};
-use super::similarity;
+use super::chunk::{CHUNK, Slot};
+use super::haystack::{FIELDS, Field, Haystack};
+use super::similarity::{self, Sketch};
 use super::snapshot::Snapshot;
 
 /// Words this alike count as the same in a fuzzy search.
 const ALIKE: f64 = 0.85;
 
+/// How a text sits in a value, best first: it is the value, starts it, starts a word of it, or is somewhere inside.
+const PLACES: usize = 4;
+/// Rank of what only a fuzzy search finds.
+const SIMILAR: usize = PLACES * FIELDS;
+/// Rank of what only descriptions have.
+const DESCRIBED: usize = SIMILAR + 1;
+/// How many ranks there are.
+const RANKS: usize = DESCRIBED + 1;
+
 /// What is searched for, and where.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Search {
     /// The text as typed.
     pub text: String,
@@ -19,56 +31,330 @@ pub struct Search {
     pub fuzzy: bool,
     /// Fields, any of which may match.
     pub fields: Vec<Field>,
+    /// Whether descriptions are searched too, word by word.
+    pub in_descriptions: bool,
+    /// Slots whose descriptions match, once [`super::Library::look_into_descriptions`] has asked the store.
+    pub described: RoaringBitmap,
 }
 
 impl Search {
     /// Slots of the records that match, excluded ones too.
     pub fn run(&self, snapshot: &Snapshot) -> RoaringBitmap {
-        let text = self.text.to_lowercase();
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let query = Query::new(&self.text);
         let mut found = RoaringBitmap::new();
-        let finder = memmem::Finder::new(text.as_bytes());
+        let mut scratch = Scratch::default();
         for (first, chunk) in snapshot.records().chunks() {
+            let mut hits = Hits::default();
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
                 if self.fuzzy {
-                    fuzzy(haystack, &words, |index| {
-                        found.insert(first + index as u32);
-                    });
+                    query.similar(haystack, &mut scratch, |index| hits.note(index, SIMILAR));
                 } else {
-                    exact(haystack, &finder, |index| {
-                        found.insert(first + index as u32);
-                    });
+                    query.first_hits(haystack, |index| hits.note(index, 0));
                 }
             }
+            // Slots ascend, so that each can be put at the end.
+            hits.each(first, |slot, _| {
+                let _ = found.try_push(slot);
+            });
         }
+        found |= &self.described;
         found
     }
-}
 
-fn exact(haystack: &Haystack, finder: &memmem::Finder, mut hit: impl FnMut(usize)) {
-    let bytes = haystack.text().as_bytes();
-    let mut from = 0;
-    while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
-        let index = haystack.record_at(from + offset);
-        hit(index);
-        // One hit is enough; go on behind the record.
-        from = haystack.end_of(index).max(from + 1);
+    /// The same slots by how well they fit: each set fits better than the ones behind it, and none has a slot of another.
+    pub fn ranked(&self, snapshot: &Snapshot) -> Vec<RoaringBitmap> {
+        let query = Query::new(&self.text);
+        let mut ranks = vec![RoaringBitmap::new(); RANKS];
+        let mut scratch = Scratch::default();
+        for (first, chunk) in snapshot.records().chunks() {
+            let mut hits = Hits::default();
+            for field in &self.fields {
+                let haystack = chunk.haystack(*field);
+                query.all_hits(haystack, |index, place| {
+                    hits.note(index, place * FIELDS + *field as usize);
+                });
+                if self.fuzzy {
+                    query.similar(haystack, &mut scratch, |index| hits.note(index, SIMILAR));
+                }
+            }
+            hits.each(first, |slot, rank| {
+                let _ = ranks[rank].try_push(slot);
+            });
+        }
+        let mut described = self.described.clone();
+        for better in &ranks {
+            described -= better;
+        }
+        ranks[DESCRIBED] = described;
+        ranks
     }
 }
 
-fn fuzzy(haystack: &Haystack, words: &[&str], mut hit: impl FnMut(usize)) {
-    for index in 0..haystack.len() {
-        let found = haystack.values(index).any(|value| {
-            words.iter().all(|word| {
-                value.contains(word)
-                    || value
-                        .split_whitespace()
-                        .any(|part| similarity::at_least(word, part, ALIKE))
-            })
-        });
-        if found && !words.is_empty() {
+/// The best rank of each record of a chunk.
+struct Hits {
+    best: [u8; CHUNK],
+    any: bool,
+}
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self {
+            best: [u8::MAX; CHUNK],
+            any: false,
+        }
+    }
+}
+
+impl Hits {
+    fn note(&mut self, index: usize, rank: usize) {
+        if let Some(best) = self.best.get_mut(index) {
+            *best = (*best).min(rank as u8);
+            self.any = true;
+        }
+    }
+
+    /// Hits with their slots, ascending.
+    fn each(&self, first: Slot, mut take: impl FnMut(Slot, usize)) {
+        if !self.any {
+            return;
+        }
+        for (index, best) in self.best.iter().enumerate().filter(|(_, best)| **best != u8::MAX) {
+            take(first + index as Slot, usize::from(*best));
+        }
+    }
+}
+
+/// Lists that are used again for each chunk: starts of values.
+#[derive(Default)]
+struct Scratch {
+    all: Vec<usize>,
+    own: Vec<usize>,
+}
+
+/// A text made ready for searching.
+struct Query {
+    finder: Option<memmem::Finder<'static>>,
+    length: usize,
+    words: Vec<Word>,
+}
+
+struct Word {
+    text: String,
+    finder: memmem::Finder<'static>,
+    sketch: Sketch,
+}
+
+impl Query {
+    fn new(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let finder = |text: &str| memmem::Finder::new(text.as_bytes()).into_owned();
+        Self {
+            // Values are a line each, so a text of several lines is in none.
+            finder: (!text.contains('\n')).then(|| finder(&text)),
+            length: text.len(),
+            words: text
+                .split_whitespace()
+                .map(|word| Word {
+                    text: word.to_owned(),
+                    finder: finder(word),
+                    sketch: Sketch::of(word),
+                })
+                .collect(),
+        }
+    }
+
+    /// Records with a value that has the whole text.
+    fn first_hits(&self, haystack: &Haystack, mut hit: impl FnMut(usize)) {
+        self.hits(haystack, |haystack, offset| {
+            let index = haystack.record_at(offset);
             hit(index);
+            // One hit is enough; go on behind the record.
+            haystack.end_of(index)
+        });
+    }
+
+    /// The same with where in the value the text is; a record may come several times.
+    fn all_hits(&self, haystack: &Haystack, mut hit: impl FnMut(usize, usize)) {
+        self.hits(haystack, |haystack, offset| {
+            let (start, end) = (haystack.value_start(offset), offset + self.length);
+            let place = if offset != start {
+                let before = haystack.text()[..offset].chars().next_back();
+                2 + usize::from(before.is_some_and(char::is_alphanumeric))
+            } else {
+                usize::from(haystack.value_end(offset) != end)
+            };
+            hit(haystack.record_at(offset), place);
+            end
+        });
+    }
+
+    fn hits(&self, haystack: &Haystack, mut next: impl FnMut(&Haystack, usize) -> usize) {
+        let Some(finder) = &self.finder else { return };
+        let bytes = haystack.text().as_bytes();
+        let mut from = 0;
+        // An empty text is found behind the last value too, where no record is.
+        while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest))
+            && from + offset < bytes.len()
+        {
+            let at = from + offset;
+            from = next(haystack, at).max(at + 1);
+        }
+    }
+
+    /// Records with a value in which each word occurs, or one like it.
+    fn similar(&self, haystack: &Haystack, scratch: &mut Scratch, mut hit: impl FnMut(usize)) {
+        let bytes = haystack.text().as_bytes();
+        for (place, word) in self.words.iter().enumerate() {
+            scratch.own.clear();
+            let mut from = 0;
+            while let Some(offset) = bytes.get(from..).and_then(|rest| word.finder.find(rest)) {
+                scratch.own.push(haystack.value_start(from + offset));
+                from = haystack.value_end(from + offset);
+            }
+            let found = haystack.words(|sketch| word.sketch.may_reach(*sketch, ALIKE));
+            for (start, other) in found {
+                if similarity::at_least(&word.text, other, ALIKE) {
+                    scratch.own.push(haystack.value_start(start));
+                }
+            }
+            scratch.own.sort_unstable();
+            scratch.own.dedup();
+            if place == 0 {
+                std::mem::swap(&mut scratch.all, &mut scratch.own);
+            } else {
+                let own = &scratch.own;
+                scratch.all.retain(|start| own.binary_search(start).is_ok());
+            }
+            if scratch.all.is_empty() {
+                return;
+            }
+        }
+        if !self.words.is_empty() {
+            scratch.all.iter().for_each(|start| hit(haystack.record_at(*start)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::library::record::Record;
+    use crate::library::snapshot::Change;
+    use crate::library::snapshot_tests;
+
+    fn named(place: usize, name: &str, file: &str, tags: &[&str]) -> Record {
+        let mut record = Record {
+            path: format!("/r/{place}").into(),
+            model_name: name.into(),
+            file_name: file.into(),
+            tags: tags.iter().map(|tag| (*tag).into()).collect(),
+            exclude: false,
+            ..snapshot_tests::record(0, 0)
+        };
+        record.remote.trained_words = Some(vec![format!("trigger{place}").into()]);
+        record
+    }
+
+    fn library(records: impl IntoIterator<Item = Record>) -> Snapshot {
+        let puts = records.into_iter().map(|record| Change::Put(Arc::new(record)));
+        Snapshot::default().apply(puts.collect())
+    }
+
+    fn search(text: &str, fuzzy: bool, fields: &[Field]) -> Search {
+        Search {
+            text: text.into(),
+            fuzzy,
+            fields: fields.to_vec(),
+            ..Search::default()
+        }
+    }
+
+    #[test]
+    fn the_best_place_of_a_text_decides_and_then_the_weightier_field() {
+        let snapshot = library([
+            named(0, "a watercolor", "x", &[]),
+            named(1, "watercolor", "x", &[]),
+            named(2, "x", "watercolor", &[]),
+            named(3, "underwatercolor, watercolor", "x", &[]),
+            named(4, "watercolors", "x", &[]),
+            named(5, "x", "x", &["watercolor"]),
+            named(6, "nothing", "x", &[]),
+            named(7, "underwatercolor", "x", &[]),
+        ]);
+        let ranked = search("WaterColor", false, &Field::ALL).ranked(&snapshot);
+        let order: Vec<Vec<&str>> = ranked
+            .iter()
+            .filter(|rank| !rank.is_empty())
+            .map(|rank| rank.iter().map(|slot| &snapshot.get(slot).unwrap().path[3..]).collect())
+            .collect();
+        assert_eq!(order, [vec!["1"], vec!["2"], vec!["5"], vec!["4"], vec!["0", "3"], vec!["7"]]);
+    }
+
+    #[test]
+    fn trigger_words_are_found_and_texts_of_several_lines_are_not() {
+        let snapshot = library([named(0, "a", "b", &[]), named(1, "a", "b", &[])]);
+        let found = |text: &str| search(text, false, &Field::ALL).run(&snapshot).len();
+        assert_eq!((found("trigger1"), found("trigger"), found("a\nb")), (1, 2, 0));
+    }
+
+    #[test]
+    fn described_records_come_last_and_once() {
+        let snapshot = library([named(0, "ink", "b", &[]), named(1, "a", "b", &[])]);
+        let search = Search {
+            described: RoaringBitmap::from_iter([0, 1]),
+            ..search("ink", false, &Field::ALL)
+        };
+        let ranked = search.ranked(&snapshot);
+        assert_eq!(ranked.iter().map(RoaringBitmap::len).sum::<u64>(), 2);
+        assert!(ranked.last().unwrap().contains(1));
+        assert_eq!(search.run(&snapshot).len(), 2);
+    }
+
+    /// What the contract says, value by value.
+    fn fits(search: &Search, value: &str) -> bool {
+        let (text, value) = (search.text.to_lowercase(), value.to_lowercase());
+        if !search.fuzzy {
+            return value.contains(&text);
+        }
+        let mut words = text.split_whitespace().peekable();
+        words.peek().is_some()
+            && words.all(|word| {
+                let alike = |part| similarity::at_least(word, part, ALIKE);
+                value.contains(word) || value.split_whitespace().any(alike)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_the_contract_says_and_ranks_all_of_it(
+            names in prop::collection::vec("[a-cA-C é]{0,8}", 1..40),
+            text in "[a-cé ]{0,9}",
+            fuzzy in any::<bool>(),
+        ) {
+            let records = names.iter().enumerate().map(|(place, name)| named(place, name, name, &[name, "b a"]));
+            let snapshot = library(records);
+            let search = search(&text, fuzzy, &[Field::ModelName, Field::Tags]);
+            let expected: Vec<&str> = snapshot
+                .records()
+                .iter()
+                .filter(|(_, record)| {
+                    fits(&search, &record.model_name) || record.tags.iter().any(|tag| fits(&search, tag))
+                })
+                .map(|(_, record)| &*record.path)
+                .collect();
+            let paths = |found: &RoaringBitmap| -> Vec<String> {
+                found.iter().map(|slot| snapshot.get(slot).unwrap().path.to_string()).collect()
+            };
+            let found = search.run(&snapshot);
+            prop_assert_eq!(paths(&found), expected);
+            let ranked = search.ranked(&snapshot);
+            prop_assert_eq!(ranked.iter().map(RoaringBitmap::len).sum::<u64>(), found.len());
+            prop_assert_eq!(ranked.into_iter().fold(RoaringBitmap::new(), |all, rank| all | rank), found);
         }
     }
 }

@@ -16,6 +16,39 @@ pub fn at_least(a: &str, b: &str, threshold: f64) -> bool {
     reaches(a.len().min(b.len())) && reaches(common(&a, &b)) && reaches(matching(&a, &b))
 }
 
+/// What tells without looking at the characters that two words can't be alike: how many
+/// characters a word has, and which of 32 classes of characters occur in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sketch {
+    length: u16,
+    classes: u32,
+}
+
+impl Sketch {
+    /// The sketch of a word.
+    pub fn of(word: &str) -> Self {
+        let (mut length, mut classes) = (0u16, 0);
+        for c in word.chars() {
+            length = length.saturating_add(1);
+            // Letters of one alphabet lie beside each other, so that each has a class of its own.
+            classes |= 1 << (u32::from(c) % 32);
+        }
+        Self { length, classes }
+    }
+
+    /// False only where [`at_least`] is false for the words of the two sketches.
+    pub fn may_reach(self, other: Self, threshold: f64) -> bool {
+        if self.length == u16::MAX || other.length == u16::MAX {
+            return true;
+        }
+        let (a, b) = (u32::from(self.length), u32::from(other.length));
+        // Each class that only one word has stands for a character of it without a match.
+        let matches = a.saturating_sub((self.classes & !other.classes).count_ones());
+        let matches = matches.min(b.saturating_sub((other.classes & !self.classes).count_ones()));
+        2.0 * f64::from(matches.min(a).min(b)) >= threshold * f64::from(a + b) - 1e-9
+    }
+}
+
 /// Characters that both have, order ignored.
 fn common(a: &[char], b: &[char]) -> usize {
     let mut left = b.to_vec();
@@ -68,7 +101,18 @@ fn longest(a: &[char], b: &[char]) -> (usize, usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::at_least;
+    use super::{Sketch, at_least};
+
+    proptest::proptest! {
+        #[test]
+        fn a_sketch_never_rules_out_what_is_alike(a in "[a-eA0é]{0,9}", b in "[a-eA0é]{0,9}") {
+            for threshold in [0.5, 0.85, 1.0] {
+                if at_least(&a, &b, threshold) {
+                    proptest::prop_assert!(Sketch::of(&a).may_reach(Sketch::of(&b), threshold));
+                }
+            }
+        }
+    }
 
     #[test]
     fn ratios_are_those_of_the_published_method() {

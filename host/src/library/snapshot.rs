@@ -113,6 +113,11 @@ impl Snapshot {
         self.get(self.slot_of(path)?)
     }
 
+    /// Slots of the records whose path has this [`media_key`], excluded ones too.
+    pub fn slots_by_media_key(&self, key: u64) -> &[Slot] {
+        self.by_path.get(&key).map_or(&[], |slots| slots)
+    }
+
     /// The records whose path has this [`media_key`].
     pub fn by_media_key(&self, key: u64) -> impl Iterator<Item = &Arc<Record>> {
         self.by_path

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::descriptions;
 use super::record::Record;
 use super::snapshot::Change;
 
@@ -59,6 +60,7 @@ enum Message {
         model_type: String,
         changes: Vec<Change>,
     },
+    Describe(Vec<(Box<str>, String)>),
     Complete {
         model_type: String,
         plugin_digest: String,
@@ -171,6 +173,19 @@ impl Store {
         });
     }
 
+    /// Hands descriptions of models to the writing thread, each with the model's path.
+    pub fn describe(&self, descriptions: Vec<(Box<str>, String)>) {
+        self.send(Message::Describe(descriptions));
+    }
+
+    /// Keys of the models whose description matches a text (see [`descriptions::find`]).
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn described(&self, text: &str) -> rusqlite::Result<Vec<u64>> {
+        descriptions::find(&Connection::open(&self.path)?, text)
+    }
+
     /// Notes that a scan with this plugin came to its end.
     pub fn complete(&self, model_type: &str, plugin_digest: &str, link_targets: &[PathBuf]) {
         self.send(Message::Complete {
@@ -227,6 +242,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
          CREATE TABLE IF NOT EXISTS scan (
              model_type TEXT PRIMARY KEY, plugin_digest TEXT NOT NULL, link_targets TEXT NOT NULL);",
     )?;
+    descriptions::create(&connection)?;
     if format < FORMAT {
         connection.pragma_update(None, "user_version", FORMAT)?;
     }
@@ -314,9 +330,15 @@ fn write_batch(
                             }
                         }
                         Change::Remove(path) => {
+                            descriptions::remove(&transaction, &path)?;
                             remove.execute(params![model_type, path])?;
                         }
                     }
+                }
+            }
+            Message::Describe(texts) => {
+                for (path, text) in texts {
+                    descriptions::put(&transaction, &path, &text)?;
                 }
             }
             Message::Complete {

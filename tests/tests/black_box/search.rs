@@ -90,3 +90,69 @@ async fn a_fuzzy_search_forgives_a_slip_and_wants_every_word() -> Result<()> {
     );
     Ok(())
 }
+
+/// Names in the order in which they are answered.
+fn names(page: &serde_json::Value) -> Vec<&str> {
+    let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(|item| item["file_name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn trigger_words_and_descriptions_are_searched_when_asked_for_and_after_a_restart() -> Result<()> {
+    let library = Library::of([
+        Model::lora("a").civitai(json!({"id": 1, "modelId": 2, "trainedWords": ["zorblax style", "glow"]})),
+        Model::lora("b")
+            .sidecar()
+            .side("modelDescription", "<p>Trained on <b>Gouache</b> &amp; ink</p>"),
+        Model::lora("c").sidecar(),
+    ])?;
+    let mut server = library.serve().await?;
+    for restarted in [false, true] {
+        let words = ("search_trigger_words", "true");
+        assert_eq!(found(&server, &[("search", "zorblax")]).await?, [""; 0], "{restarted}");
+        assert_eq!(found(&server, &[("search", "ZORBLAX s"), words]).await?, ["a"]);
+        let described = ("search_description", "true");
+        assert_eq!(found(&server, &[("search", "gouache")]).await?, [""; 0]);
+        assert_eq!(found(&server, &[("search", "ink goua"), described]).await?, ["b"]);
+        assert_eq!(found(&server, &[("search", "\" OR *"), described]).await?, [""; 0]);
+        server = server.restart().await?;
+    }
+    // A description follows its model's sidecar.
+    let sidecar = library.path().join("loras/b.metadata.json");
+    let text = std::fs::read_to_string(&sidecar)?.replace("Gouache", "Charcoal");
+    std::fs::write(&sidecar, text)?;
+    server.scan("loras").await?;
+    let described = ("search_description", "true");
+    assert_eq!(found(&server, &[("search", "gouache"), described]).await?, [""; 0]);
+    assert_eq!(found(&server, &[("search", "charcoal"), described]).await?, ["b"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_best_match_comes_first_and_pages_go_on_where_the_last_one_ended() -> Result<()> {
+    let server = Library::of([
+        Model::lora("1").name("old amber"),
+        Model::lora("2").name("Amber"),
+        Model::lora("3").name("camber"),
+        Model::lora("4").name("amber glow"),
+        Model::lora("amber_x").name("zzz"),
+        Model::lora("6").name("nothing"),
+    ])?
+    .serve()
+    .await?;
+    let all = [("search", "amber"), ("sort_by", "relevance")];
+    let page = server.list("loras", &all).await?;
+    assert_eq!((names(&page), &page["total"]), (vec!["2", "4", "amber_x", "1", "3"], &json!(5)));
+    let mut paged = Vec::new();
+    for number in ["1", "2", "3", "4"] {
+        let page = [all[0], all[1], ("page", number), ("page_size", "2")];
+        let page = server.list("loras", &page).await?;
+        assert_eq!((&page["total"], &page["total_pages"]), (&json!(5), &json!(3)));
+        paged.extend(names(&page).into_iter().map(str::to_owned));
+    }
+    assert_eq!(paged, ["2", "4", "amber_x", "1", "3"]);
+    // Without a search there is nothing to fit: by name.
+    let page = server.list("loras", &[("sort_by", "relevance"), ("page_size", "1")]).await?;
+    assert_eq!(names(&page), ["2"]);
+    Ok(())
+}

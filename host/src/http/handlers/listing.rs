@@ -21,7 +21,7 @@ const QUICK: usize = 50_000;
 /// GET `list`.
 pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let own = service.parse_query(call.query.pairs()).await?;
-    let listing = list_query::listing(&call.query, own, &call.app.settings.contract)?;
+    let mut listing = list_query::listing(&call.query, own, &call.app.settings.contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
     let etag = etag(&call, snapshot.generation(), &offline);
     if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
@@ -30,7 +30,13 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let bytes = if is_quick(&listing, snapshot.len()) {
         listing.render(&snapshot, &offline)
     } else {
-        blocking(move || listing.render(&snapshot, &offline)).await?
+        blocking(move || {
+            if let Some(search) = &mut listing.filter.search {
+                service.library.look_into_descriptions(&snapshot, search);
+            }
+            listing.render(&snapshot, &offline)
+        })
+        .await?
     };
     let mut response = json_bytes(bytes);
     response.headers_mut().insert(header::ETAG, etag);
@@ -44,7 +50,7 @@ fn is_quick(listing: &Listing, records: usize) -> bool {
         .filter
         .search
         .as_ref()
-        .is_none_or(|search| !search.fuzzy && records <= QUICK);
+        .is_none_or(|search| !search.fuzzy && !search.in_descriptions && records <= QUICK);
     let names = listing
         .filter
         .names
@@ -72,7 +78,8 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
     let bytes = blocking(move || {
         let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
         let mut slots = snapshot.excluded().clone();
-        if let Some(search) = &listing.filter.search {
+        if let Some(search) = &mut listing.filter.search {
+            service.library.look_into_descriptions(&snapshot, search);
             slots &= search.run(&snapshot);
         }
         let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(slot)).collect();

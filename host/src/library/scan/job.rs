@@ -251,10 +251,11 @@ fn read_all(
                             (Err(error), None) => left_out.push((found.path.to_string(), error.to_string())),
                         }
                     }
-                    let processed = handle.block_on(async {
+                    let mut processed = handle.block_on(async {
                         process::serialise(plugin, &mut broken).await;
                         process::finish(plugin, read).await
                     });
+                    library.describe(process::take_descriptions(&mut processed));
                     let mut processed: Vec<Record> = processed.into_iter().map(write_sidecar).collect();
                     processed.append(&mut broken);
                     if sender.send((batch.len(), left_out, processed)).is_err() {
@@ -282,7 +283,9 @@ fn read_all(
 
 /// Writes the sidecar that a file lacks or that needs repair.
 fn write_sidecar(processed: Processed) -> Record {
-    let Processed { mut record, sidecar } = processed;
+    let Processed {
+        mut record, sidecar, ..
+    } = processed;
     if let Some(sidecar) = sidecar {
         let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
         let path = sidecar::path_for(folder, &record.file_name);

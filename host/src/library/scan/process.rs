@@ -30,6 +30,8 @@ pub struct Processed {
     pub record: Record,
     /// The sidecar to write, where one is missing or needs repair.
     pub sidecar: Option<Sidecar>,
+    /// The provider's description, to be searched; may be HTML.
+    pub description: String,
 }
 
 /// What reading needs to know.
@@ -314,13 +316,31 @@ pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
     let mut sidecars = Vec::with_capacity(batch.len());
     for read in batch {
         records.push(read.record);
-        sidecars.push(read.dirty.then_some(read.sidecar));
+        let description = read.sidecar.text("modelDescription").to_owned();
+        sidecars.push((read.dirty.then_some(read.sidecar), description));
     }
     serialise(plugin, &mut records).await;
     records
         .into_iter()
         .zip(sidecars)
-        .map(|(record, sidecar)| Processed { record, sidecar })
+        .map(|(record, (sidecar, description))| Processed {
+            record,
+            sidecar,
+            description,
+        })
+        .collect()
+}
+
+/// The descriptions of a batch, each with the path of its model.
+pub fn take_descriptions(batch: &mut [Processed]) -> Vec<(Box<str>, String)> {
+    batch
+        .iter_mut()
+        .map(|processed| {
+            (
+                processed.record.path.clone(),
+                std::mem::take(&mut processed.description),
+            )
+        })
         .collect()
 }
 

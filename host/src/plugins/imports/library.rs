@@ -8,9 +8,10 @@ use super::super::instance::CallState;
 use super::wit::library::{Facet, Host, Lookup, Order, Page, Root, Selection, TagLogic};
 use super::wit::types::Error;
 use super::{LibraryView, unsupported};
-use crate::library::chunk::{Field, Slot};
+use crate::library::chunk::Slot;
 use crate::library::filter::Filter;
 use crate::library::groups::Grouping;
+use crate::library::haystack::Field;
 use crate::library::item;
 use crate::library::listing::{Listing, Sort};
 use crate::library::orders::SortKey;
@@ -51,6 +52,7 @@ fn filter(which: Selection) -> Filter {
             text: which.search,
             fuzzy: false,
             fields: vec![Field::FileName, Field::ModelName],
+            ..Search::default()
         }),
         ..Filter::default()
     }
