@@ -71,6 +71,10 @@ impl Search {
             let mut hits = Hits::default();
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
+                // A fuzzy search goes by words, so without one it finds nothing.
+                if self.fuzzy && query.words.is_empty() {
+                    continue;
+                }
                 query.all_hits(haystack, |index, place| {
                     hits.note(index, place * FIELDS + *field as usize);
                 });
@@ -150,8 +154,8 @@ impl Query {
         let text = text.to_lowercase();
         let finder = |text: &str| memmem::Finder::new(text.as_bytes()).into_owned();
         Self {
-            // Values are a line each, so a text of several lines is in none.
-            finder: (!text.contains('\n')).then(|| finder(&text)),
+            // Values are a line each, so a text of several lines is in none. Nobody searches for nothing.
+            finder: (!text.is_empty() && !text.contains('\n')).then(|| finder(&text)),
             length: text.len(),
             words: text
                 .split_whitespace()
@@ -193,10 +197,7 @@ impl Query {
         let Some(finder) = &self.finder else { return };
         let bytes = haystack.text().as_bytes();
         let mut from = 0;
-        // An empty text is found behind the last value too, where no record is.
-        while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest))
-            && from + offset < bytes.len()
-        {
+        while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
             let at = from + offset;
             from = next(haystack, at).max(at + 1);
         }
@@ -292,7 +293,10 @@ mod tests {
             .filter(|rank| !rank.is_empty())
             .map(|rank| rank.iter().map(|slot| &snapshot.get(slot).unwrap().path[3..]).collect())
             .collect();
-        assert_eq!(order, [vec!["1"], vec!["2"], vec!["5"], vec!["4"], vec!["0", "3"], vec!["7"]]);
+        assert_eq!(
+            order,
+            [vec!["1"], vec!["2"], vec!["5"], vec!["4"], vec!["0", "3"], vec!["7"]]
+        );
     }
 
     #[test]
@@ -333,7 +337,7 @@ mod tests {
         #[test]
         fn a_search_finds_what_the_contract_says_and_ranks_all_of_it(
             names in prop::collection::vec("[a-cA-C é]{0,8}", 1..40),
-            text in "[a-cé ]{0,9}",
+            text in "[a-cé ]{1,9}",
             fuzzy in any::<bool>(),
         ) {
             let records = names.iter().enumerate().map(|(place, name)| named(place, name, name, &[name, "b a"]));

@@ -106,7 +106,8 @@ async fn trigger_words_and_descriptions_are_searched_when_asked_for_and_after_a_
             .side("modelDescription", "<p>Trained on <b>Gouache</b> &amp; ink</p>"),
         Model::lora("c").sidecar(),
     ])?;
-    let mut server = library.serve().await?;
+    let data = library.path().join("data");
+    let mut server = library.options().data_dir(&data).serve().await?;
     for restarted in [false, true] {
         let words = ("search_trigger_words", "true");
         assert_eq!(found(&server, &[("search", "zorblax")]).await?, [""; 0], "{restarted}");
@@ -115,13 +116,14 @@ async fn trigger_words_and_descriptions_are_searched_when_asked_for_and_after_a_
         assert_eq!(found(&server, &[("search", "gouache")]).await?, [""; 0]);
         assert_eq!(found(&server, &[("search", "ink goua"), described]).await?, ["b"]);
         assert_eq!(found(&server, &[("search", "\" OR *"), described]).await?, [""; 0]);
-        server = server.restart().await?;
+        server.stop().await?;
+        server = library.options().data_dir(&data).serve().await?;
     }
     // A description follows its model's sidecar.
-    let sidecar = library.path().join("loras/b.metadata.json");
+    let sidecar = library.root("loras").join("b.metadata.json");
     let text = std::fs::read_to_string(&sidecar)?.replace("Gouache", "Charcoal");
     std::fs::write(&sidecar, text)?;
-    server.scan("loras").await?;
+    server.scan("loras", false).await?;
     let described = ("search_description", "true");
     assert_eq!(found(&server, &[("search", "gouache"), described]).await?, [""; 0]);
     assert_eq!(found(&server, &[("search", "charcoal"), described]).await?, ["b"]);
@@ -142,7 +144,10 @@ async fn the_best_match_comes_first_and_pages_go_on_where_the_last_one_ended() -
     .await?;
     let all = [("search", "amber"), ("sort_by", "relevance")];
     let page = server.list("loras", &all).await?;
-    assert_eq!((names(&page), &page["total"]), (vec!["2", "4", "amber_x", "1", "3"], &json!(5)));
+    assert_eq!(
+        (names(&page), &page["total"]),
+        (vec!["2", "4", "amber_x", "1", "3"], &json!(5))
+    );
     let mut paged = Vec::new();
     for number in ["1", "2", "3", "4"] {
         let page = [all[0], all[1], ("page", number), ("page_size", "2")];
@@ -152,7 +157,9 @@ async fn the_best_match_comes_first_and_pages_go_on_where_the_last_one_ended() -
     }
     assert_eq!(paged, ["2", "4", "amber_x", "1", "3"]);
     // Without a search there is nothing to fit: by name.
-    let page = server.list("loras", &[("sort_by", "relevance"), ("page_size", "1")]).await?;
+    let page = server
+        .list("loras", &[("sort_by", "relevance"), ("page_size", "1")])
+        .await?;
     assert_eq!(names(&page), ["2"]);
     Ok(())
 }
