@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::parallel::{Job, run};
 use super::record::Record;
 
 /// Records in a chunk.
@@ -167,19 +168,26 @@ impl Records {
 
     /// Sets slots, copying only the chunks that they are in.
     pub fn set(&mut self, changes: impl IntoIterator<Item = (Slot, Option<Arc<Record>>)>) {
-        let mut touched = Vec::new();
+        let mut touched = std::collections::BTreeSet::new();
+        let mut count = 0;
         for (slot, record) in changes {
             let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
             while self.chunks.len() <= chunk {
                 self.chunks.push(Arc::new(Chunk::empty()));
             }
             Arc::make_mut(&mut self.chunks[chunk]).records[index] = record;
-            touched.push(chunk);
+            touched.insert(chunk);
+            count += 1;
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for chunk in touched {
-            Arc::make_mut(&mut self.chunks[chunk]).index();
-        }
+        let chunks = self.chunks.iter_mut().enumerate();
+        let mut chunks: Vec<_> = chunks.filter(|(index, _)| touched.contains(index)).collect();
+        let jobs = chunks.chunks_mut(64).map(|chunks| -> Job<'_> {
+            Box::new(|| {
+                for (_, chunk) in chunks {
+                    Arc::make_mut(chunk).index();
+                }
+            })
+        });
+        run(jobs.collect(), count);
     }
 }

@@ -243,14 +243,14 @@ impl Record {
     }
 
     /// Key of the group of versions it belongs to: the provider's model id, or its Hugging Face repository.
-    pub fn group(&self) -> Option<GroupKey> {
+    pub fn group(&self) -> Option<GroupRef<'_>> {
         if let Some(id) = self.remote.model_id {
-            return Some(GroupKey::Model(id));
+            return Some(GroupRef::Model(id));
         }
         let rest = self.hf_url.as_deref()?.split_once("huggingface.co/")?.1;
         let mut parts = rest.split('/').filter(|part| !part.is_empty());
         let (owner, repo) = (parts.next()?, parts.next()?);
-        Some(GroupKey::HuggingFace(format!("hf:{owner}/{repo}").into()))
+        Some(GroupRef::HuggingFace { owner, repo })
     }
 }
 
@@ -261,4 +261,31 @@ pub enum GroupKey {
     Model(u64),
     /// `hf:owner/repo`.
     HuggingFace(Box<str>),
+}
+
+impl GroupKey {
+    /// The same key, borrowed; none for a name that no group can have.
+    pub fn as_ref(&self) -> Option<GroupRef<'_>> {
+        match self {
+            Self::Model(id) => Some(GroupRef::Model(*id)),
+            Self::HuggingFace(name) => {
+                let (owner, repo) = name.strip_prefix("hf:")?.split_once('/')?;
+                Some(GroupRef::HuggingFace { owner, repo })
+            }
+        }
+    }
+}
+
+/// A [`GroupKey`] inside a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupRef<'r> {
+    /// A provider's model id.
+    Model(u64),
+    /// A Hugging Face repository.
+    HuggingFace {
+        /// User or organisation.
+        owner: &'r str,
+        /// Name.
+        repo: &'r str,
+    },
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::duplicates::{DuplicateFilter, duplicates};
 use super::filter::Filter;
 use super::groups::Grouping;
 use super::license;
@@ -191,12 +192,10 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
             .map(|(folder, slots)| (folder.clone(), slots.len()))
             .collect::<Vec<_>>()
     ));
-    let mut shared: Vec<_> = properties
-        .hashes
-        .shared()
-        .map(|(hash, slots)| (*hash, slots.len()))
+    let shared: Vec<_> = duplicates(snapshot, &DuplicateFilter::default())
+        .into_iter()
+        .map(|(hash, records)| (hash, records.len()))
         .collect();
-    shared.sort();
     all.push(format!("{shared:?} {} {}", snapshot.len(), snapshot.excluded().len()));
     all
 }
