@@ -3,7 +3,7 @@
 
 use super::bits::Bits;
 use super::chunk::Slot;
-use super::groups::{GroupId, Grouping, Groups};
+use super::groups::{Grouping, Groups};
 use super::orders::SortKey;
 use super::snapshot::Snapshot;
 
@@ -45,9 +45,7 @@ impl Arrangement {
             } => {
                 let groups = snapshot.groups(grouping);
                 let mut slots = Vec::with_capacity(snapshot.len());
-                let alone = first_of_each(snapshot, groups, key, descending, |group| {
-                    slots.extend(groups.members(group).first());
-                });
+                let alone = first_of_each(snapshot, groups, key, descending, |newest| slots.push(newest));
                 slots.extend(alone);
                 slots
             }
@@ -74,8 +72,8 @@ impl Arrangement {
             Self::ByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
                 let mut counted = Counted::default();
-                let alone = first_of_each(snapshot, groups, SortKey::Name, descending, |group| {
-                    counted.push(groups.members(group).len(), group);
+                let alone = first_of_each(snapshot, groups, SortKey::Name, descending, |newest| {
+                    counted.push(groups.versions_of(newest).len(), newest);
                 });
                 let order = if descending {
                     counted.descending()
@@ -83,7 +81,7 @@ impl Arrangement {
                     counted.ascending()
                 };
                 let mut slots = Vec::with_capacity(snapshot.len());
-                slots.extend(order.into_iter().flat_map(|group| groups.members(group)));
+                slots.extend(order.into_iter().flat_map(|newest| groups.versions_of(newest)));
                 slots.extend(alone);
                 slots
             }
@@ -103,19 +101,20 @@ fn each(snapshot: &Snapshot, key: SortKey, descending: bool, mut take: impl FnMu
     }
 }
 
-/// Calls `take` for each group in the order in which their first versions stand; the records without a group.
+/// Calls `take` for the newest version of each group, in the order in which the groups' first versions stand; the
+/// records without a group.
 fn first_of_each(
     snapshot: &Snapshot,
     groups: &Groups,
     key: SortKey,
     descending: bool,
-    mut take: impl FnMut(GroupId),
+    mut take: impl FnMut(Slot),
 ) -> Vec<Slot> {
-    let (mut seen, mut alone) = (Bits::none(groups.bound()), Vec::new());
-    each(snapshot, key, descending, |slot| match groups.group_of(slot) {
-        Some(group) => {
-            if seen.insert(group) {
-                take(group);
+    let (mut seen, mut alone) = (Bits::none(snapshot.records().slot_bound()), Vec::new());
+    each(snapshot, key, descending, |slot| match groups.newest(slot) {
+        Some(newest) => {
+            if seen.insert(newest) {
+                take(newest);
             }
         }
         None => alone.push(slot),

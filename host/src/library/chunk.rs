@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use super::parallel::{Job, run};
+use super::path_texts::PathTexts;
 use super::record::Record;
 
 /// Records in a chunk.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
 /// Place of a record in its library, the same in every snapshot until the record is removed.
 pub type Slot = u32;
@@ -94,6 +95,7 @@ pub enum Field {
 pub struct Chunk {
     records: Vec<Option<Arc<Record>>>,
     haystacks: [Haystack; 4],
+    paths: PathTexts,
 }
 
 impl Chunk {
@@ -101,7 +103,18 @@ impl Chunk {
         Self {
             records: vec![None; CHUNK],
             haystacks: Default::default(),
+            paths: PathTexts::default(),
         }
+    }
+
+    /// The record at a place.
+    pub fn get(&self, index: usize) -> Option<&Record> {
+        self.records.get(index)?.as_deref()
+    }
+
+    /// The paths of the chunk's records, one for each place.
+    pub fn paths(&self) -> &PathTexts {
+        &self.paths
     }
 
     /// The text of a field of all records of the chunk, one part for each of the 256 places.
@@ -110,6 +123,7 @@ impl Chunk {
     }
 
     fn index(&mut self) {
+        self.paths = PathTexts::of(&self.records);
         self.haystacks = Default::default();
         for record in &self.records {
             let record = record.as_deref();

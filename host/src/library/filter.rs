@@ -286,15 +286,11 @@ impl Filter {
             None => {}
         }
         if let Some(patterns) = self.names.as_ref().and_then(Patterns::new) {
-            kept.and(matching(snapshot, |record| patterns.keep(record)));
+            let found = match &*kept {
+                Kept::All => patterns.run(snapshot, snapshot.visible()),
+                Kept::Some(set) => patterns.run(snapshot, set),
+            };
+            *kept = Kept::Some(found);
         }
     }
-}
-
-fn matching(snapshot: &Snapshot, keep: impl Fn(&super::record::Record) -> bool) -> RoaringBitmap {
-    snapshot
-        .visible()
-        .iter()
-        .filter(|slot| snapshot.get(*slot).is_some_and(|record| keep(record)))
-        .collect()
 }

@@ -33,6 +33,8 @@ pub struct Groups {
     grouping: Grouping,
     // One more than the group's number, by slot; 0 for a record that stands alone.
     of: Column<u32, 2048>,
+    // One more than the slot of the newest version, by slot; 0 for a record that stands alone.
+    newest: Column<u32, 2048>,
     // By number, newest version first; empty for a number that is free.
     members: Column<Members, 128>,
     // By a hash of the group's key.
@@ -46,6 +48,7 @@ impl Groups {
         Self {
             grouping,
             of: Column::default(),
+            newest: Column::default(),
             members: Column::default(),
             index: KeyIndex::default(),
             free: Vec::new(),
@@ -58,9 +61,14 @@ impl Groups {
         self.of.get(slot).and_then(|group| group.checked_sub(1))
     }
 
-    /// One more than the highest number of a group.
-    pub fn bound(&self) -> usize {
-        self.bound as usize
+    /// The newest version of the group that a record belongs to.
+    pub fn newest(&self, slot: Slot) -> Option<Slot> {
+        self.newest.get(slot).and_then(|slot| slot.checked_sub(1))
+    }
+
+    /// The versions of the group that a record belongs to; none for a record that stands alone.
+    pub fn versions_of(&self, slot: Slot) -> &[Slot] {
+        self.group_of(slot).map_or(&[], |group| self.members(group))
     }
 
     /// The versions of a group, newest first; those of the same age in the order of their names.
@@ -129,9 +137,14 @@ impl Groups {
     fn leave(&mut self, slot: Slot) -> Option<GroupId> {
         let group = self.group_of(slot)?;
         self.of.set(slot, 0);
+        self.newest.set(slot, 0);
         let members = self.members.get_mut(group)?;
+        let was = members.first() == Some(&slot);
         members.retain(|own| *own != slot);
-        if !members.is_empty() {
+        if let Some(first) = members.first() {
+            if was {
+                members.iter().for_each(|own| self.newest.set(*own, first + 1));
+            }
             return None;
         }
         self.free.push(group);
@@ -146,6 +159,11 @@ impl Groups {
                 own.is_some_and(|own| compare(own, record) == Ordering::Less)
             });
             members.insert(place, slot);
+            if place == 0 {
+                members.iter().for_each(|own| self.newest.set(*own, slot + 1));
+            } else if let Some(first) = members.first() {
+                self.newest.set(slot, first + 1);
+            }
         }
     }
 

@@ -231,7 +231,9 @@ impl Listing {
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let versions = groups.and_then(|groups| Some(groups.members(groups.group_of(slot)?).len() as u32));
+            let versions = groups
+                .map(|groups| groups.versions_of(slot).len() as u32)
+                .filter(|count| *count > 0);
             item::close(
                 &mut out,
                 record,
@@ -247,6 +249,13 @@ impl Listing {
     pub fn slots(&self, snapshot: &Snapshot) -> Vec<Slot> {
         let kept = self.filter.run(snapshot);
         Order::of(self, snapshot).page(snapshot, &kept, 0..usize::MAX).0
+    }
+
+    /// The slots of the page.
+    #[cfg(test)]
+    pub(super) fn page_of(&self, snapshot: &Snapshot) -> Vec<Slot> {
+        let kept = self.filter.run(snapshot);
+        Order::of(self, snapshot).page(snapshot, &kept, self.places()).0
     }
 
     fn places(&self) -> Range<usize> {

@@ -25,6 +25,7 @@ pub mod metadata;
 mod order_build;
 pub mod orders;
 mod parallel;
+pub mod path_texts;
 pub mod patterns;
 pub mod preview;
 pub mod progress;

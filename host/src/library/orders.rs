@@ -60,17 +60,23 @@ impl SortKey {
     /// only break ties (contract section 2.3 and what the original answers). Where that is equal
     /// too, which is rare, the path decides: compared like the name, then as it is.
     pub fn compare(self, a: &Record, b: &Record) -> Ordering {
-        let natural =
-            |a_name: &str, b_name: &str| natural_cmp(a_name, b_name).then_with(|| natural_cmp(&a.path, &b.path));
         let by_key = match self {
-            Self::Name => natural(&a.model_name, &b.model_name),
-            Self::FileName => natural(&a.file_name, &b.file_name),
+            Self::Name => natural_cmp(&a.model_name, &b.model_name),
+            Self::FileName => natural_cmp(&a.file_name, &b.file_name),
             Self::Path => Ordering::Equal,
             Self::PlainName | Self::Date | Self::Size | Self::Usage => self
                 .number(a)
                 .cmp(&self.number(b))
-                .then_with(|| lower_cmp(&a.model_name, &b.model_name))
-                .then_with(|| lower_cmp(&a.path, &b.path)),
+                .then_with(|| lower_cmp(&a.model_name, &b.model_name)),
+        };
+        by_key.then_with(|| self.compare_paths(a, b))
+    }
+
+    fn compare_paths(self, a: &Record, b: &Record) -> Ordering {
+        let by_key = match self {
+            Self::Name | Self::FileName => natural_cmp(&a.path, &b.path),
+            Self::Path => Ordering::Equal,
+            Self::PlainName | Self::Date | Self::Size | Self::Usage => lower_cmp(&a.path, &b.path),
         };
         by_key.then_with(|| a.path.cmp(&b.path))
     }
@@ -88,7 +94,7 @@ impl SortKey {
 
     /// Sorts slots from nothing; `plain` is the order of plain names with all of them.
     fn sort(self, records: &Records, slots: &[Slot], plain: &Blocks<Slot>) -> Vec<Slot> {
-        let tie = |a: &Record, b: &Record| self.compare(a, b);
+        let tie = |a: &Record, b: &Record| self.compare_paths(a, b);
         match self {
             Self::Name => sort_texts(records, slots, tie, |record, key| {
                 push_natural_key(&record.model_name, key)

@@ -42,7 +42,7 @@ impl Shuffle {
         let grouped = newest().count();
         let mut alone = Vec::new();
         each(set, |slot| {
-            if groups.group_of(slot).is_none() {
+            if groups.newest(slot).is_none() {
                 alone.push(slot);
             }
         });

@@ -21,9 +21,12 @@ use crate::plugins::Plugin;
 const BATCH: usize = 128;
 /// Threads that read sidecars and headers.
 const READERS: usize = 4;
-/// Changes that are published together, at most this many or this long apart.
+/// Changes that are published together, at most this many or this long apart; in a large
+/// library more, since what a batch costs grows with the library.
 const PUBLISH: usize = 2_000;
 const PUBLISH_EVERY: Duration = Duration::from_millis(400);
+/// A batch has at least this share of what is listed.
+const PUBLISH_SHARE: usize = 32;
 
 /// How thorough a scan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,7 +272,8 @@ fn read_all(
             done += count;
             problems.append(&mut left_out);
             waiting.append(&mut processed);
-            if waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY {
+            let is_due = waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY;
+            if is_due && waiting.len() >= library.snapshot().len() / PUBLISH_SHARE {
                 take(done as f64 / to_read.len() as f64, std::mem::take(&mut waiting));
                 last = Instant::now();
             }
