@@ -5,6 +5,13 @@ use std::sync::{Mutex, PoisonError};
 /// From so many changed records on, threads of their own pay.
 const MANY: usize = 2_000;
 
+/// Puts the calling thread behind those that answer requests, where the system can.
+pub fn lower_priority() {
+    // Of no use but speed, so a system that refuses may.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// A piece of work that does not depend on the others.
 pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 

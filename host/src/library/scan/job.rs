@@ -10,6 +10,7 @@ use super::hashing;
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
 use crate::library::collection::Library;
+use crate::library::parallel::lower_priority;
 use crate::library::record::{HashStatus, Preview, Record};
 use crate::library::roots::Root;
 use crate::library::safetensors::Interest;
@@ -238,6 +239,7 @@ fn read_all(
         for _ in 0..READERS.min(batches.len()) {
             let (sender, next, batches, reader, before) = (sender.clone(), &next, &batches, &reader, &before);
             scope.spawn(move || {
+                lower_priority();
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if cancel.is_set() {
                         return;
