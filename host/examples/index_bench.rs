@@ -335,12 +335,6 @@ fn filters() -> Vec<(&'static str, Filter)> {
                 fields: vec![Field::FileName, Field::ModelName],
             });
         }),
-        with("a name pattern", &|filter| {
-            filter.names = Some(patterns("glass", false))
-        }),
-        with("a regular expression", &|filter| {
-            filter.names = Some(patterns("^(glass|halo)", true))
-        }),
     ]
 }
 
