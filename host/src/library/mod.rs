@@ -36,6 +36,7 @@ pub mod safetensors;
 pub mod scan;
 pub mod search;
 pub mod sets;
+pub mod shared_text;
 pub mod shuffle;
 pub mod sidecar;
 pub mod similarity;

@@ -40,7 +40,7 @@ impl<K: Ord + Clone + Hash> Sets<K> {
     }
 
     fn update(&mut self, moves: Moves<K>) {
-        for (value, (out, mut into)) in moves.0 {
+        for (value, (out, mut into)) in moves.into_lists() {
             let slots = Arc::make_mut(self.0.entry(value.clone()).or_default());
             out.iter().for_each(|slot| {
                 slots.remove(*slot);
@@ -59,11 +59,20 @@ impl<K: Ord + Clone + Hash> Sets<K> {
 }
 
 /// Slots that leave and join the sets of values.
-struct Moves<K>(HashMap<K, (Vec<Slot>, Vec<Slot>)>);
+struct Moves<K> {
+    places: HashMap<K, usize>,
+    slots: Vec<(Vec<Slot>, Vec<Slot>)>,
+    // Records after each other often have the same value.
+    last: Option<(K, usize)>,
+}
 
-impl<K: Hash + Eq> Default for Moves<K> {
+impl<K> Default for Moves<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self {
+            places: HashMap::new(),
+            slots: Vec::new(),
+            last: None,
+        }
     }
 }
 
@@ -77,7 +86,26 @@ impl<K: Hash + Eq + Clone> Moves<K> {
     }
 
     fn of(&mut self, value: K) -> &mut (Vec<Slot>, Vec<Slot>) {
-        self.0.entry(value).or_default()
+        let place = match &self.last {
+            Some((last, place)) if *last == value => *place,
+            _ => {
+                let next = self.slots.len();
+                let place = *self.places.entry(value.clone()).or_insert(next);
+                if place == next {
+                    self.slots.push(Default::default());
+                }
+                self.last = Some((value, place));
+                place
+            }
+        };
+        &mut self.slots[place]
+    }
+
+    /// All values with the slots that leave and join.
+    fn into_lists(self) -> impl Iterator<Item = (K, (Vec<Slot>, Vec<Slot>))> {
+        let mut slots = self.slots;
+        let places = self.places.into_iter();
+        places.filter_map(move |(value, place)| Some((value, std::mem::take(slots.get_mut(place)?))))
     }
 }
 
@@ -251,7 +279,7 @@ impl Properties {
             }
         }
         let mut lower = Moves::<ArcStr>::default();
-        for (tag, (out, into)) in typed.0 {
+        for (tag, (out, into)) in typed.into_lists() {
             let count = self.tag_counts.entry(tag.clone()).or_default();
             *count = (*count + into.len() as u32).saturating_sub(out.len() as u32);
             if *count == 0 {
