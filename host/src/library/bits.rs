@@ -14,15 +14,20 @@ impl Bits {
         Self(vec![0; bound.div_ceil(64)])
     }
 
+    /// The slots of a set.
+    pub fn of(set: &RoaringBitmap, bound: usize) -> Self {
+        let mut bits = Self::none(bound);
+        each(set, |slot| {
+            bits.insert(slot);
+        });
+        bits
+    }
+
     /// Tells slots of `set` from the other slots of `all`; what it says of further slots means nothing.
     pub fn within(all: &RoaringBitmap, set: &RoaringBitmap, bound: usize) -> Self {
         // The smaller side is written, since that is what costs.
         if set.len() * 2 <= all.len() {
-            let mut bits = Self::none(bound);
-            each(set, |slot| {
-                bits.insert(slot);
-            });
-            bits
+            Self::of(set, bound)
         } else {
             let mut bits = Self(vec![u64::MAX; bound.div_ceil(64)]);
             each(&(all - set), |slot| {

@@ -1,21 +1,38 @@
 //! Folders of a library as lists and trees.
 
+use std::sync::OnceLock;
+
 use arcstr::ArcStr;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::sets::Properties;
 use super::snapshot::{Changed, Snapshot};
 
-/// Folders that directly hold a model, `""` for a root, sorted in any case.
-pub fn list(snapshot: &Snapshot) -> &[ArcStr] {
-    snapshot.folders()
+/// What is made of the folders when first asked for. Snapshots share it as long as no folder comes or goes.
+#[derive(Debug, Default)]
+pub struct Folders {
+    sorted: OnceLock<Vec<ArcStr>>,
+    tree: OnceLock<Box<RawValue>>,
 }
 
-/// The list of a snapshot, made anew.
-pub(super) fn sorted(properties: &Properties) -> Vec<ArcStr> {
-    let mut folders: Vec<ArcStr> = properties.folders.iter().map(|(folder, _)| folder.clone()).collect();
-    folders.sort_by_cached_key(|folder| folder.to_lowercase());
-    folders
+/// Folders that directly hold a model, `""` for a root, sorted in any case.
+pub fn list(snapshot: &Snapshot) -> &[ArcStr] {
+    snapshot.folders().sorted.get_or_init(|| {
+        let folders = snapshot.properties().folders.iter();
+        let mut folders: Vec<ArcStr> = folders.map(|(folder, _)| folder.clone()).collect();
+        folders.sort_by_cached_key(|folder| folder.to_lowercase());
+        folders
+    })
+}
+
+/// The text of [`tree`] for all roots.
+pub fn whole_tree(snapshot: &Snapshot) -> &RawValue {
+    snapshot.folders().tree.get_or_init(|| {
+        let text = serde_json::value::to_raw_value(&tree(snapshot, None));
+        // Objects of texts and objects can always be written.
+        text.unwrap_or_else(|_| RawValue::NULL.to_owned())
+    })
 }
 
 /// Whether a change made or emptied no folder.

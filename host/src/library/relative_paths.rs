@@ -46,9 +46,7 @@ pub fn find(snapshot: &Snapshot, filter: Option<&Filter>, search: &str, offset: 
         None | Some(Kept::All) => snapshot.visible().clone(),
         Some(Kept::Some(set)) => set,
     };
-    let bound = snapshot.records().slot_bound();
-    // Excluded records are in no part of it.
-    let kept = Bits::within(&(0..bound as Slot).collect(), &set, bound);
+    let kept = Bits::of(&set, snapshot.records().slot_bound());
     let mut found = Vec::new();
     for (first, chunk) in snapshot.records().chunks() {
         terms.find(first, chunk, &kept, &mut found);

@@ -1,16 +1,15 @@
 //! The library at one moment: never changed, read without locks, replaced as a whole.
 
 use std::collections::HashMap as StdHashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arcstr::ArcStr;
 use roaring::RoaringBitmap;
 
 use super::arrangement::Arrangement;
 use super::blocks::Blocks;
 use super::chunk::{Records, Slot};
 use super::columns::Column;
-use super::folders;
+use super::folders::{self, Folders};
 use super::groups::{Grouping, Groups};
 use super::item::media_key;
 use super::key_index::KeyIndex;
@@ -74,8 +73,7 @@ pub struct Snapshot {
     properties: Properties,
     keys: Keys,
     groups: [Groups; 2],
-    // Shared with later snapshots as long as no folder comes or goes.
-    folders: Arc<OnceLock<Vec<ArcStr>>>,
+    folders: Arc<Folders>,
     arranged: Mutex<StdHashMap<Arrangement, Arc<Vec<Slot>>>>,
 }
 
@@ -183,9 +181,9 @@ impl Snapshot {
         }
     }
 
-    /// Folders that directly hold a model, sorted in any case; made when first asked for.
-    pub fn folders(&self) -> &[ArcStr] {
-        self.folders.get_or_init(|| folders::sorted(&self.properties))
+    /// What the functions of [`super::folders`] remember.
+    pub(super) fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// Listed slots in an order that is not kept up; made when first asked for.
