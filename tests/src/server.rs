@@ -309,12 +309,20 @@ impl Server {
     ///
     /// # Errors
     /// When it doesn't end in ten seconds.
-    pub async fn stop(mut self) -> Result<ExitStatus> {
+    pub async fn stop(self) -> Result<ExitStatus> {
+        self.stop_within(Duration::from_secs(10)).await
+    }
+
+    /// As [`stop`](Self::stop), with another patience: a large library takes long to store.
+    ///
+    /// # Errors
+    /// When it doesn't end in that time.
+    pub async fn stop_within(mut self, patience: Duration) -> Result<ExitStatus> {
         // The standard library sends no signal but the one that can't be caught.
         Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
             .status()?;
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

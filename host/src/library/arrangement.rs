@@ -1,43 +1,21 @@
-//! Orders that are made when they are asked for, and remembered while the library stays:
-//! shuffles, and versions grouped by model.
+//! Orders of versions grouped by model. They are made when they are asked for, by one pass over
+//! a kept-up order, and remembered while the library stays.
 
-use std::collections::HashSet;
-
+use super::bits::Bits;
 use super::chunk::Slot;
 use super::groups::{Grouping, Groups};
-use super::item::media_key;
 use super::orders::SortKey;
 use super::snapshot::Snapshot;
-
-/// What groups are laid out along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Base {
-    /// A kept-up order.
-    Key {
-        /// The key.
-        key: SortKey,
-        /// From its end.
-        descending: bool,
-    },
-    /// A shuffle.
-    Shuffle {
-        /// Its seed.
-        seed: u64,
-    },
-}
 
 /// An order that is not kept up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arrangement {
-    /// By chance: depends on the seed and the paths alone, so that pages fit together.
-    Shuffled {
-        /// The seed.
-        seed: u64,
-    },
     /// The newest version of each group where its first version stands; records without a group last.
     Grouped {
         /// The order that is walked.
-        base: Base,
+        key: SortKey,
+        /// From its end.
+        descending: bool,
         /// What a group is.
         grouping: Grouping,
     },
@@ -60,107 +38,157 @@ pub enum Arrangement {
 impl Arrangement {
     pub(super) fn arrange(self, snapshot: &Snapshot) -> Vec<Slot> {
         match self {
-            Self::Shuffled { seed } => shuffle(snapshot, seed),
-            Self::Grouped { base, grouping } => {
+            Self::Grouped {
+                key,
+                descending,
+                grouping,
+            } => {
                 let groups = snapshot.groups(grouping);
-                let (order, alone) = first_of_each(snapshot, groups, base);
-                let newest = order
-                    .into_iter()
-                    .filter_map(|group| groups.members(group).first().copied());
-                newest.chain(alone).collect()
+                let mut slots = Vec::with_capacity(snapshot.len());
+                let alone = first_of_each(snapshot, groups, key, descending, |newest| slots.push(newest));
+                slots.extend(alone);
+                slots
             }
             Self::GroupedByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
-                let base = Base::Key {
-                    key: SortKey::Name,
-                    descending: false,
-                };
-                let (order, alone) = first_of_each(snapshot, groups, base);
-                let newest = order.into_iter().filter_map(|group| {
-                    let members = groups.members(group);
-                    Some((members.len(), *members.first()?))
+                let mut counted = Counted::default();
+                each(snapshot, SortKey::PlainName, false, |slot| {
+                    match groups.group_of(slot) {
+                        None => counted.push(0, slot),
+                        Some(group) => {
+                            let members = groups.members(group);
+                            if members.first() == Some(&slot) {
+                                counted.push(members.len(), slot);
+                            }
+                        }
+                    }
                 });
-                let mut counted: Vec<(usize, String, String, Slot)> = newest
-                    .chain(alone.into_iter().map(|slot| (0, slot)))
-                    .filter_map(|(count, slot)| {
-                        let record = snapshot.get(slot)?;
-                        Some((
-                            count,
-                            record.model_name.to_lowercase(),
-                            record.path.to_lowercase(),
-                            slot,
-                        ))
-                    })
-                    .collect();
-                counted.sort_unstable();
+                let mut slots = counted.ascending();
                 if descending {
-                    counted.reverse();
+                    slots.reverse();
                 }
-                counted.into_iter().map(|(.., slot)| slot).collect()
+                slots
             }
             Self::ByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
-                let (mut order, alone) = first_of_each(
-                    snapshot,
-                    groups,
-                    Base::Key {
-                        key: SortKey::Name,
-                        descending,
-                    },
-                );
-                let size = |group: &usize| groups.members(*group).len();
-                if descending {
-                    order.sort_by_key(|group| std::cmp::Reverse(size(group)));
+                let mut counted = Counted::default();
+                let alone = first_of_each(snapshot, groups, SortKey::Name, descending, |newest| {
+                    counted.push(groups.versions_of(newest).len(), newest);
+                });
+                let order = if descending {
+                    counted.descending()
                 } else {
-                    order.sort_by_key(size);
-                }
-                order
-                    .into_iter()
-                    .flat_map(|group| groups.members(group))
-                    .copied()
-                    .chain(alone)
-                    .collect()
+                    counted.ascending()
+                };
+                let mut slots = Vec::with_capacity(snapshot.len());
+                slots.extend(order.into_iter().flat_map(|newest| groups.versions_of(newest)));
+                slots.extend(alone);
+                slots
             }
         }
     }
 }
 
-/// Groups in the order in which their first version stands, and the records without a group.
-fn first_of_each(snapshot: &Snapshot, groups: &Groups, base: Base) -> (Vec<usize>, Vec<Slot>) {
-    let (mut order, mut alone) = (Vec::with_capacity(groups.count()), Vec::new());
-    let mut seen = HashSet::with_capacity(groups.count());
-    let mut place = |slot: Slot| match groups.group_of(slot) {
-        Some(group) if seen.insert(group) => order.push(group),
-        Some(_) => {}
-        None => alone.push(slot),
-    };
-    match base {
-        Base::Key { key, descending: false } => snapshot.order(key).iter().copied().for_each(&mut place),
-        Base::Key { key, descending: true } => snapshot.order(key).iter().rev().copied().for_each(&mut place),
-        Base::Shuffle { seed } => {
-            snapshot
-                .arranged(Arrangement::Shuffled { seed })
-                .iter()
-                .copied()
-                .for_each(&mut place);
-        }
+/// Calls `take` for all listed slots in a kept-up order.
+fn each(snapshot: &Snapshot, key: SortKey, descending: bool, mut take: impl FnMut(Slot)) {
+    let slices = snapshot.order(key).slices();
+    if descending {
+        slices
+            .rev()
+            .for_each(|slots| slots.iter().rev().for_each(|slot| take(*slot)));
+    } else {
+        slices.for_each(|slots| slots.iter().for_each(|slot| take(*slot)));
     }
-    (order, alone)
 }
 
-fn shuffle(snapshot: &Snapshot, seed: u64) -> Vec<Slot> {
-    let mut keyed: Vec<(u64, Slot)> = snapshot
-        .visible()
-        .iter()
-        .filter_map(|slot| Some((scatter(seed ^ media_key(&snapshot.get(slot)?.path)), slot)))
-        .collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(_, slot)| slot).collect()
+/// Calls `take` for the newest version of each group, in the order in which the groups' first versions stand; the
+/// records without a group.
+fn first_of_each(
+    snapshot: &Snapshot,
+    groups: &Groups,
+    key: SortKey,
+    descending: bool,
+    mut take: impl FnMut(Slot),
+) -> Vec<Slot> {
+    let (mut seen, mut alone) = (Bits::none(snapshot.records().slot_bound()), Vec::new());
+    each(snapshot, key, descending, |slot| match groups.newest(slot) {
+        Some(newest) => {
+            if seen.insert(newest) {
+                take(newest);
+            }
+        }
+        None => alone.push(slot),
+    });
+    alone
 }
 
-/// SplitMix64's finaliser: every bit of the input changes about half the bits of the output.
-fn scatter(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Numbers sorted by a small count, those of one count as they came.
+#[derive(Default)]
+struct Counted {
+    numbers: Vec<(u32, u32)>,
+    // How many there are of each count.
+    sizes: Vec<usize>,
+}
+
+impl Counted {
+    fn push(&mut self, count: usize, number: u32) {
+        if self.sizes.len() <= count {
+            self.sizes.resize(count + 1, 0);
+        }
+        if let Some(size) = self.sizes.get_mut(count) {
+            *size += 1;
+        }
+        self.numbers.push((count as u32, number));
+    }
+
+    fn ascending(self) -> Vec<u32> {
+        let mut end = 0;
+        let starts = self.sizes.iter().map(|size| {
+            end += size;
+            end - size
+        });
+        let starts = starts.collect();
+        self.laid_out(starts)
+    }
+
+    fn descending(self) -> Vec<u32> {
+        let mut start = self.numbers.len();
+        let starts = self.sizes.iter().map(|size| {
+            start -= size;
+            start
+        });
+        let starts = starts.collect();
+        self.laid_out(starts)
+    }
+
+    fn laid_out(self, mut starts: Vec<usize>) -> Vec<u32> {
+        let mut out = vec![0; self.numbers.len()];
+        for (count, number) in self.numbers {
+            if let Some(place) = starts.get_mut(count as usize) {
+                if let Some(own) = out.get_mut(*place) {
+                    *own = number;
+                }
+                *place += 1;
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counted;
+
+    #[test]
+    fn counting_keeps_the_order_of_what_counts_the_same() {
+        let counted = || {
+            let mut counted = Counted::default();
+            for (count, number) in [(2, 10), (0, 11), (5, 12), (2, 13), (0, 14)] {
+                counted.push(count, number);
+            }
+            counted
+        };
+        assert_eq!(counted().ascending(), [11, 14, 10, 13, 12]);
+        assert_eq!(counted().descending(), [12, 10, 13, 11, 14]);
+    }
 }

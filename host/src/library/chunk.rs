@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::haystack::{FIELDS, Field, Haystack};
+use super::parallel::{Job, run};
+use super::path_texts::PathTexts;
 use super::record::Record;
 
 /// Records in a chunk.
@@ -17,6 +19,7 @@ pub type Slot = u32;
 pub struct Chunk {
     records: Vec<Option<Arc<Record>>>,
     haystacks: [Haystack; FIELDS],
+    paths: PathTexts,
 }
 
 impl Chunk {
@@ -24,7 +27,18 @@ impl Chunk {
         Self {
             records: vec![None; CHUNK],
             haystacks: Default::default(),
+            paths: PathTexts::default(),
         }
+    }
+
+    /// The record at a place.
+    pub fn get(&self, index: usize) -> Option<&Record> {
+        self.records.get(index)?.as_deref()
+    }
+
+    /// The paths of the chunk's records, one for each place.
+    pub fn paths(&self) -> &PathTexts {
+        &self.paths
     }
 
     /// The text of a field of all records of the chunk, one part for each of the 256 places.
@@ -33,6 +47,7 @@ impl Chunk {
     }
 
     fn index(&mut self) {
+        self.paths = PathTexts::of(&self.records);
         let records: Vec<Option<&Record>> = self.records.iter().map(Option::as_deref).collect();
         self.haystacks = Field::ALL.map(|field| Haystack::of(field, &records));
     }
@@ -82,19 +97,26 @@ impl Records {
 
     /// Sets slots, copying only the chunks that they are in.
     pub fn set(&mut self, changes: impl IntoIterator<Item = (Slot, Option<Arc<Record>>)>) {
-        let mut touched = Vec::new();
+        let mut touched = std::collections::BTreeSet::new();
+        let mut count = 0;
         for (slot, record) in changes {
             let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
             while self.chunks.len() <= chunk {
                 self.chunks.push(Arc::new(Chunk::empty()));
             }
             Arc::make_mut(&mut self.chunks[chunk]).records[index] = record;
-            touched.push(chunk);
+            touched.insert(chunk);
+            count += 1;
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for chunk in touched {
-            Arc::make_mut(&mut self.chunks[chunk]).index();
-        }
+        let chunks = self.chunks.iter_mut().enumerate();
+        let mut chunks: Vec<_> = chunks.filter(|(index, _)| touched.contains(index)).collect();
+        let jobs = chunks.chunks_mut(64).map(|chunks| -> Job<'_> {
+            Box::new(|| {
+                for (_, chunk) in chunks {
+                    Arc::make_mut(chunk).index();
+                }
+            })
+        });
+        run(jobs.collect(), count);
     }
 }

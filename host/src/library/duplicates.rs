@@ -44,16 +44,19 @@ impl DuplicateFilter {
 
 /// Groups of two or more with the same whole-file hash, the likely original first.
 pub fn duplicates<'s>(snapshot: &'s Snapshot, filter: &DuplicateFilter) -> Vec<(Sha256, Vec<&'s Arc<Record>>)> {
-    let groups = snapshot.properties().hashes.shared().map(|(hash, slots)| {
+    let groups = snapshot.keys().copies(snapshot.records()).filter_map(|slots| {
         let mut records: Vec<_> = slots
             .iter()
             .filter_map(|slot| snapshot.get(*slot))
             .filter(|record| filter.keep(record))
             .collect();
+        if records.len() < 2 {
+            return None;
+        }
         originals_first(&mut records);
-        (*hash, records)
+        Some((records.first()?.sha256?, records))
     });
-    groups.filter(|(_, records)| records.len() > 1).collect()
+    groups.collect()
 }
 
 /// Names that look like copies go last: `(2)`, `copy`, and whatever is longer than the shortest.
@@ -78,24 +81,25 @@ fn originals_first(records: &mut [&Arc<Record>]) {
     });
 }
 
-/// Models of one file name in several folders.
+/// Models of one file name in several folders, sorted by that name.
 pub fn filename_conflicts(snapshot: &Snapshot) -> Vec<(&str, Vec<&Arc<Record>>)> {
-    let groups = snapshot.properties().stems.shared().map(|(stem, slots)| {
-        let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(*slot)).collect();
+    let groups = snapshot.keys().namesakes(snapshot.records()).filter_map(|slots| {
+        // The contract counts only files that have a hash, and two extensions of one name in one
+        // folder are no conflict.
+        let hashed = slots
+            .iter()
+            .filter_map(|slot| snapshot.get(*slot))
+            .filter(|record| record.sha256.is_some());
+        let mut records: Vec<_> = hashed.collect();
+        let first = *records.first()?;
+        let elsewhere = |record: &&Arc<Record>| record.folder != first.folder || record.root != first.root;
+        if !records.iter().any(elsewhere) {
+            return None;
+        }
         records.sort_by(|a, b| a.path.cmp(&b.path));
-        (&**stem, records)
+        Some((&*first.file_name, records))
     });
-    // The contract counts only files that have a hash, and two extensions of one name in one
-    // folder are no conflict.
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by(|a, b| a.0.cmp(b.0));
     groups
-        .map(|(stem, mut records)| {
-            records.retain(|record| record.sha256.is_some());
-            (stem, records)
-        })
-        .filter(|(_, records)| {
-            records
-                .iter()
-                .any(|record| record.folder != records[0].folder || record.root != records[0].root)
-        })
-        .collect()
 }

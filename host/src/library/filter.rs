@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 use super::patterns::Patterns;
-use super::record::Sha256;
+use super::record::{Blake3, Sha256};
 use super::search::Search;
 use super::snapshot::Snapshot;
 use super::text::Initial;
@@ -38,7 +38,7 @@ impl From<GuestInitial> for WantedInitial {
 /// What a record must have. Empty and absent parts ask nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// SHA-256 or AutoV3 in lower case, any of them. When not empty, nothing else applies.
+    /// SHA-256, BLAKE3 or AutoV3 in lower case, any of them. When not empty, nothing else applies.
     pub hashes: Vec<String>,
     /// Only previews below R.
     pub sfw_only: bool,
@@ -182,13 +182,14 @@ impl Filter {
     }
 
     fn by_hash(&self, snapshot: &Snapshot) -> RoaringBitmap {
-        let properties = snapshot.properties();
+        let (keys, records) = (snapshot.keys(), snapshot.records());
         let mut found = RoaringBitmap::new();
         for hash in &self.hashes {
             if let Some(sha256) = Sha256::parse(hash) {
-                found.extend(properties.hashes.get(&sha256).iter().copied());
+                found.extend(keys.sha256(records, &sha256));
+                found.extend(keys.blake3(records, &Blake3(sha256.0)));
             }
-            found.extend(properties.autov3.get(hash.as_str()).iter().copied());
+            found.extend(keys.autov3(records, hash));
         }
         found
     }
@@ -196,12 +197,12 @@ impl Filter {
     fn by_folder(&self, snapshot: &Snapshot, kept: &mut Kept) {
         let (folders, all) = (&snapshot.properties().folders, snapshot.visible());
         for folder in &self.folder_exclude {
-            kept.without(all, &folders.below(folder.trim_end_matches('/')));
+            kept.without(all, &folders.below(folder.trim_end_matches('/'), all));
         }
         let one = |folder: &str| {
             let folder = folder.trim_end_matches('/');
             match self.recursive {
-                true => folders.below(folder),
+                true => folders.below(folder, all),
                 false => folders.get(folder).cloned().unwrap_or_default(),
             }
         };
@@ -278,27 +279,18 @@ impl Filter {
         match self.initial {
             Some(WantedInitial::Class(initial)) => kept.and_ref(properties.initials.get(&initial)),
             Some(WantedInitial::Character(wanted)) => {
-                let wanted: Vec<char> = wanted.to_lowercase().collect();
-                kept.and(matching(snapshot, |record| {
-                    record
-                        .model_name
-                        .chars()
-                        .next()
-                        .is_some_and(|first| first.to_lowercase().eq(wanted.iter().copied()))
-                }));
+                let same = |first: &char| first.to_lowercase().eq(wanted.to_lowercase());
+                let sets = properties.first_characters.iter().filter(|(first, _)| same(first));
+                kept.and(sets.fold(RoaringBitmap::new(), |sum, (_, set)| sum | set));
             }
             None => {}
         }
         if let Some(patterns) = self.names.as_ref().and_then(Patterns::new) {
-            kept.and(matching(snapshot, |record| patterns.keep(record)));
+            let found = match &*kept {
+                Kept::All => patterns.run(snapshot, snapshot.visible()),
+                Kept::Some(set) => patterns.run(snapshot, set),
+            };
+            *kept = Kept::Some(found);
         }
     }
-}
-
-fn matching(snapshot: &Snapshot, keep: impl Fn(&super::record::Record) -> bool) -> RoaringBitmap {
-    snapshot
-        .visible()
-        .iter()
-        .filter(|slot| snapshot.get(*slot).is_some_and(|record| keep(record)))
-        .collect()
 }

@@ -1,11 +1,17 @@
-//! Versions of one model, grouped. Source: contract section 2.2.4.
+//! Versions of one model, grouped and kept up. Source: contract section 2.2.4.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::chunk::Slot;
+use smallvec::SmallVec;
+
+use super::chunk::{Records, Slot};
+use super::columns::Column;
+use super::item::media_key;
+use super::key_index::KeyIndex;
 use super::orders::SortKey;
-use super::record::{GroupKey, Record};
-use super::snapshot::Snapshot;
+use super::record::{GroupRef, Record};
+use super::snapshot::Changed;
 
 /// What makes two versions one group, by the setting `version_grouping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,70 +22,183 @@ pub enum Grouping {
     Any = 1,
 }
 
-/// All groups of a snapshot.
-#[derive(Debug)]
-pub struct Groups {
-    // By slot; NONE for a record that stands alone.
-    group_of: Vec<u32>,
-    // Newest version first.
-    members: Vec<Vec<Slot>>,
-}
+/// Number of a group, the same as long as the group has members.
+pub type GroupId = u32;
 
-const NONE: u32 = u32::MAX;
+type Members = SmallVec<[Slot; 4]>;
+
+/// All groups of a library by one grouping.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    grouping: Grouping,
+    // One more than the group's number, by slot; 0 for a record that stands alone.
+    of: Column<u32, 2048>,
+    // One more than the slot of the newest version, by slot; 0 for a record that stands alone.
+    newest: Column<u32, 2048>,
+    // By number, newest version first; empty for a number that is free.
+    members: Column<Members, 128>,
+    // By a hash of the group's key.
+    index: KeyIndex,
+    free: Vec<GroupId>,
+    bound: GroupId,
+}
 
 impl Groups {
-    pub(super) fn of(snapshot: &Snapshot, grouping: Grouping) -> Self {
-        let mut groups = Self {
-            group_of: vec![NONE; snapshot.records().slot_bound()],
-            members: Vec::new(),
-        };
-        let mut known: HashMap<(GroupKey, &str), u32> = HashMap::new();
-        // Versions of the same age stay in the order of their names.
-        for &slot in snapshot.order(SortKey::Name) {
-            let Some(record) = snapshot.get(slot) else { continue };
-            let Some(key) = record.group() else { continue };
-            let base = if grouping == Grouping::SameBase {
-                &*record.base_model
-            } else {
-                ""
-            };
-            let group = *known.entry((key, base)).or_insert_with(|| {
-                groups.members.push(Vec::new());
-                (groups.members.len() - 1) as u32
-            });
-            groups.group_of[slot as usize] = group;
-            groups.members[group as usize].push(slot);
+    pub(super) fn new(grouping: Grouping) -> Self {
+        Self {
+            grouping,
+            of: Column::default(),
+            newest: Column::default(),
+            members: Column::default(),
+            index: KeyIndex::default(),
+            free: Vec::new(),
+            bound: 0,
         }
-        for members in &mut groups.members {
-            newest_first(snapshot, members);
-        }
-        groups
     }
 
-    /// The number of the group that a record belongs to.
-    pub fn group_of(&self, slot: Slot) -> Option<usize> {
-        self.group_of
-            .get(slot as usize)
-            .filter(|group| **group != NONE)
-            .map(|group| *group as usize)
+    /// The group that a record belongs to.
+    pub fn group_of(&self, slot: Slot) -> Option<GroupId> {
+        self.of.get(slot).and_then(|group| group.checked_sub(1))
     }
 
-    /// How many groups there are.
-    pub fn count(&self) -> usize {
-        self.members.len()
+    /// The newest version of the group that a record belongs to.
+    pub fn newest(&self, slot: Slot) -> Option<Slot> {
+        self.newest.get(slot).and_then(|slot| slot.checked_sub(1))
     }
 
-    /// The versions of a group, newest first.
-    pub fn members(&self, group: usize) -> &[Slot] {
+    /// The versions of the group that a record belongs to; none for a record that stands alone.
+    pub fn versions_of(&self, slot: Slot) -> &[Slot] {
+        self.group_of(slot).map_or(&[], |group| self.members(group))
+    }
+
+    /// The versions of a group, newest first; those of the same age in the order of their names.
+    pub fn members(&self, group: GroupId) -> &[Slot] {
         self.members.get(group).map_or(&[], |members| members)
+    }
+
+    /// The versions of every group, by the groups' numbers; none for a number that is free.
+    pub fn iter(&self) -> impl Iterator<Item = &[Slot]> {
+        self.members.iter().map(|members| &**members)
+    }
+
+    /// The versions of a model, whatever their base models: only of [`Grouping::Any`].
+    pub fn versions(&self, records: &Records, model: GroupRef<'_>) -> &[Slot] {
+        let found = self.index.get(hash(model, ""));
+        found
+            .map(|group| self.members(group))
+            .find(|members| {
+                let record = members.first().and_then(|slot| records.get(*slot));
+                record.is_some_and(|record| record.group() == Some(model))
+            })
+            .unwrap_or_default()
+    }
+
+    /// Brings the groups up to a change; `records` are those after it.
+    pub(super) fn update(&mut self, records: &Records, changed: &[Changed]) {
+        let stays = |change: &&Changed| match (&change.before, &change.after) {
+            (Some(old), Some(new)) => self.is_same(old, new),
+            _ => false,
+        };
+        let changed: Vec<&Changed> = changed.iter().filter(|change| !stays(change)).collect();
+        let mut out = Vec::new();
+        for change in &changed {
+            if let Some((old, model)) = change.before.as_ref().and_then(|old| Some((old, old.group()?))) {
+                let key = hash(model, self.base(old));
+                out.extend(self.leave(change.slot).map(|group| (key, group)));
+            }
+        }
+        let mut begun = HashMap::<u64, SmallVec<[GroupId; 1]>>::new();
+        for change in &changed {
+            if let Some((new, model)) = change.after.as_ref().and_then(|new| Some((new, new.group()?))) {
+                let key = hash(model, self.base(new));
+                let own = begun.get(&key).into_iter().flatten().copied();
+                let known = own.chain(self.index.get(key)).find(|group| {
+                    let member = self.members(*group).first().and_then(|slot| records.get(*slot));
+                    member.is_some_and(|member| member.group() == Some(model) && self.base(member) == self.base(new))
+                });
+                let group = known.unwrap_or_else(|| {
+                    let group = self.free.pop().unwrap_or_else(|| {
+                        self.bound += 1;
+                        self.bound - 1
+                    });
+                    begun.entry(key).or_default().push(group);
+                    group
+                });
+                self.join(records, group, change.slot, new);
+            }
+        }
+        let into = begun
+            .into_iter()
+            .flat_map(|(key, groups)| groups.into_iter().map(move |group| (key, group)));
+        self.index.update(out, into.collect());
+    }
+
+    /// Takes a slot out of its group; the group when it has no members any more.
+    fn leave(&mut self, slot: Slot) -> Option<GroupId> {
+        let group = self.group_of(slot)?;
+        self.of.set(slot, 0);
+        self.newest.set(slot, 0);
+        let members = self.members.get_mut(group)?;
+        let was = members.first() == Some(&slot);
+        members.retain(|own| *own != slot);
+        if let Some(first) = members.first() {
+            if was {
+                members.iter().for_each(|own| self.newest.set(*own, first + 1));
+            }
+            return None;
+        }
+        self.free.push(group);
+        Some(group)
+    }
+
+    fn join(&mut self, records: &Records, group: GroupId, slot: Slot, record: &Record) {
+        self.of.set(slot, group + 1);
+        if let Some(members) = self.members.get_mut(group) {
+            let place = members.partition_point(|own| {
+                let own = records.get(*own);
+                own.is_some_and(|own| compare(own, record) == Ordering::Less)
+            });
+            members.insert(place, slot);
+            if place == 0 {
+                members.iter().for_each(|own| self.newest.set(*own, slot + 1));
+            } else if let Some(first) = members.first() {
+                self.newest.set(slot, first + 1);
+            }
+        }
+    }
+
+    /// Whether a record stays where its forerunner is.
+    fn is_same(&self, old: &Record, new: &Record) -> bool {
+        old.group() == new.group()
+            && self.base(old) == self.base(new)
+            && age(old).total_cmp(&age(new)) == Ordering::Equal
+            && old.model_name == new.model_name
+    }
+
+    /// The base model where it counts.
+    fn base<'r>(&self, record: &'r Record) -> &'r str {
+        match self.grouping {
+            Grouping::SameBase => &record.base_model,
+            Grouping::Any => "",
+        }
     }
 }
 
-/// Sorts versions by version id, or by when they were added where there is none, descending.
-pub fn newest_first(snapshot: &Snapshot, slots: &mut [Slot]) {
-    let age = |record: &Record| record.remote.id.map_or(record.modified, |id| id as f64);
-    slots.sort_by(|a, b| match (snapshot.get(*a), snapshot.get(*b)) {
-        (Some(a), Some(b)) => age(b).total_cmp(&age(a)),
-        _ => std::cmp::Ordering::Equal,
-    });
+/// A hash of a group's key; groups with the same one are told apart by their members.
+fn hash(model: GroupRef<'_>, base: &str) -> u64 {
+    let model = match model {
+        GroupRef::Model(id) => id,
+        GroupRef::HuggingFace { owner, repo } => media_key(owner).rotate_left(7) ^ media_key(repo),
+    };
+    model ^ media_key(base)
+}
+
+/// When a version appeared: its id, or when it was added where there is none.
+pub fn age(record: &Record) -> f64 {
+    record.remote.id.map_or(record.modified, |id| id as f64)
+}
+
+/// The order of versions in a group.
+fn compare(a: &Record, b: &Record) -> Ordering {
+    age(b).total_cmp(&age(a)).then_with(|| SortKey::Name.compare(a, b))
 }

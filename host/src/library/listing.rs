@@ -1,14 +1,20 @@
 //! A page of the listing: an order, a filter, a stretch, written as bytes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::arrangement::{Arrangement, Base};
+use roaring::RoaringBitmap;
+
+use super::arrangement::Arrangement;
+use super::bits::Bits;
+use super::blocks::Blocks;
 use super::chunk::Slot;
 use super::filter::{Filter, Kept};
 use super::groups::{self, Grouping};
 use super::item;
 use super::orders::SortKey;
-use super::record::GroupKey;
+use super::record::{GroupKey, Record};
+use super::shuffle::Shuffle;
 use super::snapshot::Snapshot;
 
 /// What a listing is sorted by.
@@ -54,161 +60,219 @@ pub struct Listing {
     pub page_size: usize,
 }
 
-/// An ordered list of slots, borrowed where it is kept up.
-enum Order<'s> {
-    KeptUp { slots: &'s [Slot], descending: bool },
+/// The order of a listing.
+enum Order {
+    KeptUp { key: SortKey, descending: bool },
+    Shuffled(Shuffle),
     Made(Arc<Vec<Slot>>),
 }
 
-impl Order<'_> {
-    fn of<'s>(listing: &Listing, snapshot: &'s Snapshot) -> Order<'s> {
+impl Order {
+    fn of(listing: &Listing, snapshot: &Snapshot) -> Self {
         if let Some(model) = &listing.model {
-            // Versions of the same age stay in the order that is asked for.
-            let (key, descending) = match listing.sort {
-                Sort::Key { key, descending } => (key, descending),
-                Sort::Random { .. } | Sort::Versions { .. } | Sort::Relevance => (SortKey::Name, false),
-            };
-            let of_model = |slot: &Slot| {
-                let group = snapshot.get(*slot).and_then(|record| record.group());
-                group.is_some_and(|group| group == *model)
-            };
-            let mut slots: Vec<Slot> = snapshot.order(key).iter().copied().filter(of_model).collect();
-            if descending {
-                slots.reverse();
-            }
-            groups::newest_first(snapshot, &mut slots);
-            return Order::Made(Arc::new(slots));
+            return Self::Made(versions(listing, model, snapshot).into());
         }
         let grouping = listing.grouping;
         let arrangement = match (listing.sort, listing.group_by_model) {
-            (Sort::Key { key, descending }, false) => {
-                return Order::KeptUp {
-                    slots: snapshot.order(key),
-                    descending,
-                };
-            }
-            (Sort::Key { key, descending }, true) => Arrangement::Grouped {
-                base: Base::Key { key, descending },
-                grouping,
-            },
+            (Sort::Key { key, descending }, false) => return Self::KeptUp { key, descending },
             (Sort::Relevance, false) => {
-                return Order::KeptUp {
-                    slots: snapshot.order(SortKey::Name),
+                return Self::KeptUp {
+                    key: SortKey::Name,
                     descending: false,
                 };
             }
             (Sort::Relevance, true) => Arrangement::Grouped {
-                base: Base::Key {
-                    key: SortKey::Name,
-                    descending: false,
-                },
+                key: SortKey::Name,
+                descending: false,
                 grouping,
             },
-            (Sort::Random { seed }, false) => Arrangement::Shuffled { seed },
-            (Sort::Random { seed }, true) => Arrangement::Grouped {
-                base: Base::Shuffle { seed },
+            (Sort::Random { seed }, by_model) => {
+                return Self::Shuffled(Shuffle {
+                    seed,
+                    grouping: by_model.then_some(grouping),
+                });
+            }
+            (Sort::Key { key, descending }, true) => Arrangement::Grouped {
+                key,
+                descending,
                 grouping,
             },
             (Sort::Versions { descending }, true) => Arrangement::GroupedByVersions { descending, grouping },
             (Sort::Versions { descending }, false) => Arrangement::ByVersions { descending, grouping },
         };
-        Order::Made(snapshot.arranged(arrangement))
+        Self::Made(snapshot.arranged(arrangement))
     }
 
-    /// Calls `take` for slots `from..from + limit` of those that `kept` has, and counts them all.
-    fn stretch(&self, kept: &Kept, from: usize, limit: usize, mut take: impl FnMut(Slot)) -> usize {
-        let (slots, descending) = match self {
-            Self::KeptUp { slots, descending } => (*slots, *descending),
-            Self::Made(slots) => (slots.as_slice(), false),
-        };
-        let set = match kept {
-            Kept::All => {
-                let stretch = slots.len().min(from)..slots.len().min(from.saturating_add(limit));
-                for index in stretch {
-                    take(if descending {
-                        slots[slots.len() - 1 - index]
-                    } else {
-                        slots[index]
-                    });
+    /// The slots at these places among those that `kept` has, and how many it has.
+    fn page(&self, snapshot: &Snapshot, kept: &Kept, places: Range<usize>) -> (Vec<Slot>, usize) {
+        match self {
+            Self::KeptUp { key, descending } => match kept {
+                Kept::All => {
+                    let order = snapshot.order(*key);
+                    (stretch_of(order, places, *descending), order.len())
                 }
-                return slots.len();
-            }
-            Kept::Some(set) => set,
-        };
-        let whole = match self {
-            // Every listed record is in a kept-up order, so the set's size is the count and the walk can end early.
-            Self::KeptUp { .. } => Some(set.len() as usize),
-            Self::Made(_) => None,
-        };
-        let mut seen = 0;
-        let mut visit = |slot: Slot| {
-            if set.contains(slot) {
-                if seen >= from && seen < from.saturating_add(limit) {
-                    take(slot);
+                Kept::Some(set) => (kept_of(snapshot, *key, *descending, set, places), set.len() as usize),
+            },
+            Self::Shuffled(shuffle) => shuffle.page(snapshot, kept, places),
+            Self::Made(slots) => match kept {
+                Kept::All => {
+                    let places = places.start.min(slots.len())..places.end.min(slots.len());
+                    (slots.get(places).unwrap_or_default().to_vec(), slots.len())
                 }
-                seen += 1;
-            }
-            whole.is_none() || seen < from.saturating_add(limit)
-        };
-        if whole.is_some_and(|whole| from < whole) || whole.is_none() {
-            let mut forward = slots.iter();
-            while let Some(slot) = if descending {
-                forward.next_back()
-            } else {
-                forward.next()
-            } {
-                if !visit(*slot) {
-                    break;
+                Kept::Some(set) => {
+                    let bits = Bits::within(snapshot.visible(), set, snapshot.records().slot_bound());
+                    let (mut page, mut seen) = (Vec::new(), 0);
+                    for slot in slots.iter().filter(|slot| bits.contains(**slot)) {
+                        if places.contains(&seen) {
+                            page.push(*slot);
+                        }
+                        seen += 1;
+                    }
+                    (page, seen)
                 }
-            }
+            },
         }
-        whole.unwrap_or(seen)
     }
+}
+
+/// The versions of one model, newest first; those of the same age stay in the order that is asked for.
+fn versions(listing: &Listing, model: &GroupKey, snapshot: &Snapshot) -> Vec<Slot> {
+    let (key, descending) = match listing.sort {
+        Sort::Key { key, descending } => (key, descending),
+        Sort::Random { .. } | Sort::Versions { .. } | Sort::Relevance => (SortKey::Name, false),
+    };
+    let groups = snapshot.groups(Grouping::Any);
+    let members = model.as_ref().map(|model| groups.versions(snapshot.records(), model));
+    let mut versions: Vec<(Slot, &Record)> = members
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|slot| Some((*slot, &**snapshot.get(*slot)?)))
+        .collect();
+    versions.sort_by(|(_, a), (_, b)| {
+        let by_key = if descending {
+            key.compare(b, a)
+        } else {
+            key.compare(a, b)
+        };
+        groups::age(b).total_cmp(&groups::age(a)).then(by_key)
+    });
+    versions.into_iter().map(|(slot, _)| slot).collect()
+}
+
+/// A stretch of a kept-up order, from either end.
+fn stretch_of(order: &Blocks<Slot>, places: Range<usize>, descending: bool) -> Vec<Slot> {
+    if descending {
+        let len = order.len();
+        let places = len.saturating_sub(places.end)..len.saturating_sub(places.start);
+        order.range(places).rev().collect()
+    } else {
+        order.range(places).collect()
+    }
+}
+
+/// A set of at most one in so many records is sorted by itself, not found along the order: a
+/// step along the order costs some nanoseconds, a comparison of records a hundred times that.
+const SPARSE: usize = 500;
+
+/// The slots of a set at some places in a kept-up order.
+fn kept_of(
+    snapshot: &Snapshot,
+    key: SortKey,
+    descending: bool,
+    set: &RoaringBitmap,
+    places: Range<usize>,
+) -> Vec<Slot> {
+    let (order, count) = (snapshot.order(key), set.len() as usize);
+    let (from, to) = (places.start.min(count), places.end.min(count));
+    // Counted in ascending order.
+    let (from, to) = if descending {
+        (count - to, count - from)
+    } else {
+        (from, to)
+    };
+    let mut page = if from >= to {
+        Vec::new()
+    } else if count.saturating_mul(SPARSE) < order.len() {
+        let mut records: Vec<(Slot, &Record)> = set
+            .iter()
+            .filter_map(|slot| Some((slot, &**snapshot.get(slot)?)))
+            .collect();
+        records.sort_unstable_by(|(_, a), (_, b)| key.compare(a, b));
+        let page = records.get(from..to).unwrap_or_default();
+        page.iter().map(|(slot, _)| *slot).collect()
+    } else {
+        // From the end that is nearer, and no further than to the end of the page.
+        let from_end = from > count - to;
+        let (skip, take) = (from.min(count - to), to - from);
+        let walk = order.len() as u64 * (skip + take) as u64 / count.max(1) as u64;
+        // A walk asks the set itself when that costs less than to spread it out.
+        let bits = (walk * 8 > set.len().min(order.len() as u64 - set.len()))
+            .then(|| Bits::within(snapshot.visible(), set, snapshot.records().slot_bound()));
+        let is_kept = |slot: &Slot| match &bits {
+            Some(bits) => bits.contains(*slot),
+            None => set.contains(*slot),
+        };
+        if from_end {
+            let mut page: Vec<Slot> = order.iter().rev().filter(is_kept).skip(skip).take(take).collect();
+            page.reverse();
+            page
+        } else {
+            order.iter().filter(is_kept).skip(skip).take(take).collect()
+        }
+    };
+    if descending {
+        page.reverse();
+    }
+    page
 }
 
 impl Listing {
     /// Writes the answer: `{"items", "total", "page", "page_size", "total_pages"}`.
     /// `offline` says which roots are absent, by index.
     pub fn render(&self, snapshot: &Snapshot, offline: &[bool]) -> Vec<u8> {
-        let order = Order::of(self, snapshot);
-        let kept = self.kept(snapshot);
         let grouped = self.group_by_model && self.model.is_none();
         let groups = grouped.then(|| snapshot.groups(self.grouping));
         // Nearly every item is below one kilobyte.
         let mut out = Vec::with_capacity(self.page_size * 1_000 + 128);
         out.extend_from_slice(b"{\"items\":[");
         let mut first = true;
-        let (from, limit) = self.stretch();
-        let total = stretch_of_all(&order, &kept, from, limit, |slot| {
-            let Some(record) = snapshot.get(slot) else { return };
+        let (page, total) = self.at(snapshot, self.places());
+        for slot in page {
+            let Some(record) = snapshot.get(slot) else { continue };
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let versions = groups.and_then(|groups| Some(groups.members(groups.group_of(slot)?).len() as u32));
+            let versions = groups
+                .map(|groups| groups.versions_of(slot).len() as u32)
+                .filter(|count| *count > 0);
             item::close(
                 &mut out,
                 record,
                 versions,
                 offline.get(usize::from(record.root)).copied().unwrap_or(false),
             );
-        });
+        }
         envelope(&mut out, total, self.page, self.page_size);
         out
     }
 
     /// All slots in order, without paging.
     pub fn slots(&self, snapshot: &Snapshot) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        let (order, kept) = (Order::of(self, snapshot), self.kept(snapshot));
-        stretch_of_all(&order, &kept, 0, usize::MAX, |slot| slots.push(slot));
-        slots
+        self.at(snapshot, 0..usize::MAX).0
     }
 
-    /// What the filter keeps: one set, or for the best match first a set for each rank.
-    fn kept(&self, snapshot: &Snapshot) -> Vec<Kept> {
+    /// The slots of the page.
+    #[cfg(test)]
+    pub(super) fn page_of(&self, snapshot: &Snapshot) -> Vec<Slot> {
+        self.at(snapshot, self.places()).0
+    }
+
+    /// The slots at these places, and how many there are in all.
+    fn at(&self, snapshot: &Snapshot, places: Range<usize>) -> (Vec<Slot>, usize) {
+        let order = Order::of(self, snapshot);
         let ranked = self.sort == Sort::Relevance && !self.group_by_model && self.model.is_none();
         let Some(search) = self.filter.search.as_ref().filter(|_| ranked) else {
-            return vec![self.filter.run(snapshot)];
+            return order.page(snapshot, &self.filter.run(snapshot), places);
         };
         let others = Filter {
             search: None,
@@ -219,28 +283,23 @@ impl Listing {
             Kept::All => snapshot.visible(),
             Kept::Some(set) => set,
         };
-        let ranks = search.ranked(snapshot).into_iter();
-        ranks.map(|rank| Kept::Some(rank & kept)).collect()
-    }
-
-    fn stretch(&self) -> (usize, usize) {
-        stretch(self.page, self.page_size)
-    }
-}
-
-/// [`Order::stretch`] over several sets after each other.
-fn stretch_of_all(order: &Order, sets: &[Kept], from: usize, limit: usize, mut take: impl FnMut(Slot)) -> usize {
-    let (mut before, mut taken) = (0, 0);
-    for kept in sets {
-        if matches!(kept, Kept::Some(set) if set.is_empty()) {
-            continue;
+        let (mut page, mut before) = (Vec::new(), 0);
+        for rank in search.ranked(snapshot) {
+            let (set, from) = (rank & kept, before);
+            before += set.len() as usize;
+            if set.is_empty() || from >= places.end || before <= places.start {
+                continue;
+            }
+            let own = places.start.saturating_sub(from)..places.end.saturating_sub(from);
+            page.extend(order.page(snapshot, &Kept::Some(set), own).0);
         }
-        before += order.stretch(kept, from.saturating_sub(before), limit - taken, |slot| {
-            taken += 1;
-            take(slot);
-        });
+        (page, before)
     }
-    before
+
+    fn places(&self) -> Range<usize> {
+        let (from, limit) = stretch(self.page, self.page_size);
+        from..from.saturating_add(limit)
+    }
 }
 
 /// First index and count of a page; a page below 1 has none.

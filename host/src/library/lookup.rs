@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chunk::Slot;
 use super::orders::SortKey;
-use super::record::{Record, Sha256};
+use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Snapshot;
 
 /// Endings that clients leave on a name.
@@ -14,10 +14,8 @@ const NAME_ENDINGS: [&str; 4] = [".safetensors", ".ckpt", ".pt", ".bin"];
 impl Snapshot {
     /// By file name, or by a path that ends in `/file name`; the folder is not compared.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Record>> {
-        self.first(self.properties().stems.get(name)).or_else(|| {
-            let last = name.rsplit(['/', '\\']).next()?;
-            self.first(self.properties().stems.get(last))
-        })
+        let named = |name: &str| self.first(self.keys().stem(self.records(), name));
+        named(name).or_else(|| named(name.rsplit(['/', '\\']).next()?))
     }
 
     /// By `folder/file name` or file name, an extension allowed; else by the same file name in
@@ -32,7 +30,7 @@ impl Snapshot {
                 &reference[..reference.len() - ending.len()]
             });
         let (folder, stem) = name.rsplit_once('/').unwrap_or(("", name));
-        let candidates = self.properties().stems.get(stem);
+        let candidates: Vec<Slot> = self.keys().stem(self.records(), stem).collect();
         let with = |test: &dyn Fn(&Record) -> bool| {
             let mut found: Vec<&Arc<Record>> = candidates
                 .iter()
@@ -54,32 +52,30 @@ impl Snapshot {
     pub fn by_path_part(&self, part: &str) -> Option<&Arc<Record>> {
         let part = part.replace('\\', "/");
         let finder = memchr::memmem::Finder::new(part.as_bytes());
-        let all = || self.order(SortKey::Path).iter().filter_map(|slot| self.get(*slot));
+        let all = || self.order(SortKey::Path).iter().filter_map(|slot| self.get(slot));
         all()
             .find(|record| record.path.ends_with(&part))
             .or_else(|| all().find(|record| finder.find(record.path.as_bytes()).is_some()))
     }
 
-    /// By SHA-256 (64 hex digits), AutoV2 (its first 10) or AutoV3 (12).
+    /// By SHA-256 or BLAKE3 (64 hex digits), AutoV2 (the first 10 of SHA-256) or AutoV3 (12).
     pub fn by_hash(&self, hash: &str) -> Option<&Arc<Record>> {
-        let hash = hash.to_lowercase();
+        let (hash, keys, records) = (hash.to_lowercase(), self.keys(), self.records());
         match hash.len() {
-            64 => self.first(self.properties().hashes.get(&Sha256::parse(&hash)?)),
-            12 => self.first(self.properties().autov3.get(hash.as_str())),
-            10 => {
-                let wanted: [u8; 5] = crate::files::hash::parse_hex(&hash)?;
-                let all = self.order(SortKey::Path).iter().filter_map(|slot| self.get(*slot));
-                all.into_iter()
-                    .find(|record| record.sha256.is_some_and(|own| own.0[..5] == wanted))
+            64 => {
+                let digest = Sha256::parse(&hash)?;
+                self.first(keys.sha256(records, &digest))
+                    .or_else(|| self.first(keys.blake3(records, &Blake3(digest.0))))
             }
+            12 => self.first(keys.autov3(records, &hash)),
+            10 => self.first(keys.autov2(crate::files::hash::parse_hex(&hash)?)),
             _ => None,
         }
     }
 
-    fn first(&self, slots: &[Slot]) -> Option<&Arc<Record>> {
+    fn first(&self, slots: impl Iterator<Item = Slot>) -> Option<&Arc<Record>> {
         slots
-            .iter()
-            .filter_map(|slot| self.get(*slot))
+            .filter_map(|slot| self.get(slot))
             .min_by(|a, b| a.path.cmp(&b.path))
     }
 }

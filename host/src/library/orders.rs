@@ -2,11 +2,16 @@
 //! is the same list from its end.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
+use super::bits::Bits;
+use super::blocks::Blocks;
 use super::chunk::{Records, Slot};
+use super::key_index::is_bulk;
+use super::order_build::{sort_numbers, sort_texts};
+use super::parallel::{Job, run};
 use super::record::Record;
-use super::text::natural_key;
+use super::snapshot::Changed;
+use super::text::{lower_cmp, natural_cmp, push_natural_key};
 
 /// A key that a kept-up order exists for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,137 +28,197 @@ pub enum SortKey {
     Usage,
     /// Path: the order of a scan.
     Path,
+    /// Model name as plain text in lower case: what breaks ties of numbers.
+    PlainName,
 }
 
 impl SortKey {
     /// All keys; an order's place in the list is its index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Name,
         Self::FileName,
         Self::Date,
         Self::Size,
         Self::Usage,
         Self::Path,
+        Self::PlainName,
     ];
 
-    /// What is compared first: a number, then a text.
-    ///
-    /// Names compare naturally where they are the key, and as plain lower-case text where they
-    /// only break ties (contract section 2.3 and what the original answers).
-    fn parts(self, record: &Record) -> (u64, Box<[u8]>) {
-        let number = match self {
-            Self::Name => return (0, natural_key(&record.model_name)),
-            Self::FileName => return (0, natural_key(&record.file_name)),
-            Self::Path => return (0, Box::default()),
+    /// What is compared first, where that is a number.
+    fn number(self, record: &Record) -> u64 {
+        match self {
             Self::Date => ordered_bits(record.modified),
             Self::Size => record.size,
             Self::Usage => record.usage_count,
-        };
-        (number, record.model_name.to_lowercase().into_bytes().into_boxed_slice())
+            Self::Name | Self::FileName | Self::Path | Self::PlainName => 0,
+        }
     }
 
-    /// What is compared where the parts are equal, which is rare: the path like the name, then as it is.
+    /// How two records stand to each other in ascending order; never equal unless they have one path.
+    ///
+    /// Names compare naturally where they are the key, and as plain lower-case text where they
+    /// only break ties (contract section 2.3 and what the original answers). Where that is equal
+    /// too, which is rare, the path decides: compared like the name, then as it is.
+    pub fn compare(self, a: &Record, b: &Record) -> Ordering {
+        let by_key = match self {
+            Self::Name => natural_cmp(&a.model_name, &b.model_name),
+            Self::FileName => natural_cmp(&a.file_name, &b.file_name),
+            Self::Path => Ordering::Equal,
+            Self::PlainName | Self::Date | Self::Size | Self::Usage => self
+                .number(a)
+                .cmp(&self.number(b))
+                .then_with(|| lower_cmp(&a.model_name, &b.model_name)),
+        };
+        by_key.then_with(|| self.compare_paths(a, b))
+    }
+
     fn compare_paths(self, a: &Record, b: &Record) -> Ordering {
         let by_key = match self {
-            Self::Name | Self::FileName => natural_key(&a.path).cmp(&natural_key(&b.path)),
+            Self::Name | Self::FileName => natural_cmp(&a.path, &b.path),
             Self::Path => Ordering::Equal,
-            Self::Date | Self::Size | Self::Usage => a.path.to_lowercase().cmp(&b.path.to_lowercase()),
+            Self::PlainName | Self::Date | Self::Size | Self::Usage => lower_cmp(&a.path, &b.path),
         };
         by_key.then_with(|| a.path.cmp(&b.path))
     }
 
-    /// How two records stand to each other in ascending order.
-    pub fn compare(self, a: &Record, b: &Record) -> Ordering {
-        self.parts(a).cmp(&self.parts(b)).then_with(|| self.compare_paths(a, b))
+    /// Whether a record may stand elsewhere than its forerunner of the same path.
+    fn moves(self, old: &Record, new: &Record) -> bool {
+        match self {
+            Self::FileName => old.file_name != new.file_name,
+            Self::Path => false,
+            Self::Name | Self::PlainName | Self::Date | Self::Size | Self::Usage => {
+                old.model_name != new.model_name || self.number(old) != self.number(new)
+            }
+        }
+    }
+
+    /// Sorts slots from nothing; `plain` is the order of plain names with all of them.
+    fn sort(self, records: &Records, slots: &[Slot], plain: &Blocks<Slot>) -> Vec<Slot> {
+        let tie = |a: &Record, b: &Record| self.compare_paths(a, b);
+        match self {
+            Self::Name => sort_texts(records, slots, tie, |record, key| {
+                push_natural_key(&record.model_name, key)
+            }),
+            Self::FileName => sort_texts(records, slots, tie, |record, key| {
+                push_natural_key(&record.file_name, key)
+            }),
+            Self::Path => sort_texts(records, slots, tie, |record, key| key.extend(record.path.bytes())),
+            Self::PlainName => sort_texts(records, slots, tie, |record, key| {
+                if record.model_name.is_ascii() {
+                    key.extend(record.model_name.bytes().map(|byte| byte.to_ascii_lowercase()));
+                } else {
+                    key.extend(record.model_name.to_lowercase().bytes());
+                }
+            }),
+            Self::Date | Self::Size | Self::Usage => sort_numbers(records, plain, |record| self.number(record)),
+        }
     }
 }
-
-/// From so many new records on, work is spread over threads of its own.
-pub(super) const PARALLEL: usize = 2_000;
 
 /// One list of slots for each key.
 #[derive(Debug, Clone, Default)]
-pub struct Orders([Arc<Vec<Slot>>; 6]);
+pub struct Orders([Blocks<Slot>; 7]);
 
 impl Orders {
     /// The slots in ascending order of a key.
-    pub fn ascending(&self, key: SortKey) -> &[Slot] {
+    pub fn ascending(&self, key: SortKey) -> &Blocks<Slot> {
         &self.0[key as usize]
     }
 
-    /// Takes slots out of every order and puts others in at their places. `records` has the
-    /// new content; `removed` also has the slots whose record changed.
-    pub fn update(&mut self, records: &Records, removed: &roaring::RoaringBitmap, added: &[Slot]) {
-        let next = |key: SortKey, order: &[Slot]| {
-            let kept: Vec<Slot> = match removed.is_empty() {
-                true => order.to_vec(),
-                false => order.iter().copied().filter(|slot| !removed.contains(*slot)).collect(),
-            };
-            // Placing one by one costs a binary search with fresh keys; past some share a sort
-            // with keys made once is cheaper.
-            Arc::new(if added.len() * 16 < kept.len() {
-                insert(key, records, kept, added)
-            } else {
-                sort(key, records, kept.into_iter().chain(added.iter().copied()))
-            })
-        };
-        if added.len() < PARALLEL {
-            for (key, order) in SortKey::ALL.into_iter().zip(&mut self.0) {
-                *order = next(key, order);
-            }
-            return;
-        }
-        std::thread::scope(|scope| {
-            for (key, order) in SortKey::ALL.into_iter().zip(&mut self.0) {
-                scope.spawn(move || *order = next(key, order));
-            }
-        });
+    /// Works that bring the orders by texts up to a change. `before` and `after` have the
+    /// records of both sides.
+    pub(super) fn update_texts<'a>(
+        &'a mut self,
+        before: &'a Records,
+        after: &'a Records,
+        changed: &'a [Changed],
+    ) -> impl Iterator<Item = Job<'a>> {
+        let keys = SortKey::ALL.into_iter().zip(&mut self.0);
+        keys.filter(|(key, _)| {
+            matches!(
+                key,
+                SortKey::Name | SortKey::FileName | SortKey::Path | SortKey::PlainName
+            )
+        })
+        .map(move |(key, order)| -> Job<'a> {
+            Box::new(move || update(key, order, before, after, changed, &Blocks::default()))
+        })
     }
-}
 
-fn insert(key: SortKey, records: &Records, kept: Vec<Slot>, added: &[Slot]) -> Vec<Slot> {
-    let mut places: Vec<(usize, Slot)> = added
-        .iter()
-        .filter_map(|slot| {
-            let new = records.get(*slot)?;
-            let place = kept.partition_point(|other| {
-                records
-                    .get(*other)
-                    .is_some_and(|other| key.compare(other, new) == Ordering::Less)
+    /// Brings the orders by numbers up to a change, once those by texts are.
+    pub(super) fn update_numbers(&mut self, before: &Records, after: &Records, changed: &[Changed]) {
+        let plain = self.ascending(SortKey::PlainName).clone();
+        let keys = SortKey::ALL.into_iter().zip(&mut self.0);
+        let jobs = keys
+            .filter(|(key, _)| matches!(key, SortKey::Date | SortKey::Size | SortKey::Usage))
+            .map(|(key, order)| -> Job<'_> {
+                let plain = &plain;
+                Box::new(move || update(key, order, before, after, changed, plain))
             });
-            Some((place, *slot))
-        })
-        .collect();
-    places.sort_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| match (records.get(a.1), records.get(b.1)) {
-            (Some(a), Some(b)) => key.compare(a, b),
-            _ => Ordering::Equal,
-        })
-    });
-    let mut merged = Vec::with_capacity(kept.len() + places.len());
-    let mut from = 0;
-    for (place, slot) in places {
-        merged.extend_from_slice(&kept[from..place]);
-        merged.push(slot);
-        from = place;
+        run(jobs.collect(), changed.len());
     }
-    merged.extend_from_slice(&kept[from..]);
-    merged
 }
 
-fn sort(key: SortKey, records: &Records, slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
-    let mut keyed: Vec<_> = slots
-        .filter_map(|slot| {
-            let record = &**records.get(slot)?;
-            Some((key.parts(record), record, slot))
+fn update(
+    key: SortKey,
+    order: &mut Blocks<Slot>,
+    before: &Records,
+    after: &Records,
+    changed: &[Changed],
+    plain: &Blocks<Slot>,
+) {
+    let (mut out, mut into) = (Vec::new(), Vec::new());
+    for change in changed {
+        match (&change.before, &change.after) {
+            (Some(old), Some(new)) if !key.moves(old, new) => continue,
+            _ => {}
+        }
+        if let Some(old) = &change.before {
+            out.push((change.slot, &**old));
+        }
+        if let Some(new) = &change.after {
+            into.push((change.slot, &**new));
+        }
+    }
+    if is_bulk(out.len() + into.len(), order.len()) {
+        let mut gone = Bits::none(before.slot_bound());
+        out.iter().for_each(|(slot, _)| {
+            gone.insert(*slot);
+        });
+        let mut slots: Vec<Slot> = order.iter().filter(|slot| !gone.contains(*slot)).collect();
+        if !into.is_empty() {
+            slots.extend(into.iter().map(|(slot, _)| *slot));
+            slots = key.sort(after, &slots, plain);
+        }
+        *order = Blocks::from(slots.as_slice());
+        return;
+    }
+    // Each side's places are found among records of that side.
+    let place = |order: &Blocks<Slot>, records: &Records, wanted: &Record| {
+        order.partition_point(|slot| {
+            let record = records.get(*slot);
+            record.is_some_and(|record| key.compare(record, wanted) == Ordering::Less)
         })
+    };
+    let mut places: Vec<usize> = out
+        .iter()
+        .map(|(slot, old)| (place(order, before, old), slot))
+        .filter(|(place, slot)| order.get(*place).as_ref() == Some(*slot))
+        .map(|(place, _)| place)
         .collect();
-    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key.compare_paths(a.1, b.1)));
-    keyed.into_iter().map(|(.., slot)| slot).collect()
+    places.sort_unstable();
+    order.edit(&places, &[]);
+    let mut places: Vec<(usize, Slot, &Record)> = into
+        .iter()
+        .map(|(slot, new)| (place(order, after, new), *slot, *new))
+        .collect();
+    places.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| key.compare(a.2, b.2)));
+    let places: Vec<(usize, Slot)> = places.into_iter().map(|(place, slot, _)| (place, slot)).collect();
+    order.edit(&[], &places);
 }
 
 /// Bits whose order as an integer is `f64::total_cmp`.
-fn ordered_bits(number: f64) -> u64 {
+pub(super) fn ordered_bits(number: f64) -> u64 {
     let bits = number.to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
 }

@@ -1,41 +1,99 @@
 //! Patterns on names: substrings or regular expressions, case ignored.
 
+use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
+use roaring::RoaringBitmap;
 
-use super::record::Record;
+use super::chunk::{CHUNK, Chunk, Slot};
+use super::haystack::Field;
+use super::snapshot::Snapshot;
 use crate::plugins::bindings::NamePatterns;
 
 /// Longest compiled expression in bytes; hostile ones are taken as substrings.
 const REGEX_SIZE: usize = 1 << 20;
 
+/// Which places of a chunk match.
+type Hits = [bool; CHUNK];
+
 enum Pattern {
-    Substring(String),
-    Regex(Regex),
+    Substring(Box<Finder<'static>>),
+    Regex {
+        one: Regex,
+        /// The same for many names, one on each line, where that has the same meaning.
+        lines: Option<Regex>,
+    },
 }
 
 impl Pattern {
     fn new(text: &str, regex: bool) -> Self {
-        if regex
-            && let Ok(compiled) = RegexBuilder::new(text)
-                .case_insensitive(true)
-                .size_limit(REGEX_SIZE)
-                .build()
-        {
-            return Self::Regex(compiled);
+        let build = |text: &str, lines: bool| {
+            let mut builder = RegexBuilder::new(text);
+            builder.case_insensitive(true).multi_line(lines).size_limit(REGEX_SIZE);
+            builder.build().ok()
+        };
+        if regex && let Some(one) = build(text, false) {
+            // Anchors of the whole text, and flags, would not mean a line's.
+            let differs = ["\\A", "\\z", "(?"].iter().any(|part| text.contains(part));
+            let lines = (!differs).then(|| build(text, true)).flatten();
+            return Self::Regex { one, lines };
         }
-        Self::Substring(text.to_lowercase())
+        // No name has two lines, but names lie on lines after each other.
+        match build(&regex::escape(text), false).filter(|_| text.contains('\n')) {
+            Some(one) => Self::Regex { one, lines: None },
+            None => Self::Substring(Box::new(Finder::new(&text.to_lowercase()).into_owned())),
+        }
     }
 
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Substring(text) => name.to_lowercase().contains(text.as_str()),
-            Self::Regex(regex) => regex.is_match(name),
+    fn find(&self, chunk: &Chunk, hits: &mut Hits) {
+        for field in [Field::ModelName, Field::FileName] {
+            let haystack = chunk.haystack(field);
+            let text = haystack.text();
+            let mut from = 0;
+            match self {
+                Self::Substring(finder) => {
+                    while let Some(place) = text.as_bytes().get(from..).and_then(|rest| finder.find(rest)) {
+                        let index = haystack.record_at(from + place);
+                        mark(hits, index);
+                        from = haystack.end_of(index).max(from + 1);
+                    }
+                }
+                // In plain ASCII, lower case makes no difference to an expression that ignores case.
+                Self::Regex {
+                    one,
+                    lines: Some(lines),
+                } if text.is_ascii() => {
+                    while let Some(found) = (from <= text.len()).then(|| lines.find_at(text, from)).flatten() {
+                        let (first, last) = (haystack.record_at(found.start()), haystack.record_at(found.end()));
+                        if first == last && !found.as_str().contains('\n') {
+                            mark(hits, first);
+                        } else {
+                            (first..=last)
+                                .filter(|index| is_match(one, chunk, *index))
+                                .for_each(|index| mark(hits, index));
+                        }
+                        from = haystack.end_of(last).max(from + 1);
+                    }
+                }
+                Self::Regex { one, .. } => {
+                    (0..CHUNK)
+                        .filter(|index| is_match(one, chunk, *index))
+                        .for_each(|index| mark(hits, index));
+                    return;
+                }
+            }
         }
     }
+}
 
-    fn matches_record(&self, record: &Record) -> bool {
-        self.matches(&record.model_name) || self.matches(&record.file_name)
+fn mark(hits: &mut Hits, index: usize) {
+    if let Some(hit) = hits.get_mut(index) {
+        *hit = true;
     }
+}
+
+fn is_match(regex: &Regex, chunk: &Chunk, index: usize) -> bool {
+    let record = chunk.get(index);
+    record.is_some_and(|record| regex.is_match(&record.model_name) || regex.is_match(&record.file_name))
 }
 
 /// Patterns ready to be tested.
@@ -58,9 +116,83 @@ impl Patterns {
         (!include.is_empty() || !exclude.is_empty()).then_some(Self { include, exclude })
     }
 
-    /// Whether a record's names pass: exclude wins, several includes are alternatives.
-    pub fn keep(&self, record: &Record) -> bool {
-        !self.exclude.iter().any(|pattern| pattern.matches_record(record))
-            && (self.include.is_empty() || self.include.iter().any(|pattern| pattern.matches_record(record)))
+    /// Slots of `set` whose names pass: exclude wins, several includes are alternatives.
+    pub fn run(&self, snapshot: &Snapshot, set: &RoaringBitmap) -> RoaringBitmap {
+        let mut kept = RoaringBitmap::new();
+        for (first, chunk) in snapshot.records().chunks() {
+            if set.range_cardinality(first..first + CHUNK as Slot) == 0 {
+                continue;
+            }
+            let (mut wanted, mut unwanted) = ([self.include.is_empty(); CHUNK], [false; CHUNK]);
+            self.include.iter().for_each(|pattern| pattern.find(chunk, &mut wanted));
+            self.exclude
+                .iter()
+                .for_each(|pattern| pattern.find(chunk, &mut unwanted));
+            let places = wanted.iter().zip(unwanted).zip(first..);
+            kept.extend(
+                places
+                    .filter(|((wanted, unwanted), _)| **wanted && !unwanted)
+                    .map(|(_, slot)| slot),
+            );
+        }
+        kept & set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::RegexBuilder;
+
+    use super::*;
+    use crate::library::snapshot::Change;
+    use crate::library::snapshot_tests::named;
+
+    const NAMES: [&str; 8] = ["Glass", "Glass halo", "hal", "o", "Ärger", "", "a\u{130}b", "glass."];
+
+    fn found(text: &str, regex: bool) -> Vec<String> {
+        let records = NAMES.iter().map(|name| Change::Put(named(name).into()));
+        let snapshot = Snapshot::default().apply(records.collect());
+        let patterns = Patterns::new(&NamePatterns {
+            include: vec![text.into()],
+            exclude: Vec::new(),
+            regex,
+        });
+        let slots = patterns.unwrap().run(&snapshot, snapshot.visible());
+        slots
+            .iter()
+            .map(|slot| snapshot.get(slot).unwrap().model_name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn an_expression_finds_what_it_finds_name_by_name() {
+        for text in [
+            "^glass$",
+            "s$",
+            "^o|l$",
+            "s\\s",
+            "[^x]o",
+            ".*",
+            "^$",
+            "\\Ahal\\z",
+            "(?-i)Glass",
+            "ä",
+            "glass\\W",
+        ] {
+            let one = RegexBuilder::new(text).case_insensitive(true).build().unwrap();
+            let matching = NAMES.iter().filter(|name| one.is_match(name));
+            assert_eq!(
+                found(text, true),
+                matching.map(|name| name.to_string()).collect::<Vec<_>>(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_expression_is_taken_as_text() {
+        assert_eq!(found("glass.", false), ["glass."]);
+        assert!(found("(glass", true).is_empty());
+        assert_eq!(found("ÄR", false), ["Ärger"]);
     }
 }

@@ -5,6 +5,7 @@ use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use super::auto_tags::AutoTags;
+use super::shared_text::{self, shared};
 
 /// What tells that a file changed, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -111,10 +112,12 @@ pub struct Remote {
     /// Version name.
     pub name: Option<Box<str>>,
     /// Creator's user name.
+    #[serde(deserialize_with = "shared_text::maybe")]
     pub creator: Option<ArcStr>,
     /// Words that trigger the model; none when the object has no such list.
     pub trained_words: Option<Vec<Box<str>>>,
     /// The provider's type.
+    #[serde(deserialize_with = "shared_text::maybe")]
     pub model_type: Option<ArcStr>,
     /// Whether the object has a `model` with licence fields.
     pub has_model: bool,
@@ -129,8 +132,10 @@ pub struct Record {
     #[serde(skip)]
     pub root: u16,
     /// Key of the kind of root it lies in.
+    #[serde(deserialize_with = "shared_text::one")]
     pub root_key: ArcStr,
     /// Directory below the root, `""` for the root itself.
+    #[serde(deserialize_with = "shared_text::one")]
     pub folder: ArcStr,
     /// File name without extension.
     pub file_name: Box<str>,
@@ -156,6 +161,7 @@ pub struct Record {
     /// AutoV3.
     pub autov3: AutoV3,
     /// Base model as the sidecar says it.
+    #[serde(deserialize_with = "shared_text::one")]
     pub base_model: ArcStr,
     /// NSFW level of the preview: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX, 32 blocked, 0 unknown.
     pub preview_nsfw_level: u32,
@@ -166,6 +172,7 @@ pub struct Record {
     /// What the provider calls it.
     pub remote: Remote,
     /// The person's tags, as typed.
+    #[serde(deserialize_with = "shared_text::list")]
     pub tags: Vec<ArcStr>,
     /// Whether the provider deleted it.
     pub civitai_deleted: bool,
@@ -178,6 +185,7 @@ pub struct Record {
     /// Left out of bulk refreshes.
     pub skip_metadata_refresh: bool,
     /// Which provider the metadata is from.
+    #[serde(deserialize_with = "shared_text::maybe")]
     pub metadata_source: Option<ArcStr>,
     /// When a provider was asked last, in seconds; 0 = never.
     pub last_checked_at: f64,
@@ -189,8 +197,10 @@ pub struct Record {
     pub auto_tags: AutoTags,
 
     /// Sub-type, lower-case, by the plugin.
+    #[serde(deserialize_with = "shared_text::one")]
     pub sub_type: ArcStr,
     /// Base model that the header shows, by the plugin.
+    #[serde(deserialize_with = "shared_text::maybe")]
     pub base_model_hint: Option<ArcStr>,
     /// The plugin's own fields: the text of a JSON object.
     pub fields: Box<str>,
@@ -242,15 +252,39 @@ impl Record {
         self.remote.trained_words.as_deref().unwrap_or_default()
     }
 
+    /// Shares texts with the other records that this thread made.
+    pub fn share_texts(&mut self) {
+        let share = |text: &mut ArcStr| *text = shared(text);
+        [
+            &mut self.root_key,
+            &mut self.folder,
+            &mut self.base_model,
+            &mut self.sub_type,
+        ]
+        .into_iter()
+        .for_each(share);
+        let remote = &mut self.remote;
+        [
+            &mut remote.creator,
+            &mut remote.model_type,
+            &mut self.metadata_source,
+            &mut self.base_model_hint,
+        ]
+        .into_iter()
+        .flatten()
+        .for_each(share);
+        self.tags.iter_mut().for_each(share);
+    }
+
     /// Key of the group of versions it belongs to: the provider's model id, or its Hugging Face repository.
-    pub fn group(&self) -> Option<GroupKey> {
+    pub fn group(&self) -> Option<GroupRef<'_>> {
         if let Some(id) = self.remote.model_id {
-            return Some(GroupKey::Model(id));
+            return Some(GroupRef::Model(id));
         }
         let rest = self.hf_url.as_deref()?.split_once("huggingface.co/")?.1;
         let mut parts = rest.split('/').filter(|part| !part.is_empty());
         let (owner, repo) = (parts.next()?, parts.next()?);
-        Some(GroupKey::HuggingFace(format!("hf:{owner}/{repo}").into()))
+        Some(GroupRef::HuggingFace { owner, repo })
     }
 }
 
@@ -261,4 +295,31 @@ pub enum GroupKey {
     Model(u64),
     /// `hf:owner/repo`.
     HuggingFace(Box<str>),
+}
+
+impl GroupKey {
+    /// The same key, borrowed; none for a name that no group can have.
+    pub fn as_ref(&self) -> Option<GroupRef<'_>> {
+        match self {
+            Self::Model(id) => Some(GroupRef::Model(*id)),
+            Self::HuggingFace(name) => {
+                let (owner, repo) = name.strip_prefix("hf:")?.split_once('/')?;
+                Some(GroupRef::HuggingFace { owner, repo })
+            }
+        }
+    }
+}
+
+/// A [`GroupKey`] inside a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupRef<'r> {
+    /// A provider's model id.
+    Model(u64),
+    /// A Hugging Face repository.
+    HuggingFace {
+        /// User or organisation.
+        owner: &'r str,
+        /// Name.
+        repo: &'r str,
+    },
 }

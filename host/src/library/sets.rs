@@ -1,15 +1,18 @@
 //! Which records have a tag, a base model, a folder and so on: a bitmap of slots for each
 //! value, kept up with every change and shared between snapshots.
 
-use arcstr::ArcStr;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap, OrdSet};
+use arcstr::ArcStr;
+use imbl::OrdMap;
 use roaring::RoaringBitmap;
 
 use super::chunk::Slot;
 use super::license;
-use super::record::{Record, Sha256};
+use super::record::Record;
+use super::snapshot::Changed;
 use super::text::Initial;
 
 /// Slots by the value of one property, sorted by value.
@@ -22,7 +25,7 @@ impl<K: Ord + Clone> Default for Sets<K> {
     }
 }
 
-impl<K: Ord + Clone> Sets<K> {
+impl<K: Ord + Clone + Hash> Sets<K> {
     /// The slots that have this value.
     pub fn get<Q: Ord + ?Sized>(&self, value: &Q) -> Option<&RoaringBitmap>
     where
@@ -36,11 +39,18 @@ impl<K: Ord + Clone> Sets<K> {
         self.0.iter().map(|(value, slots)| (value, &**slots))
     }
 
-    fn toggle(&mut self, value: K, slot: Slot, on: bool) {
-        if on {
-            Arc::make_mut(self.0.entry(value).or_default()).insert(slot);
-        } else if let Some(slots) = self.0.get_mut(&value) {
-            Arc::make_mut(slots).remove(slot);
+    fn update(&mut self, moves: Moves<K>) {
+        for (value, (out, mut into)) in moves.into_lists() {
+            let slots = Arc::make_mut(self.0.entry(value.clone()).or_default());
+            out.iter().for_each(|slot| {
+                slots.remove(*slot);
+            });
+            into.sort_unstable();
+            into.dedup();
+            match RoaringBitmap::from_sorted_iter(into.iter().copied()) {
+                Ok(new) if slots.is_empty() => *slots = new,
+                _ => slots.extend(into),
+            }
             if slots.is_empty() {
                 self.0.remove(&value);
             }
@@ -48,11 +58,62 @@ impl<K: Ord + Clone> Sets<K> {
     }
 }
 
+/// Slots that leave and join the sets of values.
+struct Moves<K> {
+    places: HashMap<K, usize>,
+    slots: Vec<(Vec<Slot>, Vec<Slot>)>,
+    // Records after each other often have the same value.
+    last: Option<(K, usize)>,
+}
+
+impl<K> Default for Moves<K> {
+    fn default() -> Self {
+        Self {
+            places: HashMap::new(),
+            slots: Vec::new(),
+            last: None,
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Moves<K> {
+    fn leaves(&mut self, value: K, slot: Slot) {
+        self.of(value).0.push(slot);
+    }
+
+    fn joins(&mut self, value: K, slot: Slot) {
+        self.of(value).1.push(slot);
+    }
+
+    fn of(&mut self, value: K) -> &mut (Vec<Slot>, Vec<Slot>) {
+        let place = match &self.last {
+            Some((last, place)) if *last == value => *place,
+            _ => {
+                let next = self.slots.len();
+                let place = *self.places.entry(value.clone()).or_insert(next);
+                if place == next {
+                    self.slots.push(Default::default());
+                }
+                self.last = Some((value, place));
+                place
+            }
+        };
+        &mut self.slots[place]
+    }
+
+    /// All values with the slots that leave and join.
+    fn into_lists(self) -> impl Iterator<Item = (K, (Vec<Slot>, Vec<Slot>))> {
+        let mut slots = self.slots;
+        let places = self.places.into_iter();
+        places.filter_map(move |(value, place)| Some((value, std::mem::take(slots.get_mut(place)?))))
+    }
+}
+
 impl Sets {
-    /// Slots of a folder and of everything below it.
-    pub fn below(&self, folder: &str) -> RoaringBitmap {
+    /// Slots of a folder and of everything below it; `""` has all that there is.
+    pub fn below(&self, folder: &str, all: &RoaringBitmap) -> RoaringBitmap {
         if folder.is_empty() {
-            return self.0.values().fold(RoaringBitmap::new(), |all, slots| all | &**slots);
+            return all.clone();
         }
         let mut all = self.get(folder).cloned().unwrap_or_default();
         // `a0` is the first text after every text that starts with `a/`.
@@ -76,59 +137,6 @@ impl Sets {
     }
 }
 
-/// A few slots; nearly always one.
-pub type Slots = smallvec::SmallVec<[Slot; 2]>;
-
-/// Slots by a key of which most belong to one record, with the keys that belong to several.
-#[derive(Debug, Clone)]
-pub struct Keyed<K: Ord + Clone + std::hash::Hash> {
-    slots: HashMap<K, Slots>,
-    shared: OrdSet<K>,
-}
-
-impl<K: Ord + Clone + std::hash::Hash> Default for Keyed<K> {
-    fn default() -> Self {
-        Self {
-            slots: HashMap::new(),
-            shared: OrdSet::new(),
-        }
-    }
-}
-
-impl<K: Ord + Clone + std::hash::Hash> Keyed<K> {
-    /// Slots with this key, in the order in which they came.
-    pub fn get<Q: std::hash::Hash + Eq + ?Sized>(&self, key: &Q) -> &[Slot]
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.slots.get(key).map_or(&[], |slots| slots)
-    }
-
-    /// Keys that several records have, in order.
-    pub fn shared(&self) -> impl Iterator<Item = (&K, &[Slot])> {
-        self.shared
-            .iter()
-            .map(|key| (key, self.slots.get(key).map_or(&[][..], |slots| slots)))
-    }
-
-    pub(super) fn toggle(&mut self, key: K, slot: Slot, on: bool) {
-        let slots = self.slots.entry(key.clone()).or_default();
-        slots.retain(|own| *own != slot);
-        if on {
-            slots.push(slot);
-        }
-        let count = slots.len();
-        if count == 0 {
-            self.slots.remove(&key);
-        }
-        if count > 1 {
-            self.shared.insert(key);
-        } else {
-            self.shared.remove(&key);
-        }
-    }
-}
-
 /// Everything that filters and counts use. Excluded records are in none of it.
 #[derive(Debug, Clone, Default)]
 pub struct Properties {
@@ -142,12 +150,16 @@ pub struct Properties {
     pub sub_types: Sets,
     /// By folder below the root.
     pub folders: Sets,
+    /// By index of the root.
+    pub roots: Sets<u16>,
     /// By kind of root.
     pub root_keys: Sets,
     /// By automatic tag.
     pub auto_tags: Sets<&'static str>,
-    /// By first character of the model name.
+    /// By class of the model name's first character.
     pub initials: Sets<Initial>,
+    /// By the model name's first character as it is.
+    pub first_characters: Sets<char>,
     /// Favourites.
     pub favorites: Arc<RoaringBitmap>,
     /// Without tags.
@@ -160,70 +172,128 @@ pub struct Properties {
     pub mature: Arc<RoaringBitmap>,
     /// With something wrong.
     pub problems: Arc<RoaringBitmap>,
-    /// By SHA-256.
-    pub hashes: Keyed<Sha256>,
-    /// By AutoV3.
-    pub autov3: Keyed<Box<str>>,
-    /// By the provider's model id.
-    pub model_ids: Keyed<u64>,
-    /// By the provider's version id.
-    pub version_ids: Keyed<u64>,
-    /// By file name without extension.
-    pub stems: Keyed<Box<str>>,
 }
 
 /// From this NSFW level on a preview is not safe for work.
 const MATURE: u32 = 4;
 
+/// What is true of a record or not.
+const FLAGS: [fn(&Record) -> bool; 6] = [
+    |record| record.favorite,
+    |record| record.tags.is_empty(),
+    |record| record.license_flags & license::NO_CREDIT != 0,
+    |record| record.license_flags & license::SELL_IMAGES != 0,
+    |record| record.preview_nsfw_level >= MATURE,
+    |record| record.problem.is_some(),
+];
+
+/// Notes where a property leaves and joins, if it is not the same on both sides.
+macro_rules! moved {
+    ($moves:ident, $change:ident, |$record:ident| $value:expr) => {
+        let (old, new) = $change.both(|$record| $value);
+        if old != new {
+            if let Some(old) = old {
+                $moves.leaves(old, $change.slot);
+            }
+            if let Some(new) = new {
+                $moves.joins(new, $change.slot);
+            }
+        }
+    };
+}
+
 impl Properties {
-    /// Adds a record's properties, or takes them away.
-    pub fn toggle(&mut self, slot: Slot, record: &Record, on: bool) {
-        for tag in &record.tags {
-            self.tags.toggle(tag.to_lowercase().into(), slot, on);
-            let count = self.tag_counts.entry(tag.clone()).or_default();
-            *count = if on { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
-                self.tag_counts.remove(tag);
+    /// Brings all sets up to a change.
+    pub(super) fn update(&mut self, changed: &[Changed]) {
+        self.update_tags(changed);
+        let (mut base_models, mut sub_types, mut folders) = (Moves::default(), Moves::default(), Moves::default());
+        let (mut roots, mut root_keys, mut auto_tags) = (Moves::default(), Moves::default(), Moves::default());
+        let (mut initials, mut first_characters) = (Moves::default(), Moves::default());
+        let mut flags = [(); FLAGS.len()].map(|()| (Vec::new(), Vec::new()));
+        for change in changed {
+            moved!(base_models, change, |record| record.base_model.clone());
+            moved!(sub_types, change, |record| record.sub_type.clone());
+            moved!(folders, change, |record| record.folder.clone());
+            moved!(roots, change, |record| record.root);
+            moved!(root_keys, change, |record| record.root_key.clone());
+            moved!(initials, change, |record| Initial::of(&record.model_name));
+            moved!(first_characters, change, |record| {
+                record.model_name.chars().next().unwrap_or_default()
+            });
+            let (old, new) = change.both(|record| record.auto_tags);
+            if old != new {
+                old.iter()
+                    .flat_map(|tags| tags.names())
+                    .for_each(|name| auto_tags.leaves(name, change.slot));
+                new.iter()
+                    .flat_map(|tags| tags.names())
+                    .for_each(|name| auto_tags.joins(name, change.slot));
+            }
+            for (flag, (out, into)) in FLAGS.iter().zip(&mut flags) {
+                let side = |record: &Option<Arc<Record>>| record.as_deref().is_some_and(flag);
+                match (side(&change.before), side(&change.after)) {
+                    (true, false) => out.push(change.slot),
+                    (false, true) => into.push(change.slot),
+                    _ => {}
+                }
             }
         }
-        self.base_models.toggle(record.base_model.clone(), slot, on);
-        self.sub_types.toggle(record.sub_type.clone(), slot, on);
-        self.folders.toggle(record.folder.clone(), slot, on);
-        self.root_keys.toggle(record.root_key.clone(), slot, on);
-        for name in record.auto_tags.names() {
-            self.auto_tags.toggle(name, slot, on);
-        }
-        self.initials.toggle(Initial::of(&record.model_name), slot, on);
-        let flags = [
-            (&mut self.favorites, record.favorite),
-            (&mut self.untagged, record.tags.is_empty()),
-            (&mut self.no_credit, record.license_flags & license::NO_CREDIT != 0),
-            (&mut self.sell_images, record.license_flags & license::SELL_IMAGES != 0),
-            (&mut self.mature, record.preview_nsfw_level >= MATURE),
-            (&mut self.problems, record.problem.is_some()),
+        self.base_models.update(base_models);
+        self.sub_types.update(sub_types);
+        self.folders.update(folders);
+        self.roots.update(roots);
+        self.root_keys.update(root_keys);
+        self.auto_tags.update(auto_tags);
+        self.initials.update(initials);
+        self.first_characters.update(first_characters);
+        let sets = [
+            &mut self.favorites,
+            &mut self.untagged,
+            &mut self.no_credit,
+            &mut self.sell_images,
+            &mut self.mature,
+            &mut self.problems,
         ];
-        for (set, has) in flags {
-            if has {
+        for (set, (out, into)) in sets.into_iter().zip(flags) {
+            if !out.is_empty() || !into.is_empty() {
                 let set = Arc::make_mut(set);
-                if on {
-                    set.insert(slot)
-                } else {
-                    set.remove(slot)
-                };
+                out.iter().for_each(|slot| {
+                    set.remove(*slot);
+                });
+                set.extend(into);
             }
         }
-        if let Some(hash) = record.sha256 {
-            self.hashes.toggle(hash, slot, on);
+    }
+
+    fn update_tags(&mut self, changed: &[Changed]) {
+        let mut typed = Moves::<ArcStr>::default();
+        for change in changed {
+            let (old, new) = change.both(|record| &record.tags);
+            if old != new {
+                old.into_iter()
+                    .flatten()
+                    .for_each(|tag| typed.leaves(tag.clone(), change.slot));
+                new.into_iter()
+                    .flatten()
+                    .for_each(|tag| typed.joins(tag.clone(), change.slot));
+            }
         }
-        if let super::record::AutoV3::Known(hash) = &record.autov3 {
-            self.autov3.toggle(hash.clone(), slot, on);
+        let mut lower = Moves::<ArcStr>::default();
+        for (tag, (out, into)) in typed.into_lists() {
+            let count = self.tag_counts.entry(tag.clone()).or_default();
+            *count = (*count + into.len() as u32).saturating_sub(out.len() as u32);
+            if *count == 0 {
+                self.tag_counts.remove(&tag);
+            }
+            let key: ArcStr = if tag.chars().any(|c| c.to_lowercase().ne([c])) {
+                tag.to_lowercase().into()
+            } else {
+                tag
+            };
+            let own = lower.of(key);
+            own.0.extend(out);
+            own.1.extend(into);
         }
-        if let Some(id) = record.remote.model_id {
-            self.model_ids.toggle(id, slot, on);
-        }
-        if let Some(id) = record.remote.id {
-            self.version_ids.toggle(id, slot, on);
-        }
-        self.stems.toggle(record.file_name.clone(), slot, on);
+        self.tags.update(lower);
     }
 }

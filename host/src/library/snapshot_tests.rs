@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::filter::Filter;
+use super::chunk::Slot;
+use super::duplicates::{DuplicateFilter, duplicates, filename_conflicts};
+use super::filter::{Filter, WantedInitial};
+use super::folders;
 use super::groups::Grouping;
 use super::license;
 use super::listing::{Listing, Sort};
 use super::orders::SortKey;
-use super::record::{AutoV3, HashStatus, Record, Remote, Sha256, Stamp};
+use super::record::{AutoV3, Blake3, GroupKey, HashStatus, Record, Remote, Sha256, Stamp};
+use super::relative_paths;
 use super::snapshot::{Change, Snapshot};
+use crate::plugins::bindings::NamePatterns;
 
 const TAGS: [&str; 4] = ["Style", "style", "anime", "wool"];
 const BASES: [&str; 3] = ["SD 1.5", "Pony", ""];
@@ -28,7 +33,7 @@ pub(super) fn record(name: u8, look: u16) -> Record {
     let bit = |index: u16| look >> index & 1 == 1;
     Record {
         path: path.into(),
-        root: 0,
+        root: u16::from(name.is_multiple_of(3)),
         root_key: "k".into(),
         folder: folder.into(),
         file_name: file_name.into(),
@@ -67,7 +72,7 @@ pub(super) fn record(name: u8, look: u16) -> Record {
         skip_metadata_refresh: false,
         metadata_source: None,
         last_checked_at: 0.0,
-        hf_url: None,
+        hf_url: bit(9).then(|| format!("https://huggingface.co/o/r{}", look % 2).into()),
         license_flags: if bit(13) {
             license::DEFAULT
         } else {
@@ -79,11 +84,21 @@ pub(super) fn record(name: u8, look: u16) -> Record {
         fields: "{}".into(),
         problem: bit(15).then(|| "broken".into()),
         usage_count: u64::from(look % 2),
-        blake3: None,
+        blake3: bit(2).then_some(Blake3([look as u8 % 3; 32])),
         aliases: Vec::new(),
         derived_by: 0,
         item: Box::default(),
     }
+}
+
+/// A record with this name, alone in its folder.
+pub fn named(name: &str) -> Record {
+    let mut record = record(0, 0);
+    record.path = format!("/r/{name}/m.x").into();
+    record.folder = name.into();
+    record.model_name = name.into();
+    record.file_name = name.into();
+    record
 }
 
 fn listing(filter: Filter, sort: Sort, group_by_model: bool) -> Listing {
@@ -120,6 +135,52 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
         all.push(paths(listing(Filter::default(), Sort::Versions { descending }, true)));
     }
     all.push(paths(listing(Filter::default(), Sort::Random { seed: 7 }, false)));
+    all.push(paths(listing(Filter::default(), Sort::Random { seed: 7 }, true)));
+    let sorts = [
+        Sort::Key {
+            key: SortKey::Date,
+            descending: true,
+        },
+        Sort::Versions { descending: true },
+        Sort::Random { seed: 8 },
+    ];
+    for sort in sorts {
+        let by_model = listing(Filter::default(), sort, true);
+        all.push(paths(Listing {
+            grouping: Grouping::Any,
+            ..by_model.clone()
+        }));
+        for model in [
+            GroupKey::Model(0),
+            GroupKey::Model(1),
+            GroupKey::HuggingFace("hf:o/r1".into()),
+            GroupKey::HuggingFace("o/r1".into()),
+        ] {
+            all.push(paths(Listing {
+                model: Some(model),
+                ..by_model.clone()
+            }));
+        }
+        // Pages are stretches of the whole, whatever the filter.
+        for by_model in [false, true] {
+            let filter = Filter {
+                tags_exclude: vec!["anime".into()],
+                ..Filter::default()
+            };
+            let mut page = listing(filter, sort, by_model);
+            let whole = page.slots(snapshot);
+            page.page_size = 3;
+            let pages: Vec<Slot> = (1..)
+                .map(|number| {
+                    page.page = number;
+                    page.page_of(snapshot)
+                })
+                .take_while(|page| !page.is_empty())
+                .flatten()
+                .collect();
+            assert_eq!(pages, whole);
+        }
+    }
     let filters = [
         Filter {
             favorites_only: true,
@@ -175,6 +236,19 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
             hashes: vec!["01".repeat(32), "abcdef012345".into()],
             ..Filter::default()
         },
+        Filter {
+            hashes: vec!["02".repeat(32)],
+            ..Filter::default()
+        },
+        Filter {
+            initial: Some(WantedInitial::Character('N')),
+            names: Some(NamePatterns {
+                include: vec!["^name [1-4]".into()],
+                exclude: vec!["m1$".into()],
+                regex: true,
+            }),
+            ..Filter::default()
+        },
     ];
     let by_name = Sort::Key {
         key: SortKey::Name,
@@ -191,13 +265,41 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
             .map(|(folder, slots)| (folder.clone(), slots.len()))
             .collect::<Vec<_>>()
     ));
-    let mut shared: Vec<_> = properties
-        .hashes
-        .shared()
-        .map(|(hash, slots)| (*hash, slots.len()))
-        .collect();
-    shared.sort();
-    all.push(format!("{shared:?} {} {}", snapshot.len(), snapshot.excluded().len()));
+    let of_all =
+        |records: Vec<&Arc<Record>>| -> Vec<Box<str>> { records.iter().map(|record| record.path.clone()).collect() };
+    for (hash, records) in duplicates(snapshot, &DuplicateFilter::default()) {
+        all.push(format!("{hash:?} {:?}", of_all(records)));
+    }
+    for (name, records) in filename_conflicts(snapshot) {
+        all.push(format!("{name:?} {:?}", of_all(records)));
+    }
+    for hash in ["01".repeat(32), "02".repeat(32), "01".repeat(5), "abcdef012345".into()] {
+        all.push(format!("{:?}", snapshot.by_hash(&hash).map(|record| &record.path)));
+    }
+    for root in [None, Some(0), Some(1)] {
+        all.push(format!(
+            "{:?} {:?}",
+            folders::list(snapshot),
+            folders::tree(snapshot, root)
+        ));
+    }
+    for search in ["", "m1", "a -b", "M /"] {
+        all.push(format!("{:?}", relative_paths::find(snapshot, None, search, 1, 7)));
+    }
+    for id in 0..3 {
+        let keys = snapshot.keys();
+        let mut named: Vec<_> = keys
+            .version_id(id)
+            .chain(keys.model_id(id))
+            .filter_map(|slot| Some(&snapshot.get(slot)?.path))
+            .collect();
+        named.sort();
+        all.push(format!(
+            "{named:?} {:?}",
+            snapshot.by_name(&format!("m{id}")).map(|record| &record.path)
+        ));
+    }
+    all.push(format!("{} {}", snapshot.len(), snapshot.excluded().len()));
     all
 }
 

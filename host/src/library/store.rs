@@ -109,7 +109,10 @@ impl Store {
             .name("store".into())
             .spawn({
                 let path = path.clone();
-                move || write(&path, connection, &receiver)
+                move || {
+                    super::parallel::lower_priority();
+                    write(&path, connection, &receiver);
+                }
             })
             .map_err(|source| StoreError::Folder {
                 path: data_folder.to_owned(),

@@ -1,5 +1,7 @@
 //! Texts as the library compares them: natural order, first characters, cases.
 
+use std::cmp::Ordering;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// A key whose byte order is the natural order of a text: case ignored, runs of digits
@@ -8,13 +10,19 @@ use unicode_normalization::UnicodeNormalization;
 /// Each stretch of text ends with a zero byte, and each number starts with its count of
 /// digits, so that comparing keys as bytes compares part by part.
 pub fn natural_key(text: &str) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(text.len() + 8);
+    push_natural_key(text, &mut key);
+    key.into_boxed_slice()
+}
+
+/// Writes a [`natural_key`] behind what is in `key`.
+pub fn push_natural_key(text: &str, key: &mut Vec<u8>) {
     // Plain ASCII, nearly every name, is its own canonical decomposition.
     let lower = if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
         text.to_lowercase().nfd().map(|c| digit(c).unwrap_or(c)).collect()
     };
-    let mut key = Vec::with_capacity(lower.len() + 8);
     let mut chars = lower.char_indices().peekable();
     while let Some((start, first)) = chars.next() {
         if !first.is_ascii_digit() {
@@ -35,7 +43,96 @@ pub fn natural_key(text: &str) -> Box<[u8]> {
         key.extend_from_slice(digits.as_bytes());
     }
     key.push(0);
-    key.into_boxed_slice()
+}
+
+/// Compares two texts as their [`natural_key`]s do; plain ASCII without making the keys.
+pub fn natural_cmp(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        // Equal parts have equal keys, as long as the cut is not inside a number.
+        let digits = |text: &&[u8]| text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let equal = equal_start(a.as_bytes(), b.as_bytes());
+        let cut = equal - a.as_bytes().get(..equal).as_ref().map_or(0, digits);
+        let (a, b) = (a.as_bytes().get(cut..), b.as_bytes().get(cut..));
+        NaturalBytes::new(a.unwrap_or_default()).cmp(NaturalBytes::new(b.unwrap_or_default()))
+    } else {
+        natural_key(a).cmp(&natural_key(b))
+    }
+}
+
+/// Compares two texts in lower case; plain ASCII without making copies.
+pub fn lower_cmp(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        let equal = equal_start(a.as_bytes(), b.as_bytes());
+        let (a, b) = (a.bytes().skip(equal), b.bytes().skip(equal));
+        a.map(|byte| byte.to_ascii_lowercase())
+            .cmp(b.map(|byte| byte.to_ascii_lowercase()))
+    } else {
+        a.to_lowercase().cmp(&b.to_lowercase())
+    }
+}
+
+/// How many bytes two texts have in common at their start.
+fn equal_start(a: &[u8], b: &[u8]) -> usize {
+    let words = a
+        .chunks_exact(8)
+        .zip(b.chunks_exact(8))
+        .take_while(|(a, b)| a == b)
+        .count();
+    let from = words * 8;
+    let (a, b) = (a.get(from..).unwrap_or_default(), b.get(from..).unwrap_or_default());
+    from + a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The bytes of an ASCII text's natural key, one after the other.
+struct NaturalBytes<'t> {
+    rest: &'t [u8],
+    // Of the number that is being written: how much of its start is out, and its digits.
+    number: Option<(u8, &'t [u8])>,
+    ended: bool,
+}
+
+impl<'t> NaturalBytes<'t> {
+    fn new(text: &'t [u8]) -> Self {
+        Self {
+            rest: text,
+            number: None,
+            ended: false,
+        }
+    }
+}
+
+impl Iterator for NaturalBytes<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        if let Some((written, digits)) = &mut self.number {
+            let count = digits.len().min(usize::from(u16::MAX)) as u16;
+            *written = written.saturating_add(1);
+            match *written {
+                1 => return Some((count >> 8) as u8),
+                2 => return Some(count as u8),
+                _ => {}
+            }
+            if let Some((first, rest)) = digits.split_first() {
+                *digits = rest;
+                return Some(*first);
+            }
+            self.number = None;
+        }
+        let Some((first, rest)) = self.rest.split_first() else {
+            return (!std::mem::replace(&mut self.ended, true)).then_some(0);
+        };
+        if !first.is_ascii_digit() {
+            self.rest = rest;
+            return Some(first.to_ascii_lowercase());
+        }
+        let end = self.rest.iter().position(|byte| !byte.is_ascii_digit());
+        let (digits, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+        self.number = Some((0, digits.get(zeros..).unwrap_or_default()));
+        self.rest = rest;
+        Some(0)
+    }
 }
 
 /// The ASCII digit that a digit of another form, such as a full-width or circled one, stands for.
@@ -142,6 +239,13 @@ mod tests {
         #[test]
         fn natural_keys_never_panic_and_equal_texts_have_equal_keys(text in ".{0,40}") {
             proptest::prop_assert_eq!(natural_key(&text), natural_key(&text.to_lowercase()));
+        }
+
+        #[test]
+        fn comparing_without_keys_is_comparing_keys(a in "[aB0-3_é]{0,20}", b in "[aB0-3_é]{0,20}", start in "[aB01]{0,12}") {
+            let (a, b) = (format!("{start}{a}"), format!("{start}{b}"));
+            proptest::prop_assert_eq!(natural_cmp(&a, &b), natural_key(&a).cmp(&natural_key(&b)));
+            proptest::prop_assert_eq!(lower_cmp(&a, &b), a.to_lowercase().cmp(&b.to_lowercase()));
         }
     }
 }

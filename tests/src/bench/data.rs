@@ -79,6 +79,45 @@ impl Data {
     }
 }
 
+/// Writes a library of loras alone, each with a sidecar as a provider's metadata fills it, unless the folder
+/// already holds one of this size.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_large(folder: &Path, count: usize) -> Result<Data> {
+    let (done, wanted) = (folder.join("made"), format!("{count} models, form 1"));
+    if std::fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
+        println!("{} is there from before", folder.display());
+        return Ok(Data {
+            folder: folder.to_owned(),
+        });
+    }
+    for root in ["checkpoints", "embeddings"] {
+        std::fs::create_dir_all(folder.join(root))?;
+    }
+    write("loras", count, folder, &large)?;
+    std::fs::write(done, wanted)?;
+    Ok(Data {
+        folder: folder.to_owned(),
+    })
+}
+
+/// Names of the models of [`make_large`]: the sidecar of one of them.
+pub fn large_sidecar(data: &Data, number: usize) -> PathBuf {
+    let file = large("loras", number).file(&data.folder);
+    file.with_extension("metadata.json")
+}
+
+/// A model as [`model`] makes it, in one of some hundred or thousand folders, with a longer description and a size.
+fn large(root: &str, number: usize) -> Model {
+    let place = format!("{:04}", number / 400);
+    let sentence = |salt: usize| WORDS[(number / 3 + salt * 7) % WORDS.len()];
+    let description: Vec<&str> = (0..60).map(sentence).collect();
+    model_in(root, number, true, Some(&place))
+        .side("modelDescription", format!("<p>{}</p>", description.join(" ")))
+        .side("size", 20_000_000 + (number * 7_919) % 400_000_000)
+}
+
 /// Writes the library, with or without sidecars.
 ///
 /// # Errors
@@ -90,30 +129,40 @@ pub fn make(folder: &Path, options: &Options, sidecars: bool) -> Result<Data> {
         ("embeddings", options.embeddings),
     ];
     for (root, count) in kinds {
-        std::fs::create_dir_all(folder.join(root))?;
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = (0..workers)
-                .map(|worker| {
-                    scope.spawn(move || {
-                        let mut own = (worker..count).step_by(workers);
-                        own.try_for_each(|number| model(root, number, sidecars).write(folder).map(|_| ()))
-                    })
-                })
-                .collect();
-            let mut results = parts
-                .into_iter()
-                .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            results.try_for_each(|result| result)
-        })?;
+        write(root, count, folder, &|root, number| model(root, number, sidecars))?;
     }
     Ok(Data {
         folder: folder.to_owned(),
     })
 }
 
+/// Writes so many models of a root, on all processors.
+fn write(root: &str, count: usize, folder: &Path, model: &(dyn Fn(&str, usize) -> Model + Sync)) -> Result<()> {
+    std::fs::create_dir_all(folder.join(root))?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..workers)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let mut own = (worker..count).step_by(workers);
+                    own.try_for_each(|number| model(root, number).write(folder).map(|_| ()))
+                })
+            })
+            .collect();
+        let mut results = parts
+            .into_iter()
+            .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        results.try_for_each(|result| result)
+    })
+}
+
 /// The same number gives the same model; neighbours have little in common.
 fn model(root: &str, number: usize, sidecar: bool) -> Model {
+    model_in(root, number, sidecar, None)
+}
+
+/// The same in a folder of this name below those of its base model and tag.
+fn model_in(root: &str, number: usize, sidecar: bool, below: Option<&str>) -> Model {
     let random =
         |salt: usize, limit: usize| (number.wrapping_mul(2_654_435_761) ^ salt.wrapping_mul(40_503)) / 64 % limit;
     let word = |salt: usize| WORDS[random(salt, WORDS.len())];
@@ -125,6 +174,10 @@ fn model(root: &str, number: usize, sidecar: bool) -> Model {
         0 => String::new(),
         part if part < 4 => format!("{base}/"),
         _ => format!("{base}/{}/", TAGS[random(10, TAGS.len())]),
+    };
+    let folder = match below {
+        Some(below) if !folder.is_empty() => format!("{base}/{below}/"),
+        _ => folder,
     };
     let path = format!("{folder}{}_{}_{number:06}", word(11), word(12));
     let mut model = Model::new(root, &path).seed(number as u64);

@@ -69,3 +69,11 @@ pub fn compiler() -> String {
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
 }
+
+/// Free space in GiB on the file system of a folder, where `df` tells it.
+pub fn free_space(folder: &std::path::Path) -> Option<f64> {
+    let output = std::process::Command::new("df").arg("-Pk").arg(folder).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let kib: f64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kib / f64::from(1 << 20))
+}

@@ -4,6 +4,9 @@
 //! little as it can. Every number is of the real binary, built in release.
 
 mod data;
+mod growth;
+mod growth_report;
+mod large;
 mod load;
 mod machine;
 mod plugins;
@@ -23,8 +26,13 @@ usage: bench [OPTIONS]
 
   --loras N --checkpoints N --embeddings N   size of the library (10000, 500, 200)
   --seconds S                                length of each load (5)
-  --out FILE                                 the report (docs/benchmarks.md)
-  --no-plugins                               leave the server's own plugin benchmark out";
+  --sizes N,N,...                            libraries of loras that show how everything grows (10000,100000); a million
+                                             takes some ten minutes and 10 GB of disk; none: leave that part out
+  --keep DIR                                 make those libraries in DIR, use what is there, and leave it there
+  --no-small                                 only the part with the sizes
+  --no-plugins                               leave the server's own plugin benchmark out
+  --no-index                                 leave the server's own index benchmark out
+  --out FILE                                 the report (docs/benchmarks.md)";
 
 /// What to measure on, and for how long.
 #[derive(Debug, Clone)]
@@ -41,6 +49,14 @@ pub struct Options {
     pub out: PathBuf,
     /// Whether the server's plugin benchmark is run too.
     pub plugins: bool,
+    /// Whether the server's index benchmark is run too.
+    pub index: bool,
+    /// Whether the part on the small library is run.
+    pub small: bool,
+    /// Sizes of the libraries that show growth, ascending.
+    pub sizes: Vec<usize>,
+    /// Where those libraries are kept.
+    pub keep: Option<PathBuf>,
 }
 
 impl Options {
@@ -56,6 +72,10 @@ impl Options {
             length: Duration::from_secs(5),
             out: workspace().join("docs/benchmarks.md"),
             plugins: true,
+            index: true,
+            small: true,
+            sizes: vec![10_000, 100_000],
+            keep: None,
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -66,7 +86,11 @@ impl Options {
                 "--embeddings" => options.embeddings = number(&value()?)?,
                 "--seconds" => options.length = Duration::from_secs(number(&value()?)?.max(1) as u64),
                 "--out" => options.out = value()?.into(),
+                "--sizes" => options.sizes = sizes(&value()?)?,
+                "--keep" => options.keep = Some(value()?.into()),
+                "--no-small" => options.small = false,
                 "--no-plugins" => options.plugins = false,
+                "--no-index" => options.index = false,
                 "--help" | "-h" => return Ok(None),
                 other => bail!("unknown option {other:?}\n\n{USAGE}"),
             }
@@ -87,6 +111,22 @@ pub fn usage() -> &'static str {
     USAGE
 }
 
+fn sizes(text: &str) -> Result<Vec<usize>> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut sizes = text
+        .split(',')
+        .map(|part| number(part.trim()))
+        .collect::<Result<Vec<_>>>()?;
+    sizes.sort_unstable();
+    sizes.dedup();
+    if sizes.first().is_some_and(|size| *size < 1_000) {
+        bail!("--sizes: a library that shows growth has at least 1000 models");
+    }
+    Ok(sizes)
+}
+
 fn number(text: &str) -> Result<usize> {
     text.parse().with_context(|| format!("{text:?} is no number"))
 }
@@ -105,29 +145,34 @@ pub async fn run(options: &Options) -> Result<()> {
     let busy = machine::busy();
     let binary = crate::binary::find()?;
     println!("server: {}", binary.display());
-    let folder = tempfile::Builder::new().prefix("modelshelf-bench-").tempdir()?;
-
     let mut measured = starts::first_start().await?;
-    println!("making a library of {} files", options.files());
-    let library = data::make(&folder.path().join("library"), options, true)?;
-    let data_dir = folder.path().join("data");
-    measured.extend(starts::cold_scans(&library, options, folder.path(), &data_dir).await?);
-    let bare = data::make(&folder.path().join("bare"), options, false)?;
-    measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
-    measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
-
-    let server = library.options().data_dir(&data_dir).serve().await?;
-    measured.extend(scenarios::run(&server, options).await?);
-    drop(server);
-    if options.plugins {
-        measured.extend(plugins::measure()?);
+    if options.small {
+        measured.extend(small(options).await?);
     }
-
-    let text = report::render(options, busy, &measured)?;
+    if options.plugins {
+        measured.extend(plugins::measure("plugin_bench", "plugins", &[])?);
+    }
+    let grown = growth::run(options).await?;
+    let text = report::render(options, busy, &measured, &grown)?;
     if let Some(parent) = options.out.parent() {
         std::fs::create_dir_all(parent)?;
     }
     std::fs::write(&options.out, text).with_context(|| options.out.display().to_string())?;
     println!("report: {}", options.out.display());
     Ok(())
+}
+
+/// What is measured on a library of the usual size.
+async fn small(options: &Options) -> Result<Vec<Measured>> {
+    let folder = tempfile::Builder::new().prefix("modelshelf-bench-").tempdir()?;
+    println!("making a library of {} files", options.files());
+    let library = data::make(&folder.path().join("library"), options, true)?;
+    let data_dir = folder.path().join("data");
+    let mut measured = starts::cold_scans(&library, options, folder.path(), &data_dir).await?;
+    let bare = data::make(&folder.path().join("bare"), options, false)?;
+    measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
+    measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
+    let server = library.options().data_dir(&data_dir).serve().await?;
+    measured.extend(scenarios::run(&server, options).await?);
+    Ok(measured)
 }

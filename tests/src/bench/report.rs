@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::{Options, machine};
+use super::growth::Grown;
+use super::{Options, growth_report, machine};
 
 /// What is to be reached.
 #[derive(Debug, Clone, Copy)]
@@ -16,14 +17,14 @@ pub enum Target {
 }
 
 impl Target {
-    fn is_met(self, value: f64) -> bool {
+    pub(super) fn is_met(self, value: f64) -> bool {
         match self {
             Self::Below(limit) => value < limit,
             Self::Above(limit) => value > limit,
         }
     }
 
-    fn text(self, unit: &Unit) -> String {
+    pub(super) fn text(self, unit: &Unit) -> String {
         match self {
             Self::Below(limit) => format!("< {limit} {}", unit.text()),
             Self::Above(limit) => format!("> {limit} {}", unit.text()),
@@ -129,7 +130,7 @@ impl Measured {
 ///
 /// # Errors
 /// Never, in practice: writing into a text does not fail.
-pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured]) -> Result<String> {
+pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured], grown: &[Grown]) -> Result<String> {
     let mut out = String::new();
     writeln!(out, "# Benchmarks\n")?;
     writeln!(out, "Written by `cargo xtask bench`; do not edit.\n")?;
@@ -150,11 +151,15 @@ pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured]) -> Re
     )?;
     writeln!(
         out,
-        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {}`",
+        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {} --sizes {}`",
         options.loras,
         options.checkpoints,
         options.embeddings,
-        options.length.as_secs()
+        options.length.as_secs(),
+        match &*options.sizes {
+            [] => "none".to_owned(),
+            sizes => sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        }
     )?;
     for (group, title) in [
         ("start", "Starting"),
@@ -165,6 +170,7 @@ pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured]) -> Re
         plain_table(&mut out, title, measured.iter().filter(|own| own.group == group))?;
     }
     load_table(&mut out, measured.iter().filter(|own| own.group == "load"))?;
+    growth_report::tables(&mut out, grown)?;
     Ok(out)
 }
 
@@ -196,6 +202,10 @@ fn plain_table<'m>(out: &mut String, title: &str, rows: impl Iterator<Item = &'m
 }
 
 fn load_table<'m>(out: &mut String, rows: impl Iterator<Item = &'m Measured>) -> Result<()> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Ok(());
+    }
     writeln!(out, "\n## Requests\n")?;
     writeln!(out, "`ratio` is p50 over the p50 of the first row.\n")?;
     writeln!(
@@ -233,7 +243,7 @@ fn load_table<'m>(out: &mut String, rows: impl Iterator<Item = &'m Measured>) ->
 }
 
 /// Three digits say enough.
-fn rounded(value: f64) -> String {
+pub(super) fn rounded(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),

@@ -169,7 +169,7 @@ fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>
     let wanted = u64::try_from(model_id).ok();
     let found = first_with(types, |snapshot| {
         wanted
-            .map(|id| snapshot.properties().model_ids.get(&id).to_vec())
+            .map(|id| snapshot.keys().model_id(id).collect())
             .unwrap_or_default()
     });
     let Some((model_type, records)) = found else {
@@ -197,7 +197,7 @@ pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
     // The version alone decides; extensions send the ids of a page that may have moved.
     let found = first_with(&types, |snapshot| {
         u64::try_from(version)
-            .map(|id| snapshot.properties().version_ids.get(&id).to_vec())
+            .map(|id| snapshot.keys().version_id(id).collect())
             .unwrap_or_default()
     });
     let (model_type, records) = found.map_or((None, Vec::new()), |(model_type, records)| (Some(model_type), records));

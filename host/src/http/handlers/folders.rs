@@ -1,7 +1,9 @@
 //! Roots, folders and folder trees.
 
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
@@ -36,5 +38,13 @@ pub fn folder_tree(call: &Call, service: &TypeService) -> Result<Response, ApiEr
 
 /// GET `unified-folder-tree`.
 pub fn unified(service: &TypeService) -> Response {
-    json(&json!({ "success": true, "tree": library_folders::tree(&service.library.snapshot(), None) }))
+    #[derive(Serialize)]
+    struct Answer<'t> {
+        success: bool,
+        tree: &'t RawValue,
+    }
+    json(&Answer {
+        success: true,
+        tree: library_folders::whole_tree(&service.library.snapshot()),
+    })
 }

@@ -10,6 +10,7 @@ use super::hashing;
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
 use crate::library::collection::Library;
+use crate::library::parallel::lower_priority;
 use crate::library::record::{HashStatus, Preview, Record};
 use crate::library::roots::Root;
 use crate::library::safetensors::Interest;
@@ -21,9 +22,12 @@ use crate::plugins::Plugin;
 const BATCH: usize = 128;
 /// Threads that read sidecars and headers.
 const READERS: usize = 4;
-/// Changes that are published together, at most this many or this long apart.
+/// Changes that are published together, at most this many or this long apart; in a large
+/// library more, since what a batch costs grows with the library.
 const PUBLISH: usize = 2_000;
 const PUBLISH_EVERY: Duration = Duration::from_millis(400);
+/// A batch has at least this share of what is listed.
+const PUBLISH_SHARE: usize = 32;
 
 /// How thorough a scan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +239,7 @@ fn read_all(
         for _ in 0..READERS.min(batches.len()) {
             let (sender, next, batches, reader, before) = (sender.clone(), &next, &batches, &reader, &before);
             scope.spawn(move || {
+                lower_priority();
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if cancel.is_set() {
                         return;
@@ -270,7 +275,8 @@ fn read_all(
             done += count;
             problems.append(&mut left_out);
             waiting.append(&mut processed);
-            if waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY {
+            let is_due = waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY;
+            if is_due && waiting.len() >= library.snapshot().len() / PUBLISH_SHARE {
                 take(done as f64 / to_read.len() as f64, std::mem::take(&mut waiting));
                 last = Instant::now();
             }

@@ -349,6 +349,7 @@ pub async fn serialise(plugin: &Plugin, records: &mut [Record]) {
     let models = records.iter().map(item::model).collect();
     let extra = rules::format(plugin, models).await;
     for (record, extra) in records.iter_mut().zip(extra) {
+        record.share_texts();
         match extra {
             Ok(extra) => record.item = item::open(record, plugin.info().prefix(), &extra),
             Err(problem) => {
