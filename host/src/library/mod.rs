@@ -17,6 +17,7 @@ pub mod license;
 pub mod listing;
 pub mod lookup;
 pub mod metadata;
+pub mod moves;
 pub mod orders;
 pub mod patterns;
 pub mod preview;
@@ -35,6 +36,8 @@ pub mod snapshot;
 mod snapshot_tests;
 pub mod store;
 pub mod text;
+pub mod waiting;
+pub mod watch;
 
 pub use collection::Library;
 pub use record::Record;

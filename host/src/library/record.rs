@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auto_tags::AutoTags;
 
 /// What tells that a file changed, without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,
