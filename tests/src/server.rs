@@ -70,7 +70,7 @@ impl ServerOptions {
         self.scan_settings("stable_seconds = 0.1")
     }
 
-    /// Sets the table `[scan]` of its settings, unless it is started with `--config`.
+    /// Sets the table `[scan]` of its settings, unless it has settings of its own.
     #[must_use]
     pub fn scan_settings(mut self, table: &str) -> Self {
         self.scan = Some(table.to_owned());
@@ -140,12 +140,6 @@ impl Server {
         let home = tempfile::Builder::new().prefix("modelshelf-home-").tempdir()?;
         let data_dir = options.data_dir.unwrap_or_else(|| home.path().join("data"));
         let binary = binary::find()?;
-        let settings = data_dir.join("settings.toml");
-        if options.scan.is_some() || !settings.exists() {
-            std::fs::create_dir_all(&data_dir)?;
-            let table = options.scan.as_deref().unwrap_or(SCAN);
-            std::fs::write(settings, format!("[scan]\n{table}\n"))?;
-        }
         if !options.compiles {
             share_compiled_code(&binary, &data_dir)?;
         }
@@ -163,6 +157,12 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let has_own = data_dir.join("settings.toml").exists();
+        if !has_own && !options.arguments.iter().any(|argument| argument == "--config") {
+            let (table, config) = (options.scan.as_deref().unwrap_or(SCAN), home.path().join("scan.toml"));
+            std::fs::write(&config, format!("[scan]\n{table}\n"))?;
+            command.arg("--config").arg(config);
+        }
         let started = Instant::now();
         let mut child = command
             .spawn()
@@ -356,12 +356,15 @@ impl Server {
     pub async fn wait_for_status(&self, prefix: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let status = self.status(prefix).await?;
-            if wanted(&status) {
+            let reply = self.get(&format!("/api/lm/{prefix}/status")).await?;
+            if let Ok(status) = reply.json()
+                && reply.status == 200
+                && wanted(&status)
+            {
                 return Ok(status);
             }
             if Instant::now() > end {
-                bail!("the status of {prefix} is still {status}");
+                bail!("the status of {prefix} is still {}", reply.text());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

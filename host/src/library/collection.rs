@@ -15,7 +15,7 @@ use super::record::{Record, Stamp};
 use super::roots::{self, Root};
 use super::scan::topology::Topology;
 use super::scan::walk::covers;
-use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Scope, Stage, Walk};
+use super::scan::{Cancel, Folders, Job, LeftOut, Outcome, ScanKind, Scope, Stage, Walk};
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
 use super::waiting::Waiting;
@@ -38,7 +38,7 @@ pub struct Library {
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
-    problems: ArcSwap<Vec<(String, String)>>,
+    problems: ArcSwap<Vec<LeftOut>>,
     // Files whose sidecar can't be used, as they were then, so that it is read again only when it changed.
     broken: Mutex<HashMap<Box<str>, BrokenSidecar>>,
     initializing: AtomicBool,
@@ -153,15 +153,16 @@ impl Library {
     }
 
     /// Files that the last scan left out, and those that wait for long until they are whole, each with the reason.
-    pub fn left_out(&self) -> Arc<Vec<(String, String)>> {
-        let waiting = self.waiting.told();
-        if waiting.is_empty() {
-            return self.problems.load_full();
-        }
-        let mut all = waiting;
-        all.extend(self.problems.load().iter().cloned());
+    pub fn left_out(&self) -> Vec<(String, String)> {
+        let mut all = self.waiting.told();
+        let problems = self.problems.load();
+        all.extend(
+            problems
+                .iter()
+                .map(|left_out| (left_out.path.clone(), left_out.reason.clone())),
+        );
         all.sort();
-        Arc::new(all)
+        all
     }
 
     /// How the folders hang together, as the last scan of all found it.
@@ -242,16 +243,15 @@ impl Library {
         };
     }
 
-    /// Files that a walk did not see do not wait any more.
-    pub(super) fn forget_waiting(&self, walk: &Walk, scope: Scope<'_>) {
+    /// Files that were read do not wait any more, nor do those that are gone: of what was looked at only `waits` wait.
+    pub(super) fn note_waiting(&self, waits: &HashSet<&str>, scope: Scope<'_>) {
         if self.waiting.is_empty() {
             return;
         }
-        let seen: HashSet<&str> = walk.found.iter().map(|found| &*found.path).collect();
         self.waiting.retain(|path| {
             let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
             let looked_at = scope.is_none_or(|(folders, topology)| covers(folders, parent, topology));
-            seen.contains(path) || !looked_at
+            waits.contains(path) || !looked_at
         });
     }
 
@@ -302,20 +302,18 @@ impl Library {
         changed
     }
 
-    pub(super) fn note_problems(&self, mut problems: Vec<(String, String)>, scope: Scope<'_>) {
+    pub(super) fn note_problems(&self, mut problems: Vec<LeftOut>, scope: Scope<'_>) {
         let before = self.problems.load();
         if let Some((folders, topology)) = scope {
-            let elsewhere = before.iter().filter(|(path, _)| {
-                let path = Path::new(path);
-                let looked_at = |folder: &Path| covers(folders, folder, topology);
-                !looked_at(path) && !path.parent().is_some_and(looked_at)
-            });
+            let elsewhere = before
+                .iter()
+                .filter(|left_out| !covers(folders, &left_out.folder, topology));
             problems.extend(elsewhere.cloned());
         }
         problems.sort();
         problems.dedup();
-        for (path, problem) in problems.iter().filter(|problem| !before.contains(problem)) {
-            tracing::warn!(path, problem, "left out");
+        for LeftOut { path, reason, .. } in problems.iter().filter(|problem| !before.contains(problem)) {
+            tracing::warn!(path, reason, "left out");
         }
         self.problems.store(Arc::new(problems));
     }

@@ -46,14 +46,14 @@ impl Waiting {
         Duration::from_nanos(self.stable.load(Ordering::Relaxed))
     }
 
-    /// Whether a new or changed file can be read; if not, it waits from now on. `unfinished` names a file beside it
+    /// Whether a new or changed file can be read; if not, it waits from now on. One that can be read waits until it is
+    /// (see [`Waiting::retain`]). `unfinished` names a file beside it
     /// which says that it is not whole.
     pub fn is_whole(&self, path: &str, stamp: &Stamp, unfinished: Option<&str>) -> bool {
         let now = Instant::now();
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let age = age(stamp);
         if unfinished.is_none() && age.is_some_and(|age| age >= self.stable()) {
-            files.remove(path);
             return true;
         }
         let still_since = files
@@ -61,7 +61,6 @@ impl Waiting {
             .filter(|entry| entry.stamp == *stamp)
             .map_or(now, |entry| entry.still_since);
         if unfinished.is_none() && now.duration_since(still_since) >= self.stable() {
-            files.remove(path);
             return true;
         }
         let still_until = still_since + self.stable();
@@ -180,7 +179,9 @@ mod tests {
         assert!(waiting.is_whole("/a", &stamp(60), None));
         assert!(!waiting.is_whole("/b", &stamp(0), None));
         assert!(waiting.next_look(true).is_some());
-        assert!(waiting.is_whole("/b", &stamp(6), None) && waiting.is_empty());
+        assert!(waiting.is_whole("/b", &stamp(6), None));
+        waiting.retain(|path| path != "/b");
+        assert!(waiting.is_empty());
     }
 
     #[test]

@@ -24,6 +24,12 @@ async fn item(server: &Server, name: &str) -> Result<Value> {
     server.item("loras", name).await
 }
 
+/// The only model, once it has its hash.
+async fn hashed(server: &Server) -> Result<Value> {
+    let has_hash = |page: &Value| page["items"][0]["sha256"].as_str().is_some_and(|hash| hash.len() == 64);
+    Ok(server.wait_for("loras", has_hash).await?["items"][0].clone())
+}
+
 async fn bytes_read(server: &Server) -> Result<u64> {
     let status = server.status("loras").await?;
     status["content_bytes_read"].as_u64().context("content_bytes_read")
@@ -103,7 +109,7 @@ async fn a_sidecar_that_a_moved_file_brought_wins() -> Result<()> {
 async fn a_file_that_was_copied_elsewhere_and_then_deleted_is_recognised_by_its_hash() -> Result<()> {
     let library = Library::of([treasured("amber")])?;
     let server = library.options().watching().serve().await?;
-    let before = item(&server, "amber").await?;
+    let before = hashed(&server).await?;
     let (from, to) = stems(&library, "amber", "elsewhere/gold")?;
     // What `mv` does between two disks.
     std::fs::copy(beside(&from, "safetensors"), beside(&to, "safetensors"))?;
@@ -121,7 +127,7 @@ async fn a_file_that_was_copied_elsewhere_and_then_deleted_is_recognised_by_its_
 async fn a_copy_whose_original_is_deleted_later_is_recognised_too() -> Result<()> {
     let library = Library::of([treasured("amber")])?;
     let server = library.options().watching().serve().await?;
-    let before = item(&server, "amber").await?;
+    let before = hashed(&server).await?;
     let (from, to) = stems(&library, "amber", "elsewhere/gold")?;
     std::fs::copy(beside(&from, "safetensors"), beside(&to, "safetensors"))?;
     let hashed = |page: &Value| {

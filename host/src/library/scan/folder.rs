@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use arcstr::ArcStr;
 use walkdir::WalkDir;
 
+use super::walk::LeftOut;
 use crate::compat::compat;
 use crate::files::wire_path;
 use crate::library::preview;
@@ -40,6 +41,17 @@ pub struct Found {
     pub aliases: Vec<Box<str>>,
     /// Real path, where the file itself is a link.
     pub linked_to: Option<PathBuf>,
+}
+
+impl Found {
+    /// It as a file that is not listed.
+    pub fn left_out(&self, reason: String) -> LeftOut {
+        LeftOut {
+            path: self.path.to_string(),
+            reason,
+            folder: Path::new(&*self.path).parent().unwrap_or(Path::new("/")).to_owned(),
+        }
+    }
 }
 
 /// A link: to a folder, or of a model file, its sidecar or its preview.
@@ -162,7 +174,7 @@ impl Look {
             self.problems.push((self.path.display().to_string(), reason));
             return;
         };
-        let root = roots::find(roots, &wire).unwrap_or_default();
+        let root = roots::find_folder(roots, &wire).unwrap_or_default();
         let folder: ArcStr = roots
             .get(usize::from(root))
             .and_then(|root| root.relative(&wire))

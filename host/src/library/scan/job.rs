@@ -161,7 +161,6 @@ impl Job<'_> {
             self.kind == ScanKind::Everything,
             plugin.digest_number(),
         );
-        library.forget_waiting(walk, scope);
         outcome.removed = plan.gone.len();
         library.publish(
             plan.gone
@@ -220,6 +219,7 @@ impl Job<'_> {
             library.publish(lost);
             self.realias(&reading, plan.realiased, &mut outcome);
             library.note_problems(problems, scope);
+            library.note_waiting(&plan.waits, scope);
         }
         library.note_departed(&plan.gone);
 

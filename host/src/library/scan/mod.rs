@@ -12,4 +12,4 @@ pub mod walk;
 pub use crate::cancel::Cancel;
 pub use job::{Job, Outcome, ScanKind, Stage};
 pub use plan::Scope;
-pub use walk::{Depth, Folders, Walk};
+pub use walk::{Depth, Folders, LeftOut, Walk};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::folder::{self, Found};
 use super::topology::Topology;
-use super::walk::{Depth, Folders, Walk, covers};
+use super::walk::{Depth, Folders, LeftOut, Walk, covers};
 use crate::files::wire_path;
 use crate::library::collection::Library;
 use crate::library::moves::Revisit;
@@ -38,7 +38,9 @@ pub struct Plan<'w> {
     /// Records whose files are gone.
     pub gone: Vec<Arc<Record>>,
     /// Files with an unusable sidecar that did not change since that was found out, each with the reason.
-    pub still_broken: Vec<(String, String)>,
+    pub still_broken: Vec<LeftOut>,
+    /// Files that wait until they are whole.
+    pub waits: HashSet<&'w str>,
 }
 
 impl<'w> Plan<'w> {
@@ -90,7 +92,7 @@ impl<'w> Plan<'w> {
             if !everything && let Some(reason) = library.broken_sidecar(&found.path, found.stamp, found.sidecar) {
                 // A listed model has its reason with it.
                 if known.is_none() {
-                    plan.still_broken.push((found.path.to_string(), reason));
+                    plan.still_broken.push(found.left_out(reason));
                 }
                 continue;
             }
@@ -120,6 +122,7 @@ impl<'w> Plan<'w> {
                     .waiting()
                     .is_whole(&found.path, &found.stamp, found.unfinished.as_deref())
             {
+                plan.waits.insert(&found.path);
                 continue;
             }
             task.hash |= is_new_content && library.moves().may_have_come(found.stamp.size);
@@ -138,7 +141,7 @@ fn inside(library: &Library, folders: &Folders, topology: &Topology) -> Vec<Arc<
     let mut slots = snapshot.excluded().clone();
     for (folder, depth) in folders {
         let Some(wire) = wire_path(folder) else { continue };
-        let root = roots::find(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
+        let root = roots::find_folder(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
         let relative = root.and_then(|root| root.relative(&wire)).unwrap_or_default();
         let known = &snapshot.properties().folders;
         match depth {

@@ -11,6 +11,7 @@ use super::folder::stamp;
 use super::hashing;
 use super::plan::Task;
 use super::process::{self, Processed, Reader};
+use super::walk::LeftOut;
 use crate::library::collection::Library;
 use crate::library::io_profile::IoProfile;
 use crate::library::record::Record;
@@ -28,7 +29,7 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(400);
 const CANCELLED_WITHIN: Duration = Duration::from_millis(25);
 
 /// Files that are left out, each with the reason, and the records of the others.
-type Batch = (Vec<(String, String)>, Vec<Record>);
+type Batch = (Vec<LeftOut>, Vec<Record>);
 
 /// What reads.
 pub struct Reading<'a> {
@@ -44,12 +45,7 @@ pub struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads files in parallel batches and hands finished ones to `take`, with the share done.
-    pub fn read_all(
-        &self,
-        tasks: &[Task<'_>],
-        problems: &mut Vec<(String, String)>,
-        take: &mut dyn FnMut(f64, Vec<Record>),
-    ) {
+    pub fn read_all(&self, tasks: &[Task<'_>], problems: &mut Vec<LeftOut>, take: &mut dyn FnMut(f64, Vec<Record>)) {
         let headers = &self.plugin.info().descriptor.headers;
         let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
         let reader = Reader {
@@ -130,7 +126,7 @@ impl Reading<'_> {
                     }
                     match known {
                         Some(known) => broken.push(process::with_broken_sidecar(known, found, &error)),
-                        None => left_out.push((found.path.to_string(), error.to_string())),
+                        None => left_out.push(found.left_out(error.to_string())),
                     }
                 }
             }

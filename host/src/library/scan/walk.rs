@@ -34,6 +34,17 @@ pub enum Depth {
 /// Folders to look at.
 pub type Folders = BTreeMap<PathBuf, Depth>;
 
+/// A file or folder that is not listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// The folder in which that was seen: a look at it settles whether it is still so.
+    pub folder: PathBuf,
+}
+
 /// Folders by the paths under which they are listed, without those that others hold.
 pub fn normalised(folders: &Folders, topology: &Topology) -> Folders {
     let mut all = Folders::new();
@@ -74,8 +85,8 @@ pub struct Walk {
     pub offline: HashSet<u16>,
     /// Paths that could not be read, as clients see them: nothing at or below them is known to be gone.
     pub unreadable: Vec<String>,
-    /// Files that can't be listed, each with the reason.
-    pub problems: Vec<(String, String)>,
+    /// What can't be listed.
+    pub problems: Vec<LeftOut>,
     /// How folders hang together; of a walk of all roots only.
     pub topology: Topology,
     /// Whether the walk was cancelled.
@@ -318,14 +329,23 @@ impl Drop for Turn<'_> {
 impl Walk {
     fn take(&mut self, look: Look) {
         self.found.extend(look.found);
-        self.problems.extend(look.problems);
+        let folder = look.path;
+        let left_out = look.problems.into_iter().map(|(path, reason)| LeftOut {
+            path,
+            reason,
+            folder: folder.clone(),
+        });
+        self.problems.extend(left_out);
         self.unreadable.extend(look.unreadable);
     }
 
     fn note_unreadable(&mut self, folder: &Path, reason: &str) {
         let path = folder.display().to_string();
-        self.problems
-            .push((path.clone(), format!("it can't be read: {reason}")));
+        self.problems.push(LeftOut {
+            path: path.clone(),
+            reason: format!("it can't be read: {reason}"),
+            folder: folder.to_owned(),
+        });
         self.unreadable.push(path);
     }
 

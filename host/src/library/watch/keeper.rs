@@ -449,7 +449,7 @@ fn holds_something(folder: &Path, topology: &Topology, library: &Library) -> boo
         return true;
     }
     let Some(wire) = wire_path(folder) else { return true };
-    let root = roots::find(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
+    let root = roots::find_folder(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
     let relative = root.and_then(|root| root.relative(&wire)).unwrap_or_default();
     !library.snapshot().properties().folders.below(relative).is_empty()
 }
