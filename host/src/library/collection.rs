@@ -1,25 +1,18 @@
 //! The library of one model type: the only owner of its records.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::io_profile::IoProfile;
-use super::moves::Moves;
+use super::keeping::Upkeep;
 use super::progress::{InitProgress, ProgressSink};
-use super::record::{Record, Stamp};
 use super::roots::{self, Root};
-use super::scan::topology::Topology;
-use super::scan::walk::covers;
-use super::scan::{Cancel, Folders, Job, LeftOut, Outcome, ScanKind, Scope, Stage, Walk};
+use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Stage, Walk};
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
-use super::waiting::Waiting;
-use super::watch::{self, Keeping, RootWatch, Watch};
 use crate::files::rooted::AllowedFolders;
 use crate::plugins::{Plugin, TypeInfo};
 
@@ -38,19 +31,9 @@ pub struct Library {
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
-    problems: ArcSwap<Vec<LeftOut>>,
-    // Files whose sidecar can't be used, as they were then, so that it is read again only when it changed.
-    broken: Mutex<HashMap<Box<str>, BrokenSidecar>>,
     initializing: AtomicBool,
-    topology: ArcSwap<Topology>,
-    moves: Moves,
-    waiting: Waiting,
-    watch: Watch,
-    closed: AtomicBool,
+    pub(super) upkeep: Upkeep,
 }
-
-/// Stamps of a file and of its sidecar, and what is wrong with that.
-pub type BrokenSidecar = (Stamp, Option<Stamp>, String);
 
 impl Library {
     /// A library of these roots with what the store knows of them, or empty.
@@ -77,7 +60,7 @@ impl Library {
         let known = stored.plugin_digest.is_some();
         Self {
             info,
-            watch: Watch::new(&roots),
+            upkeep: Upkeep::new(&roots),
             roots,
             store,
             sink,
@@ -88,29 +71,8 @@ impl Library {
             offline: ArcSwap::from_pointee(offline),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
-            problems: ArcSwap::default(),
-            broken: Mutex::default(),
             initializing: AtomicBool::new(!known),
-            topology: ArcSwap::default(),
-            moves: Moves::default(),
-            waiting: Waiting::default(),
-            closed: AtomicBool::new(false),
         }
-    }
-
-    /// Begins to keep the library true to the disk: watches its folders, scans it once, and then whatever changes, on a
-    /// thread of its own. It ends with [`Library::close`].
-    pub fn keep(self: &Arc<Self>, plugin: Arc<Plugin>, keeping: Keeping) {
-        self.waiting.set_stable(keeping.stable);
-        watch::start(self, plugin, keeping, tokio::runtime::Handle::current());
-    }
-
-    /// Ends watching and the scan that runs, and lets no other begin. What is known stays readable. Does not wait: the
-    /// scan ends within moments, but for a file that is being read.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.watch.close();
-        self.cancel();
     }
 
     /// The type.
@@ -152,109 +114,6 @@ impl Library {
         self.allowed.load_full()
     }
 
-    /// Files that the last scan left out, and those that wait for long until they are whole, each with the reason.
-    pub fn left_out(&self) -> Vec<(String, String)> {
-        let mut all = self.waiting.told();
-        let problems = self.problems.load();
-        all.extend(
-            problems
-                .iter()
-                .map(|left_out| (left_out.path.clone(), left_out.reason.clone())),
-        );
-        all.sort();
-        all
-    }
-
-    /// How the folders hang together, as the last scan of all found it.
-    pub fn topology(&self) -> Arc<Topology> {
-        self.topology.load_full()
-    }
-
-    /// What is remembered of models that went and came.
-    pub fn moves(&self) -> &Moves {
-        &self.moves
-    }
-
-    /// Files that wait until they are whole.
-    pub fn waiting(&self) -> &Waiting {
-        &self.waiting
-    }
-
-    pub(super) fn watch(&self) -> &Watch {
-        &self.watch
-    }
-
-    /// How each root is watched, by index.
-    pub fn root_watches(&self) -> Arc<Vec<RootWatch>> {
-        self.watch.roots()
-    }
-
-    /// The I/O profile of a root, as it was when it was last there.
-    pub fn io_profile(&self, root: u16) -> IoProfile {
-        self.watch
-            .roots()
-            .get(usize::from(root))
-            .map_or(IoProfile::Fast, |root| root.profile)
-    }
-
-    /// Tells that a model has its whole hash now. When it is one that went elsewhere and left its history behind, its
-    /// folder is looked at again, and then has that. Whether it is.
-    ///
-    /// Called by whatever computes hashes, once for each record, after the record was published.
-    pub fn recognise_moved(&self, record: &Record) -> bool {
-        let recognised = self.moves.recognise(record);
-        if recognised {
-            self.watch.look_at([&*record.path]);
-        }
-        recognised
-    }
-
-    pub(super) fn note_departed(&self, gone: &[Arc<Record>]) {
-        if gone.is_empty() || self.is_initializing() {
-            return;
-        }
-        let snapshot = self.snapshot();
-        let same = |hash: &super::record::Sha256| {
-            let slots = snapshot.properties().hashes.get(hash);
-            slots.iter().filter_map(|slot| snapshot.get(*slot)).cloned().collect()
-        };
-        let mut worth = self.moves.departed(gone, same);
-        let unhashed = self.moves.arrivals().into_iter().filter_map(|path| {
-            let record = snapshot.by_path(&path)?;
-            (record.sha256.is_none()).then(|| record.clone())
-        });
-        worth.extend(self.moves.want_hashes(unhashed));
-        self.watch.look_at(worth.iter().map(|path| &**path));
-    }
-
-    /// What was wrong with a file's sidecar, if neither changed since.
-    pub(super) fn broken_sidecar(&self, path: &str, stamp: Stamp, sidecar: Option<Stamp>) -> Option<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (own, beside, reason) = broken.get(path)?;
-        (*own == stamp && *beside == sidecar).then(|| reason.clone())
-    }
-
-    /// Notes what is wrong with a file's sidecar, or that nothing is.
-    pub(super) fn note_sidecar(&self, path: &str, wrong: Option<BrokenSidecar>) {
-        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong {
-            Some(wrong) => broken.insert(path.into(), wrong),
-            None => broken.remove(path),
-        };
-    }
-
-    /// Files that were read do not wait any more, nor do those that are gone: of what was looked at only `waits` wait.
-    pub(super) fn note_waiting(&self, waits: &HashSet<&str>, scope: Scope<'_>) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        self.waiting.retain(|path| {
-            let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
-            let looked_at = scope.is_none_or(|(folders, topology)| covers(folders, parent, topology));
-            waits.contains(path) || !looked_at
-        });
-    }
-
     /// Whether the first reading has not come to its end.
     pub fn is_initializing(&self) -> bool {
         self.initializing.load(Ordering::Relaxed)
@@ -283,9 +142,9 @@ impl Library {
         let is_away = |index| walk.offline.contains(&(index as u16));
         let offline: Vec<bool> = (0..self.roots.len()).map(is_away).collect();
         let changed = *self.offline.swap(Arc::new(offline.clone())) != offline;
-        let before = self.topology.swap(Arc::new(walk.topology.clone()));
+        let before = self.upkeep.topology.swap(Arc::new(walk.topology.clone()));
         if *before != walk.topology {
-            self.watch.links_changed();
+            self.upkeep.watch.links_changed();
         }
         // A dangling link leads to itself, which allows nothing new.
         let mut targets: Vec<PathBuf> = walk.topology.links.values().cloned().collect();
@@ -300,22 +159,6 @@ impl Library {
         )));
         self.link_targets.store(Arc::new(targets));
         changed
-    }
-
-    pub(super) fn note_problems(&self, mut problems: Vec<LeftOut>, scope: Scope<'_>) {
-        let before = self.problems.load();
-        if let Some((folders, topology)) = scope {
-            let elsewhere = before
-                .iter()
-                .filter(|left_out| !covers(folders, &left_out.folder, topology));
-            problems.extend(elsewhere.cloned());
-        }
-        problems.sort();
-        problems.dedup();
-        for LeftOut { path, reason, .. } in problems.iter().filter(|problem| !before.contains(problem)) {
-            tracing::warn!(path, reason, "left out");
-        }
-        self.problems.store(Arc::new(problems));
     }
 
     pub(super) fn note_complete(&self, plugin_digest: &str) {
@@ -357,12 +200,12 @@ impl Library {
     pub async fn scan_patiently(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, patience: Duration) -> Outcome {
         let until = Instant::now() + patience;
         let mut outcome = self.scan(plugin.clone(), kind).await;
-        while let Some(next) = self.waiting.next_look(true).filter(|next| *next <= until) {
+        while let Some(next) = self.waiting().next_look(true).filter(|next| *next <= until) {
             if outcome.cancelled {
                 break;
             }
             tokio::time::sleep_until(next.into()).await;
-            let folders = self.waiting.due_folders().into_iter();
+            let folders = self.waiting().due_folders().into_iter();
             let folders: Folders = folders.map(|folder| (folder, super::scan::Depth::Shallow)).collect();
             if folders.is_empty() {
                 // The watcher was first.
@@ -385,7 +228,7 @@ impl Library {
         let turn = self.scanning.lock().await;
         let cancel = Cancel::default();
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
-        if self.closed.load(Ordering::Relaxed) {
+        if self.upkeep.is_closed() {
             // `close` may have come before there was anything to cancel.
             cancel.set();
         }
@@ -424,12 +267,6 @@ impl Library {
             format!("{} models", self.snapshot().len()),
             Some("complete"),
         );
-    }
-}
-
-impl Drop for Library {
-    fn drop(&mut self) {
-        self.watch.close();
     }
 }
 

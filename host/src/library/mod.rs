@@ -13,6 +13,7 @@ pub mod folders;
 pub mod groups;
 pub mod io_profile;
 pub mod item;
+pub mod keeping;
 pub mod license;
 pub mod listing;
 pub mod lookup;

@@ -174,6 +174,7 @@ impl Job<'_> {
         let moved = plan
             .to_read
             .iter()
+            .filter(|task| task.leaves)
             .filter_map(|task| Some((&*task.found.path, task.was.clone()?)));
         let mut moved: HashMap<&str, Arc<Record>> = moved.collect();
         if !is_first {
@@ -197,9 +198,10 @@ impl Job<'_> {
             outcome.changed += processed.len();
             let mut changes = Vec::with_capacity(processed.len());
             for record in processed {
-                if let Some(was) = moved.remove(&*record.path).filter(|was| was.path != record.path) {
+                if let Some(was) = moved.remove(&*record.path) {
                     changes.push(Change::Remove(was.path.clone()));
                 }
+                library.recognise_moved(&record);
                 let record = Arc::new(record);
                 if record.hash_status == HashStatus::Calculating {
                     wanted.push(record.clone());

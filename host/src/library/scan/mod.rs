@@ -3,13 +3,19 @@
 pub mod folder;
 mod hashing;
 mod job;
+mod known;
+mod merge;
 mod plan;
 mod process;
+mod queue;
 mod reading;
 pub mod topology;
 pub mod walk;
 
 pub use crate::cancel::Cancel;
+pub use folder::stamp;
 pub use job::{Job, Outcome, ScanKind, Stage};
+pub use known::{models_below, models_with_hash};
 pub use plan::Scope;
+pub use process::serialise;
 pub use walk::{Depth, Folders, LeftOut, Walk};

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::{self, Found};
+use super::known::slots_in;
 use super::topology::Topology;
-use super::walk::{Depth, Folders, LeftOut, Walk, covers};
-use crate::files::wire_path;
+use super::walk::{Folders, LeftOut, Walk, covers};
 use crate::library::collection::Library;
 use crate::library::moves::Revisit;
 use crate::library::record::{HashStatus, Preview, Record, Stamp};
-use crate::library::roots::{self, Root};
+use crate::library::roots::Root;
 
 /// The folders that a scan is about; none for a scan of everything.
 pub type Scope<'a> = Option<(&'a Folders, &'a Topology)>;
@@ -22,6 +22,8 @@ pub struct Task<'w> {
     pub found: &'w Found,
     /// The model that it was elsewhere, before it was moved.
     pub was: Option<Arc<Record>>,
+    /// Whether that model is still listed at its old place, and leaves it now.
+    pub leaves: bool,
     /// Whether its hash is wanted whatever its type says.
     pub hash: bool,
 }
@@ -99,6 +101,7 @@ impl<'w> Plan<'w> {
             let mut task = Task {
                 found,
                 was: None,
+                leaves: false,
                 hash: false,
             };
             match revisit {
@@ -110,6 +113,7 @@ impl<'w> Plan<'w> {
                     {
                         moved.insert(index);
                         task.was = Some(gone[index].clone());
+                        task.leaves = true;
                     } else {
                         task.was = library.moves().take_by_stamp(&found.stamp);
                     }
@@ -140,14 +144,7 @@ fn inside(library: &Library, folders: &Folders, topology: &Topology) -> Vec<Arc<
     let snapshot = library.snapshot();
     let mut slots = snapshot.excluded().clone();
     for (folder, depth) in folders {
-        let Some(wire) = wire_path(folder) else { continue };
-        let root = roots::find_folder(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
-        let relative = root.and_then(|root| root.relative(&wire)).unwrap_or_default();
-        let known = &snapshot.properties().folders;
-        match depth {
-            Depth::Deep => slots |= known.below(relative),
-            Depth::Shallow => slots.extend(known.get(relative).into_iter().flatten()),
-        }
+        slots |= slots_in(&snapshot, library.roots(), folder, *depth);
     }
     let records = slots.iter().filter_map(|slot| snapshot.get(slot));
     let is_inside = |record: &&Arc<Record>| {

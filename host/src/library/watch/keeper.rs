@@ -10,15 +10,13 @@ use notify_debouncer_full::notify::{Error, ErrorKind};
 use tokio::runtime::Handle;
 
 use super::events::{Kind, Touched, exists};
-use super::folders::{WatchedFolders, outside_targets};
+use super::folders::WatchedFolders;
+use super::roots::explained;
 use super::{Keeping, Message, RootWatch, Watched};
-use crate::files::wire_path;
 use crate::library::collection::Library;
-use crate::library::io_profile::IoProfile;
-use crate::library::roots;
-use crate::library::scan::folder::{self, STAGING, matters};
+use crate::library::scan::folder::{STAGING, matters};
 use crate::library::scan::topology::Topology;
-use crate::library::scan::{Depth, Folders, ScanKind};
+use crate::library::scan::{Depth, Folders, ScanKind, models_below};
 use crate::plugins::Plugin;
 
 /// Time between looks for roots that come and go.
@@ -33,9 +31,9 @@ const MISSED_REST: (Duration, Duration) = (Duration::from_millis(200), Duration:
 
 /// What is to be scanned.
 #[derive(Default)]
-struct Pending {
-    everything: bool,
-    folders: Folders,
+pub(super) struct Pending {
+    pub(super) everything: bool,
+    pub(super) folders: Folders,
 }
 
 impl Pending {
@@ -43,7 +41,7 @@ impl Pending {
         !self.everything && self.folders.is_empty()
     }
 
-    fn add(&mut self, folder: PathBuf, depth: Depth) {
+    pub(super) fn add(&mut self, folder: PathBuf, depth: Depth) {
         let known = self.folders.entry(folder).or_insert(depth);
         *known = (*known).max(depth);
         self.everything |= self.folders.len() > MANY_FOLDERS;
@@ -51,32 +49,32 @@ impl Pending {
 }
 
 /// A root as the keeper sees it.
-struct RootState {
-    path: PathBuf,
+pub(super) struct RootState {
+    pub(super) path: PathBuf,
     // Of its folder; none while it is away.
-    id: Option<(u64, u64)>,
-    next_poll: Instant,
+    pub(super) id: Option<(u64, u64)>,
+    pub(super) next_poll: Instant,
 }
 
 /// See the module.
 pub struct Keeper {
-    library: Weak<Library>,
-    plugin: Arc<Plugin>,
-    keeping: Keeping,
-    handle: Handle,
-    sender: Sender<Message>,
-    folders: Option<WatchedFolders>,
+    pub(super) library: Weak<Library>,
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) keeping: Keeping,
+    pub(super) handle: Handle,
+    pub(super) sender: Sender<Message>,
+    pub(super) folders: Option<WatchedFolders>,
     // Why there are no events at all.
-    problem: Option<String>,
-    roots: Vec<RootState>,
-    watches: Vec<RootWatch>,
+    pub(super) problem: Option<String>,
+    pub(super) roots: Vec<RootState>,
+    pub(super) watches: Vec<RootWatch>,
     // Links to files outside all trees, by what they lead to.
-    outside: BTreeMap<PathBuf, Vec<PathBuf>>,
-    pending: Pending,
-    roots_at: Instant,
-    not_before: Instant,
-    missed_rest: Duration,
-    missed_at: Option<Instant>,
+    pub(super) outside: BTreeMap<PathBuf, Vec<PathBuf>>,
+    pub(super) pending: Pending,
+    pub(super) roots_at: Instant,
+    pub(super) not_before: Instant,
+    pub(super) missed_rest: Duration,
+    pub(super) missed_at: Option<Instant>,
 }
 
 impl Keeper {
@@ -295,123 +293,6 @@ impl Keeper {
         }
     }
 
-    /// Compares each root with what it was: one that came is watched and read, one that went is said to be away.
-    fn look_at_roots(&mut self, library: &Library) {
-        self.roots_at = Instant::now();
-        let mut changed = false;
-        for index in 0..self.roots.len() {
-            let path = self.roots[index].path.clone();
-            let is_folder = path.is_dir();
-            // Where nothing has a number, being there must do.
-            let id = is_folder.then(|| folder::id(&path).unwrap_or_default());
-            if id == self.roots[index].id && self.watches[index].watched != Watched::Off {
-                continue;
-            }
-            self.lose(index);
-            self.roots[index].id = id;
-            self.pending.everything = true;
-            changed = true;
-            if id.is_some() {
-                self.watches[index].profile = library
-                    .roots()
-                    .get(index)
-                    .map_or(IoProfile::Fast, |root| root.io_profile());
-                self.watch_root(index);
-            } else {
-                self.watches[index].watched = Watched::Polling;
-                self.watches[index].problem = None;
-            }
-        }
-        if changed {
-            self.watch_links(library);
-            self.publish(library);
-        }
-    }
-
-    fn watch_root(&mut self, index: usize) {
-        let path = self.roots[index].path.clone();
-        if self.watches[index].profile == IoProfile::Network {
-            self.watches[index].watched = Watched::Polling;
-            self.watches[index].problem = None;
-            return;
-        }
-        let watched = match &mut self.folders {
-            Some(folders) => folders.watch_tree(&path).map_err(|error| explained(&error)),
-            None => Err(self.problem.clone().unwrap_or_default()),
-        };
-        match watched {
-            Ok(_) => {
-                self.watches[index].watched = Watched::Events;
-                self.watches[index].problem = None;
-            }
-            Err(problem) => self.poll_instead(index, problem),
-        }
-    }
-
-    fn poll_instead(&mut self, index: usize, problem: String) {
-        let root = self.roots[index].path.display();
-        let seconds = self.keeping.poll.as_secs_f64();
-        tracing::warn!(%root, "{problem}. The folder is looked at every {seconds} s instead");
-        self.watches[index].watched = Watched::Polling;
-        self.watches[index].problem = Some(problem);
-        self.roots[index].next_poll = Instant::now() + self.keeping.poll;
-    }
-
-    fn lose(&mut self, index: usize) {
-        self.roots[index].id = None;
-        if let Some(folders) = &mut self.folders {
-            folders.unwatch_tree(&self.roots[index].path);
-        }
-    }
-
-    fn publish(&self, library: &Library) {
-        library.watch().roots.store(Arc::new(self.watches.clone()));
-    }
-
-    /// Watches what links lead to, and no longer what they don't.
-    fn watch_links(&mut self, library: &Library) {
-        let Some(folders) = &mut self.folders else { return };
-        let topology = library.topology();
-        let is_root = |path: &Path| self.roots.iter().any(|root| root.path == path);
-        let is_tree = |path: &Path| topology.trees.iter().any(|tree| tree.written == path);
-        for gone in folders.other_trees(|tree| is_root(tree) || is_tree(tree)) {
-            folders.unwatch_tree(&gone);
-        }
-        for tree in topology.trees.iter().filter(|tree| !is_root(&tree.written)) {
-            // A disk without events is looked at together with the root of the link.
-            let root = self.roots.iter().position(|root| tree.written.starts_with(&root.path));
-            let problem = if IoProfile::of_disk(&tree.real) == IoProfile::Network {
-                Some("a link leads to a share of another machine, which sends no events".to_owned())
-            } else {
-                match folders.watch_tree(&tree.written) {
-                    Ok(true) => {
-                        // It may have changed since it was walked.
-                        self.pending.add(tree.written.clone(), Depth::Deep);
-                        None
-                    }
-                    Ok(false) => None,
-                    Err(error) => Some(explained(&error)),
-                }
-            };
-            if let (Some(root), Some(problem)) = (root, problem)
-                && self.watches[root].watched == Watched::Events
-            {
-                let link = tree.written.display();
-                tracing::warn!(%link, "{problem}. Its root is looked at from time to time");
-                self.watches[root].watched = Watched::Polling;
-                self.watches[root].problem = Some(format!("{link}: {problem}"));
-            }
-        }
-        let tops: Vec<PathBuf> = topology.trees.iter().map(|tree| tree.real.clone()).collect();
-        self.outside = outside_targets(&topology.links, &tops);
-        let parents = self
-            .outside
-            .keys()
-            .filter_map(|target| target.parent().map(Path::to_owned));
-        folders.watch_single(parents.collect());
-        self.publish(library);
-    }
-
     /// Scans what is pending, unless it is too soon after the last time.
     fn scan(&mut self, library: &Arc<Library>) {
         if self.pending.is_empty() || Instant::now() < self.not_before {
@@ -448,24 +329,5 @@ fn holds_something(folder: &Path, topology: &Topology, library: &Library) -> boo
     if link.is_some_and(|(link, _)| link.starts_with(folder)) {
         return true;
     }
-    let Some(wire) = wire_path(folder) else { return true };
-    let root = roots::find_folder(library.roots(), &wire).and_then(|root| library.roots().get(usize::from(root)));
-    let relative = root.and_then(|root| root.relative(&wire)).unwrap_or_default();
-    !library.snapshot().properties().folders.below(relative).is_empty()
-}
-
-/// An error of the system's watcher with what to do about it.
-fn explained(error: &Error) -> String {
-    let limit = |name: &str, what: &str| {
-        format!(
-            "the system's limit of {what} is reached, so that changes are not told; raise it with \
-             `sysctl -w fs.inotify.{name}=...`"
-        )
-    };
-    match &error.kind {
-        ErrorKind::MaxFilesWatch => limit("max_user_watches", "watched folders"),
-        // EMFILE: too many watchers of this user.
-        ErrorKind::Io(io) if io.raw_os_error() == Some(24) => limit("max_user_instances", "watchers"),
-        _ => format!("folders can't be watched: {error}"),
-    }
+    models_below(&library.snapshot(), library.roots(), folder)
 }

@@ -7,6 +7,7 @@
 mod events;
 mod folders;
 mod keeper;
+mod roots;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
