@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use modelshelf_host::library::chunk::Field;
 use modelshelf_host::library::filter::{Filter, WantedInitial};
 use modelshelf_host::library::groups::Grouping;
+use modelshelf_host::library::haystack::Field;
 use modelshelf_host::library::listing::{Listing, Sort};
 use modelshelf_host::library::orders::SortKey;
 use modelshelf_host::library::record::{AutoV3, GroupKey, HashStatus, Record, Remote, Sha256, Stamp};
@@ -335,6 +335,7 @@ fn filters() -> Vec<(&'static str, Filter)> {
                 text: "ember".into(),
                 fuzzy: false,
                 fields: vec![Field::FileName, Field::ModelName],
+                ..Search::default()
             });
         }),
     ]

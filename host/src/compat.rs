@@ -21,6 +21,8 @@ pub struct Compat {
     pub models_folder: String,
     /// ComfyUI's files with further folders.
     pub extra_paths: Vec<String>,
+    /// Endings, with their dot, of files that are not finished.
+    pub unfinished_endings: Vec<String>,
 }
 
 impl Compat {

@@ -20,13 +20,15 @@ use crate::http::registrar::RouteTable;
 use crate::http::types::{TypeService, TypeSlot};
 use crate::hub::Hub;
 use crate::library::Library;
-use crate::library::scan::ScanKind;
 use crate::library::store::Store;
+use crate::library::watch::Keeping;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
 use crate::settings::Settings;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
+/// Longest time between looks at a disk, and for which a file must keep still.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -73,7 +75,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             loading.abort();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
-                    service.library.cancel();
+                    service.library.close();
                 }
             }
             let _ = stop.send(());
@@ -192,12 +194,15 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
     for attached in attaching.collect::<Vec<_>>() {
         ready.extend(attached.await?);
     }
-    let scans: Vec<_> = ready
-        .into_iter()
-        .map(|(library, plugin)| tokio::spawn(async move { library.scan(plugin, ScanKind::Changes).await }))
-        .collect();
-    for scan in scans {
-        scan.await?;
+    let scan = &app.settings.scan;
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default().min(LONGEST);
+    let keeping = Keeping {
+        watch: scan.watch,
+        poll: Duration::from_secs(scan.poll_seconds).clamp(Duration::from_secs(1), LONGEST),
+        stable: seconds(scan.stable_seconds),
+    };
+    for (library, plugin) in ready {
+        library.keep(plugin, keeping);
     }
     Ok(())
 }

@@ -28,7 +28,12 @@ pub struct ServerOptions {
     data_dir: Option<PathBuf>,
     compiles: bool,
     silent: bool,
+    scan: Option<String>,
 }
+
+/// What a server reads as its settings unless a test says otherwise: files that a test writes count at once, and
+/// nothing is scanned but what the test asks for.
+const SCAN: &str = "watch = false\nstable_seconds = 0.0";
 
 impl ServerOptions {
     /// Adds a root.
@@ -56,6 +61,19 @@ impl ServerOptions {
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Has it watch its folders, as it does for a person, but with files counting as whole after a tenth of a second.
+    #[must_use]
+    pub fn watching(self) -> Self {
+        self.scan_settings("stable_seconds = 0.1")
+    }
+
+    /// Sets the table `[scan]` of its settings, unless it has settings of its own.
+    #[must_use]
+    pub fn scan_settings(mut self, table: &str) -> Self {
+        self.scan = Some(table.to_owned());
         self
     }
 
@@ -139,6 +157,12 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let has_own = data_dir.join("settings.toml").exists();
+        if !has_own && !options.arguments.iter().any(|argument| argument == "--config") {
+            let (table, config) = (options.scan.as_deref().unwrap_or(SCAN), home.path().join("scan.toml"));
+            std::fs::write(&config, format!("[scan]\n{table}\n"))?;
+            command.arg("--config").arg(config);
+        }
         let started = Instant::now();
         let mut child = command
             .spawn()
@@ -263,7 +287,8 @@ impl Server {
         Socket::open(self.address, path, &[("Origin", &format!("http://{}", self.address))]).await
     }
 
-    /// Waits until a type's library has been read for the first time; gives its last status.
+    /// Waits until a type's library has been read for the first time, files that were just written too; gives its last
+    /// status.
     ///
     /// # Errors
     /// When it isn't in a minute, or the server ends.
@@ -274,6 +299,7 @@ impl Server {
             if let Ok(status) = reply.json()
                 && status["ready"] == true
                 && status["is_initializing"] == false
+                && status["waiting"] == 0
             {
                 return Ok(status);
             }
@@ -287,6 +313,68 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until the listing of a type is as wanted; gives it.
+    ///
+    /// # Errors
+    /// When it isn't in 20 seconds; the message holds the names that are listed.
+    pub async fn wait_for(&self, prefix: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let page = self.list(prefix, &[]).await?;
+            if wanted(&page) {
+                return Ok(page);
+            }
+            if Instant::now() > end {
+                bail!("{prefix} still lists {:?}", crate::names(&page));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Waits until exactly these file names are listed, in any order; gives the listing.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub async fn wait_for_names(&self, prefix: &str, wanted: &[&str]) -> Result<Value> {
+        self.wait_for(prefix, |page| crate::sorted_names(page) == wanted).await
+    }
+
+    /// The status of a type.
+    ///
+    /// # Errors
+    /// When it isn't answered with 200.
+    pub async fn status(&self, prefix: &str) -> Result<Value> {
+        self.get_json(&format!("/api/lm/{prefix}/status"), &[]).await
+    }
+
+    /// Waits until the status of a type is as wanted; gives it.
+    ///
+    /// # Errors
+    /// When it isn't in 20 seconds; the message holds it.
+    pub async fn wait_for_status(&self, prefix: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let reply = self.get(&format!("/api/lm/{prefix}/status")).await?;
+            if let Ok(status) = reply.json()
+                && reply.status == 200
+                && wanted(&status)
+            {
+                return Ok(status);
+            }
+            if Instant::now() > end {
+                bail!("the status of {prefix} is still {}", reply.text());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Ends it as a power cut would, without a chance to write anything.
+    pub fn kill(mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Runs a scan to its end.

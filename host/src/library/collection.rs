@@ -1,15 +1,16 @@
 //! The library of one model type: the only owner of its records.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::keeping::Upkeep;
 use super::progress::{InitProgress, ProgressSink};
 use super::roots::{self, Root};
-use super::scan::{self, Cancel, Outcome, ScanKind, Stage, Walk};
+use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Stage, Walk};
 use super::search::Search;
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
@@ -31,8 +32,8 @@ pub struct Library {
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
-    problems: ArcSwap<Vec<(String, String)>>,
     initializing: AtomicBool,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Library {
@@ -60,6 +61,7 @@ impl Library {
         let known = stored.plugin_digest.is_some();
         Self {
             info,
+            upkeep: Upkeep::new(&roots),
             roots,
             store,
             sink,
@@ -70,7 +72,6 @@ impl Library {
             offline: ArcSwap::from_pointee(offline),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
-            problems: ArcSwap::default(),
             initializing: AtomicBool::new(!known),
         }
     }
@@ -114,11 +115,6 @@ impl Library {
         self.allowed.load_full()
     }
 
-    /// Files that the last scan left out, each with the reason.
-    pub fn left_out(&self) -> Arc<Vec<(String, String)>> {
-        self.problems.load_full()
-    }
-
     /// Whether the first reading has not come to its end.
     pub fn is_initializing(&self) -> bool {
         self.initializing.load(Ordering::Relaxed)
@@ -158,25 +154,23 @@ impl Library {
         match self.store.described(&search.text) {
             Ok(keys) => {
                 let slots = keys.into_iter().flat_map(|key| snapshot.slots_by_media_key(key));
-                search.described = slots.copied().collect();
+                search.described = slots.collect();
             }
             Err(error) => tracing::error!(%error, "descriptions can't be searched"),
         }
     }
 
-    pub(super) fn note_walk(&self, walk: &Walk) {
-        self.offline.store(Arc::new(
-            (0..self.roots.len())
-                .map(|index| walk.offline.contains(&(index as u16)))
-                .collect(),
-        ));
-        let mut targets: Vec<PathBuf> = walk
-            .link_targets
-            .iter()
-            .cloned()
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
+    /// Takes over what a walk of all roots found of them; whether one came or went.
+    pub(super) fn note_walk(&self, walk: &Walk) -> bool {
+        let is_away = |index| walk.offline.contains(&(index as u16));
+        let offline: Vec<bool> = (0..self.roots.len()).map(is_away).collect();
+        let changed = *self.offline.swap(Arc::new(offline.clone())) != offline;
+        let before = self.upkeep.topology.swap(Arc::new(walk.topology.clone()));
+        if *before != walk.topology {
+            self.upkeep.watch.links_changed();
+        }
+        // A dangling link leads to itself, which allows nothing new.
+        let mut targets: Vec<PathBuf> = walk.topology.links.values().cloned().collect();
         if !walk.offline.is_empty() {
             targets.extend(self.link_targets.load().iter().cloned());
         }
@@ -187,14 +181,7 @@ impl Library {
             targets.clone(),
         )));
         self.link_targets.store(Arc::new(targets));
-    }
-
-    pub(super) fn note_problems(&self, problems: Vec<(String, String)>) {
-        let before = self.problems.load();
-        for (path, problem) in problems.iter().filter(|problem| !before.contains(problem)) {
-            tracing::warn!(path, problem, "left out");
-        }
-        self.problems.store(Arc::new(problems));
+        changed
     }
 
     pub(super) fn note_complete(&self, plugin_digest: &str) {
@@ -227,17 +214,58 @@ impl Library {
         count
     }
 
-    /// Scans when no other scan of this type runs, else after it.
+    /// Scans all of it when no other scan of this type runs, else after that one.
     pub async fn scan(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind) -> Outcome {
+        self.run_scan(plugin, kind, None).await
+    }
+
+    /// As [`Library::scan`], and waits, at most `patience`, for files that were written a moment ago, and reads them too.
+    pub async fn scan_patiently(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, patience: Duration) -> Outcome {
+        let until = Instant::now() + patience;
+        let mut outcome = self.scan(plugin.clone(), kind).await;
+        while let Some(next) = self.waiting().next_look(true).filter(|next| *next <= until) {
+            if outcome.cancelled {
+                break;
+            }
+            tokio::time::sleep_until(next.into()).await;
+            let folders = self.waiting().due_folders().into_iter();
+            let folders: Folders = folders.map(|folder| (folder, super::scan::Depth::Shallow)).collect();
+            if folders.is_empty() {
+                // The watcher was first.
+                continue;
+            }
+            let more = self.scan_folders(plugin.clone(), folders).await;
+            outcome.changed += more.changed;
+            outcome.removed += more.removed;
+            outcome.cancelled |= more.cancelled;
+        }
+        outcome
+    }
+
+    /// Scans only these folders, when no other scan of this type runs, else after that one.
+    pub async fn scan_folders(self: &Arc<Self>, plugin: Arc<Plugin>, folders: Folders) -> Outcome {
+        self.run_scan(plugin, ScanKind::Changes, Some(folders)).await
+    }
+
+    async fn run_scan(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, folders: Option<Folders>) -> Outcome {
         let turn = self.scanning.lock().await;
         let cancel = Cancel::default();
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
+        if self.upkeep.is_closed() {
+            // `close` may have come before there was anything to cancel.
+            cancel.set();
+        }
         let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
         let scan = tokio::task::spawn_blocking(move || {
             let mut report = Report::new(&library);
-            let outcome = scan::run(&library, &plugin, kind, &cancel, &handle, &mut |stage| {
-                report.stage(stage)
-            });
+            let job = Job {
+                library: &library,
+                plugin: &plugin,
+                kind,
+                cancel: &cancel,
+                handle: &handle,
+            };
+            let outcome = job.run(folders, &mut |stage| report.stage(stage));
             report.end(outcome);
             outcome
         });
@@ -326,7 +354,7 @@ impl<'l> Report<'l> {
                 Some("complete"),
             );
         }
-        if outcome.changed + outcome.removed > 0 {
+        if outcome.changed + outcome.removed > 0 || outcome.roots_changed {
             self.library.sink.models_changed(self.library.info.prefix());
         }
     }

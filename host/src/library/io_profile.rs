@@ -28,6 +28,20 @@ impl IoProfile {
         }
     }
 
+    /// Folders of a root that are looked through at the same time.
+    pub fn walkers(self) -> usize {
+        match self {
+            Self::Fast => 4,
+            Self::Hdd => 1,
+            Self::Network => 2,
+        }
+    }
+
+    /// Sidecars and headers of a root that are read at the same time.
+    pub fn readers(self) -> usize {
+        self.walkers()
+    }
+
     /// What the system says of the disk that holds a folder; `Fast` where it says nothing.
     pub fn of_disk(folder: &Path) -> Self {
         detect(folder).unwrap_or(Self::Fast)

@@ -78,6 +78,8 @@ struct Item<'a> {
     root_key: &'a str,
     base_model_hint: &'a str,
     problem: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    aliases: &'a [Box<str>],
 }
 
 #[derive(Serialize)]
@@ -122,6 +124,7 @@ fn own_keys() -> &'static HashSet<&'static str> {
             "root_key",
             "base_model_hint",
             "problem",
+            "aliases",
             "update_available",
             "version_count",
             "offline",
@@ -168,6 +171,7 @@ pub fn open(record: &Record, prefix: &str, extra: &str) -> Box<[u8]> {
         root_key: &record.root_key,
         base_model_hint: record.base_model_hint.as_deref().unwrap_or_default(),
         problem: record.problem.as_deref(),
+        aliases: &record.aliases,
     };
     // Writing these types into memory can't fail.
     let mut bytes = serde_json::to_vec(&item).unwrap_or_else(|_| b"{".to_vec());

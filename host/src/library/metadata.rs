@@ -271,6 +271,20 @@ pub fn is_anothers(record: &Record, sidecar: &Sidecar) -> bool {
     named != &*record.path && folder(named) == folder(&record.path) && std::path::Path::new(named).exists()
 }
 
+/// Whether a sidecar is as [`new_sidecar`] made it, so that nothing of it is a person's or a provider's. `was` is what
+/// the file is taken for; what both say is no difference.
+pub fn is_untouched(sidecar: &Sidecar, was: &Record) -> bool {
+    let name = sidecar.text("model_name");
+    let base = sidecar.text("base_model");
+    (name == sidecar.text("file_name") || name == &*was.model_name)
+        && (base.is_empty() || base == UNKNOWN_BASE_MODEL || base == &*was.base_model)
+        && sidecar.civitai().is_none_or(Map::is_empty)
+        && sidecar.text("notes").is_empty()
+        && sidecar.texts("tags").is_empty()
+        && !sidecar.flag("favorite", false)
+        && !sidecar.flag("exclude", false)
+}
+
 /// Corrects what a moved or renamed file made untrue; whether anything changed.
 pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
     let mut changed = false;

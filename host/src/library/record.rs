@@ -8,7 +8,7 @@ use super::auto_tags::AutoTags;
 use super::shared_text::{self, shared};
 
 /// What tells that a file changed, without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,

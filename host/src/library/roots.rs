@@ -63,6 +63,14 @@ pub fn find(roots: &[Root], path: &str) -> Option<u16> {
         .and_then(|index| u16::try_from(index).ok())
 }
 
+/// As [`find`], of a folder, which may be a root itself.
+pub fn find_folder(roots: &[Root], folder: &str) -> Option<u16> {
+    roots
+        .iter()
+        .position(|root| *root.wire == *folder || root.relative(folder).is_some())
+        .and_then(|index| u16::try_from(index).ok())
+}
+
 /// Existing folders once each by real path, sorted in any case, and absent ones after them.
 pub fn arrange(mut roots: Vec<Root>) -> Vec<Root> {
     roots.sort_by_key(|root| root.wire.to_lowercase());

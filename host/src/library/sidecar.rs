@@ -145,7 +145,15 @@ pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarErr
             crate::metrics::content_read(metadata.len());
             std::fs::read(path).map_err(io)?
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // Where the model's own name is as long as a name can be, no sidecar can be beside it.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(io(error)),
     };
     // Editors on Windows put a byte order mark first, which JSON does not know.

@@ -170,8 +170,8 @@ impl Snapshot {
     }
 
     /// Slots of the records whose path has this [`media_key`], excluded ones too.
-    pub fn slots_by_media_key(&self, key: u64) -> &[Slot] {
-        self.by_path.get(&key).map_or(&[], |slots| slots)
+    pub fn slots_by_media_key(&self, key: u64) -> impl Iterator<Item = Slot> {
+        self.by_path.get(key)
     }
 
     /// The records whose path has this [`media_key`].

@@ -1,13 +1,18 @@
 //! The server from outside: each test starts the real binary on files of its own. One file a subject; the name of a
 //! test is the sentence that it proves.
 
+mod aliases;
 mod common_routes;
 mod corrupt;
 mod filters;
 mod gate;
 mod groups;
+mod incremental;
+mod killed;
 mod listing;
+mod moves;
 mod not_yet;
+mod odd_names;
 mod offline;
 mod pages;
 mod plugin_faults;
@@ -21,4 +26,6 @@ mod search;
 mod settings;
 mod sorting;
 mod trees;
+mod waiting;
+mod watching;
 mod websocket;

@@ -194,3 +194,34 @@ async fn a_type_from_outside_has_everything_that_a_built_in_one_has() -> Result<
     assert_eq!(server.item("minimals", "one").await?["sub_type"], "minimal");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_scan_can_be_cancelled_while_a_rule_does_not_end() -> Result<()> {
+    let library = Library::new()?;
+    let config = library.path().join("limits.toml");
+    std::fs::write(
+        &config,
+        "[limits]\nrule_ms = 600000\n[scan]\nwatch = false\nstable_seconds = 0.0\n",
+    )?;
+    let folder = library.path().join("faulties");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("spin-me.faulty"), b"x")?;
+    let options = library.options().plugin(&guest("faulty")?).root("faulties", &folder);
+    let server = options.argument("--config").argument(&config).start().await?;
+    server
+        .wait_for_status("faulties", |status| status["progress"]["stage"] == "count_models")
+        .await?;
+    let asked = Instant::now();
+    server.post_json("/api/lm/faulties/cancel-task", &json!({})).await?;
+    server
+        .wait_for_status("faulties", |status| status["is_initializing"] == false)
+        .await?;
+    assert!(asked.elapsed() < Duration::from_secs(20));
+    // The next scan can run: nothing is held.
+    std::fs::remove_file(folder.join("spin-me.faulty"))?;
+    std::fs::write(folder.join("good.faulty"), b"x")?;
+    let answer = server.scan("faulties", false).await?;
+    assert_eq!(answer["status"], "success");
+    assert_eq!(names(&server.list("faulties", &[]).await?), ["good"]);
+    Ok(())
+}

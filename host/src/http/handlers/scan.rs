@@ -1,6 +1,7 @@
 //! Scanning on request, and how far the server is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 use serde_json::json;
@@ -12,6 +13,9 @@ use super::json;
 use crate::library::progress::ProgressSink;
 use crate::library::scan::ScanKind;
 
+/// How long a scan that was asked for waits for files that are still being written.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// GET `scan`. Answers when the scan has ended. When the client leaves, the scan goes on.
 /// `forget_offline=true` is ours: models of absent roots are forgotten then, and only then.
 pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
@@ -22,7 +26,7 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
         ScanKind::Changes
     };
     let (library, plugin) = (service.library.clone(), service.plugin.clone());
-    let outcome = tokio::spawn(async move { library.scan(plugin, kind).await })
+    let outcome = tokio::spawn(async move { library.scan_patiently(plugin, kind, PATIENCE).await })
         .await
         .map_err(ApiError::internal)?;
     let forgotten = match call.query.flag("forget_offline", false) && !outcome.cancelled {
@@ -62,11 +66,22 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
     let library = &service.library;
     let snapshot = library.snapshot();
     let offline = library.offline();
+    let watches = library.root_watches();
     let roots: Vec<_> = library
         .roots()
         .iter()
+        .zip(watches.iter())
         .enumerate()
-        .map(|(index, root)| json!({ "path": root.wire, "key": root.key, "online": !offline.get(index).copied().unwrap_or(false) }))
+        .map(|(index, (root, watch))| {
+            json!({
+                "path": root.wire,
+                "key": root.key,
+                "online": !offline.get(index).copied().unwrap_or(false),
+                "profile": watch.profile.as_str(),
+                "watched": watch.watched.as_str(),
+                "watch_problem": watch.problem,
+            })
+        })
         .collect();
     json(&json!({
         "success": true,
@@ -76,6 +91,8 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
         "total": snapshot.len(),
         "progress": call.app.hub.latest(service.plugin.info().prefix()),
         "roots": roots,
+        "waiting": library.waiting().len(),
+        "content_bytes_read": crate::metrics::content_bytes(),
         "problems": snapshot.properties().problems.len() as usize + library.left_out().len(),
     }))
 }

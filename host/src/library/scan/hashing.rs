@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, mpsc};
 use serde_json::json;
 
 use super::Cancel;
-use super::walk::stamp;
+use super::folder::stamp;
 use crate::files::hash::{self, HashError};
 use crate::library::metadata;
 use crate::library::record::{HashStatus, Record, Sha256};

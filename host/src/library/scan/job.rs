@@ -1,33 +1,22 @@
 //! One scan of a library from start to end.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::Cancel;
+use super::folder::is_emptied;
 use super::hashing;
-use super::process::{self, Processed, Reader};
-use super::walk::{self, Found, Walk};
+use super::plan::{Plan, Scope};
+use super::process;
+use super::reading::{self, Reading};
+use super::topology::Topology;
+use super::walk::{Folders, Walk, Walker, normalised};
 use crate::library::collection::Library;
-use crate::library::parallel::lower_priority;
-use crate::library::record::{HashStatus, Preview, Record};
-use crate::library::roots::Root;
-use crate::library::safetensors::Interest;
-use crate::library::sidecar;
+use crate::library::record::{HashStatus, Record};
 use crate::library::snapshot::Change;
 use crate::plugins::Plugin;
-
-/// Files in a batch: what crosses the plugin boundary in one call.
-const BATCH: usize = 128;
-/// Threads that read sidecars and headers.
-const READERS: usize = 4;
-/// Changes that are published together, at most this many or this long apart; in a large
-/// library more, since what a batch costs grows with the library.
-const PUBLISH: usize = 2_000;
-const PUBLISH_EVERY: Duration = Duration::from_millis(400);
-/// A batch has at least this share of what is listed.
-const PUBLISH_SHARE: usize = 32;
 
 /// How thorough a scan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +36,10 @@ pub struct Outcome {
     pub changed: usize,
     /// Records that are gone.
     pub removed: usize,
-    /// Files there are.
+    /// Files there are in what was looked at.
     pub files: usize,
+    /// Whether a root came or went.
+    pub roots_changed: bool,
 }
 
 /// Where a scan is.
@@ -62,73 +53,155 @@ pub enum Stage {
     Working(f64),
 }
 
-/// Scans a library. Runs on a blocking thread; `handle` is where plugin calls are awaited.
-///
-/// Published along the way, so that a page fills while a large library is read.
-pub fn run(
-    library: &Library,
-    plugin: &Plugin,
-    kind: ScanKind,
-    cancel: &Cancel,
-    handle: &tokio::runtime::Handle,
-    progress: &mut dyn FnMut(Stage),
-) -> Outcome {
-    let started = Instant::now();
-    progress(Stage::Walking);
-    let mut walk = walk::walk(library.roots(), plugin.info(), cancel);
-    let mut outcome = Outcome {
-        files: walk.found.len(),
-        ..Outcome::default()
-    };
-    if walk.cancelled {
-        return Outcome {
-            cancelled: true,
-            ..outcome
+/// A scan that is to run.
+pub struct Job<'a> {
+    /// The library.
+    pub library: &'a Library,
+    /// The type's rules.
+    pub plugin: &'a Plugin,
+    /// How thorough it is.
+    pub kind: ScanKind,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+    /// Where plugin calls are awaited.
+    pub handle: &'a tokio::runtime::Handle,
+}
+
+impl Job<'_> {
+    /// Scans all of the library, or only some folders. Runs on a blocking thread.
+    ///
+    /// Published along the way, so that a page fills while a large library is read. Folders lead to a scan of all where
+    /// they can't be told apart from the rest: when links changed, or a root is away or empty.
+    pub fn run(&self, folders: Option<Folders>, progress: &mut dyn FnMut(Stage)) -> Outcome {
+        let started = Instant::now();
+        progress(Stage::Walking);
+        let topology = self.library.topology();
+        let folders = folders.map(|folders| normalised(&folders, &topology));
+        let part = folders
+            .as_ref()
+            .and_then(|folders| Some((folders, self.walk_part(folders, &topology)?)));
+        let (outcome, scope) = match part {
+            Some((folders, walk)) => (self.work(&walk, Some((folders, &topology)), progress), "folders"),
+            None => (self.work(&self.walk_all(), None, progress), "all"),
         };
+        if folders.is_none() || outcome.changed + outcome.removed > 0 {
+            tracing::info!(
+                model_type = self.plugin.info().id(),
+                scope,
+                files = outcome.files,
+                changed = outcome.changed,
+                removed = outcome.removed,
+                cancelled = outcome.cancelled,
+                ms = started.elapsed().as_millis() as u64,
+                "scanned"
+            );
+        }
+        outcome
     }
-    let before = library.snapshot();
-    mark_emptied(library, &mut walk);
-    let everything = kind == ScanKind::Everything;
-    let derived_by = plugin.digest_number();
-    let mut to_read: Vec<&Found> = Vec::new();
-    let mut seen = std::collections::HashSet::with_capacity(walk.found.len());
-    for found in &walk.found {
-        seen.insert(&*found.path);
-        let same = !everything
-            && before.by_path(&found.path).is_some_and(|record| {
-                let root = &library.roots()[usize::from(found.root)];
-                record.derived_by == derived_by && is_unchanged(record, found, root)
-            });
-        if !same {
-            to_read.push(found);
+
+    fn walker(&self) -> Walker<'_> {
+        Walker {
+            roots: self.library.roots(),
+            info: self.plugin.info(),
+            cancel: self.cancel,
         }
     }
-    let gone: Vec<Change> = before
-        .records()
-        .iter()
-        .filter(|(_, record)| !seen.contains(&*record.path) && is_known_gone(library, &walk, record))
-        .map(|(_, record)| Change::Remove(record.path.clone()))
-        .collect();
-    outcome.removed = gone.len();
-    library.note_walk(&walk);
-    if !gone.is_empty() {
-        library.publish(gone);
-    }
-    progress(Stage::Counted(to_read.len()));
 
-    let mut problems: Vec<(String, String)> = walk.problems.clone();
-    let mut wanted = Vec::new();
-    read_all(
-        library,
-        plugin,
-        &to_read,
-        cancel,
-        handle,
-        &mut problems,
-        &mut |share, processed| {
+    fn walk_all(&self) -> Walk {
+        let mut walk = self.walker().whole();
+        // A root that is there but holds nothing at all, while it had models before, is most likely a mount point
+        // without its disk.
+        for (index, root) in self.library.roots().iter().enumerate() {
+            if is_emptied(&root.path) && self.had_models(&root.path) {
+                walk.offline.insert(index as u16);
+                walk.unreadable.push(root.wire.to_string());
+            }
+        }
+        walk
+    }
+
+    fn walk_part(&self, folders: &Folders, topology: &Topology) -> Option<Walk> {
+        let offline = self.library.offline();
+        for (index, root) in self.library.roots().iter().enumerate() {
+            let concerned = folders.keys().any(|folder| folder.starts_with(&root.path));
+            let is_away = || offline.get(index).copied().unwrap_or(false);
+            if concerned && (is_away() || (is_emptied(&root.path) && self.had_models(&root.path))) {
+                return None;
+            }
+        }
+        self.walker().partial(folders, topology)
+    }
+
+    fn had_models(&self, root: &Path) -> bool {
+        let snapshot = self.library.snapshot();
+        snapshot
+            .records()
+            .iter()
+            .any(|(_, record)| Path::new(&*record.path).starts_with(root))
+    }
+
+    fn work(&self, walk: &Walk, scope: Scope<'_>, progress: &mut dyn FnMut(Stage)) -> Outcome {
+        let Self { library, plugin, .. } = *self;
+        let mut outcome = Outcome {
+            files: walk.found.len(),
+            cancelled: walk.cancelled,
+            ..Outcome::default()
+        };
+        if walk.cancelled {
+            return outcome;
+        }
+        if scope.is_none() {
+            outcome.roots_changed = library.note_walk(walk);
+        }
+        let is_first = library.is_initializing();
+        let plan = Plan::new(
+            library,
+            walk,
+            scope,
+            self.kind == ScanKind::Everything,
+            plugin.digest_number(),
+        );
+        outcome.removed = plan.gone.len();
+        library.publish(
+            plan.gone
+                .iter()
+                .map(|record| Change::Remove(record.path.clone()))
+                .collect(),
+        );
+        progress(Stage::Counted(plan.to_read.len()));
+
+        // A moved model leaves its old place in the moment in which it is at the new one.
+        let moved = plan
+            .to_read
+            .iter()
+            .filter(|task| task.leaves)
+            .filter_map(|task| Some((&*task.found.path, task.was.clone()?)));
+        let mut moved: HashMap<&str, Arc<Record>> = moved.collect();
+        if !is_first {
+            let alone = |task: &&super::plan::Task<'_>| task.was.is_none() && task.found.sidecar.is_none();
+            let snapshot = library.snapshot();
+            let new = plan.to_read.iter().filter(alone).map(|task| &*task.found.path);
+            library
+                .moves()
+                .arrived(new.filter(|path| snapshot.by_path(path).is_none()));
+        }
+        let reading = Reading {
+            library,
+            plugin,
+            cancel: self.cancel,
+            handle: self.handle,
+        };
+        let mut problems = walk.problems.clone();
+        problems.extend(plan.still_broken);
+        let mut wanted = plan.unhashed;
+        reading.read_all(&plan.to_read, &mut problems, &mut |share, processed| {
             outcome.changed += processed.len();
             let mut changes = Vec::with_capacity(processed.len());
             for record in processed {
+                if let Some(was) = moved.remove(&*record.path) {
+                    changes.push(Change::Remove(was.path.clone()));
+                }
+                library.recognise_moved(&record);
                 let record = Arc::new(record);
                 if record.hash_status == HashStatus::Calculating {
                     wanted.push(record.clone());
@@ -137,169 +210,52 @@ pub fn run(
             }
             library.publish(changes);
             progress(Stage::Working(share / 2.0));
-        },
-    );
-    library.note_problems(problems);
-
-    let total = wanted.len();
-    if total > 0 {
-        hash_all(library, plugin, wanted, cancel, handle, &mut |done| {
-            progress(Stage::Working(0.5 + done as f64 / total as f64 / 2.0));
         });
-    }
-    outcome.cancelled = cancel.is_set();
-    if !outcome.cancelled {
-        library.note_complete(plugin.digest());
-    }
-    tracing::info!(
-        model_type = plugin.info().id(),
-        files = outcome.files,
-        changed = outcome.changed,
-        removed = outcome.removed,
-        hashed = total,
-        cancelled = outcome.cancelled,
-        ms = started.elapsed().as_millis() as u64,
-        "scanned"
-    );
-    outcome
-}
-
-/// A root that is there but holds nothing at all, while it had models before, is most likely
-/// a mount point without its disk.
-fn mark_emptied(library: &Library, walk: &mut Walk) {
-    let snapshot = library.snapshot();
-    let had: std::collections::HashSet<u16> = snapshot.records().iter().map(|(_, record)| record.root).collect();
-    for (index, root) in library.roots().iter().enumerate() {
-        let index = index as u16;
-        if had.contains(&index) && walk::is_emptied(&root.path) {
-            walk.offline.insert(index);
+        if !self.cancel.is_set() {
+            // What can't be read at its new place is gone from the old one all the same.
+            let lost: Vec<Change> = moved
+                .into_values()
+                .map(|was| Change::Remove(was.path.clone()))
+                .collect();
+            outcome.removed += lost.len();
+            library.publish(lost);
+            self.realias(&reading, plan.realiased, &mut outcome);
+            library.note_problems(problems, scope);
+            library.note_waiting(&plan.waits, scope);
         }
-    }
-}
+        library.note_departed(&plan.gone);
 
-fn is_unchanged(record: &Record, found: &Found, root: &Root) -> bool {
-    record.stamp == found.stamp
-        && record.sidecar == found.sidecar
-        && same_preview(record, found)
-        && record.root == found.root
-        // The same file may have come under another root, or the root may be of another kind now.
-        && record.folder == found.folder
-        && record.root_key == root.key
-        // A scan that was cut off before hashing goes on with it, and a failed one is tried again.
-        && !matches!(record.hash_status, HashStatus::Calculating | HashStatus::Failed)
-}
-
-/// The preview that a sidecar names may be another than the one that a walk finds by its name.
-fn same_preview(record: &Record, found: &Found) -> bool {
-    let own = |preview: &Preview| walk::stamp(Path::new(&*preview.path)).is_ok_and(|stamp| stamp == preview.stamp);
-    match (&record.preview, &found.preview) {
-        (Some(known), Some(seen)) if known.path == seen.path => known.stamp == seen.stamp,
-        (Some(known), _) => own(known),
-        (None, seen) => seen.is_none(),
-    }
-}
-
-/// Whether a file that the walk did not see is gone, and not merely out of sight.
-fn is_known_gone(library: &Library, walk: &Walk, record: &Record) -> bool {
-    if walk.offline.contains(&record.root) || library.roots().get(usize::from(record.root)).is_none() {
-        return false;
-    }
-    let below = |folder: &String| {
-        record
-            .path
-            .strip_prefix(folder.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    !walk.unreadable.iter().any(below)
-}
-
-/// Reads files in parallel batches and hands finished ones to `take`, with the share done.
-fn read_all(
-    library: &Library,
-    plugin: &Plugin,
-    to_read: &[&Found],
-    cancel: &Cancel,
-    handle: &tokio::runtime::Handle,
-    problems: &mut Vec<(String, String)>,
-    take: &mut dyn FnMut(f64, Vec<Record>),
-) {
-    let headers = &plugin.info().descriptor.headers;
-    let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
-    let reader = Reader {
-        plugin,
-        roots: library.roots(),
-        interest: &interest,
-        now: now(),
-    };
-    let before = library.snapshot();
-    let next = AtomicUsize::new(0);
-    let batches: Vec<&[&Found]> = to_read.chunks(BATCH).collect();
-    std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
-        for _ in 0..READERS.min(batches.len()) {
-            let (sender, next, batches, reader, before) = (sender.clone(), &next, &batches, &reader, &before);
-            scope.spawn(move || {
-                lower_priority();
-                while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if cancel.is_set() {
-                        return;
-                    }
-                    let (mut left_out, mut broken) = (Vec::new(), Vec::new());
-                    let mut read = Vec::with_capacity(batch.len());
-                    for found in *batch {
-                        let known = before.by_path(&found.path);
-                        match (reader.read(found, known.map(|record| &**record)), known) {
-                            (Ok(file), _) => read.push(file),
-                            (Err(error), Some(known)) => {
-                                broken.push(process::with_broken_sidecar(known, found, &error))
-                            }
-                            (Err(error), None) => left_out.push((found.path.to_string(), error.to_string())),
-                        }
-                    }
-                    let mut processed = handle.block_on(async {
-                        process::serialise(plugin, &mut broken).await;
-                        process::finish(plugin, read).await
-                    });
-                    library.describe(process::take_descriptions(&mut processed));
-                    let mut processed: Vec<Record> = processed.into_iter().map(write_sidecar).collect();
-                    processed.append(&mut broken);
-                    if sender.send((batch.len(), left_out, processed)).is_err() {
-                        return;
-                    }
-                }
+        let total = wanted.len();
+        if total > 0 {
+            hash_all(library, plugin, wanted, self.cancel, self.handle, &mut |done| {
+                progress(Stage::Working(0.5 + done as f64 / total as f64 / 2.0));
             });
         }
-        drop(sender);
-        let (mut done, mut waiting, mut last) = (0, Vec::new(), Instant::now());
-        for (count, mut left_out, mut processed) in receiver {
-            done += count;
-            problems.append(&mut left_out);
-            waiting.append(&mut processed);
-            let is_due = waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY;
-            if is_due && waiting.len() >= library.snapshot().len() / PUBLISH_SHARE {
-                take(done as f64 / to_read.len() as f64, std::mem::take(&mut waiting));
-                last = Instant::now();
-            }
+        outcome.cancelled = self.cancel.is_set();
+        if !outcome.cancelled && scope.is_none() {
+            library.note_complete(plugin.digest());
         }
-        if !waiting.is_empty() {
-            take(done as f64 / to_read.len() as f64, waiting);
-        }
-    });
-}
+        outcome
+    }
 
-/// Writes the sidecar that a file lacks or that needs repair.
-fn write_sidecar(processed: Processed) -> Record {
-    let Processed {
-        mut record, sidecar, ..
-    } = processed;
-    if let Some(sidecar) = sidecar {
-        let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
-        let path = sidecar::path_for(folder, &record.file_name);
-        if hashing::write(&record, &sidecar, &path) {
-            record.sidecar = walk::stamp(&path).ok();
+    /// Publishes records whose other paths changed.
+    fn realias(&self, reading: &Reading<'_>, mut records: Vec<Record>, outcome: &mut Outcome) {
+        for some in records.chunks_mut(reading::PUBLISH) {
+            if reading
+                .unless_cancelled(process::serialise(self.plugin, some))
+                .is_none()
+            {
+                return;
+            }
+            outcome.changed += some.len();
+            self.library.publish(
+                some.iter()
+                    .cloned()
+                    .map(|record| Change::Put(Arc::new(record)))
+                    .collect(),
+            );
         }
     }
-    record
 }
 
 fn hash_all(
@@ -314,6 +270,9 @@ fn hash_all(
     let publish = |waiting: &mut Vec<Record>| {
         let mut records = std::mem::take(waiting);
         handle.block_on(process::serialise(plugin, &mut records));
+        for record in &records {
+            library.recognise_moved(record);
+        }
         library.publish(
             records
                 .into_iter()
@@ -324,7 +283,7 @@ fn hash_all(
     hashing::run(wanted, cancel, |record| {
         done += 1;
         waiting.push(record);
-        if waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY {
+        if waiting.len() >= reading::PUBLISH || last.elapsed() >= reading::PUBLISH_EVERY {
             publish(&mut waiting);
             progress(done);
             last = Instant::now();
@@ -334,10 +293,4 @@ fn hash_all(
         publish(&mut waiting);
     }
     progress(done);
-}
-
-fn now() -> f64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

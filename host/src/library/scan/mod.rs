@@ -1,10 +1,21 @@
 //! Scanning: walk the roots, compare with what is known, read what changed, hash what needs it.
 
+pub mod folder;
 mod hashing;
 mod job;
+mod known;
+mod merge;
+mod plan;
 mod process;
-mod walk;
+mod queue;
+mod reading;
+pub mod topology;
+pub mod walk;
 
 pub use crate::cancel::Cancel;
-pub use job::{Outcome, ScanKind, Stage, run};
-pub use walk::Walk;
+pub use folder::stamp;
+pub use job::{Job, Outcome, ScanKind, Stage};
+pub use known::{models_below, models_with_hash};
+pub use plan::Scope;
+pub use process::serialise;
+pub use walk::{Depth, Folders, LeftOut, Walk};

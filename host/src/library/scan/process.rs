@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::walk::{Found, stamp};
+use super::folder::{Found, stamp};
+use super::plan::Task;
 use crate::library::item;
 use crate::library::metadata;
 use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote, Sha256};
@@ -51,7 +52,8 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When its sidecar can't be used; the file is then left out.
-    pub fn read(&self, found: &Found, known: Option<&Record>) -> Result<Read, SidecarError> {
+    pub fn read(&self, task: &Task<'_>, known: Option<&Record>) -> Result<Read, SidecarError> {
+        let (found, was) = (task.found, task.was.as_deref());
         let info = self.plugin.info();
         let path = PathBuf::from(&*found.path);
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -61,7 +63,16 @@ impl Reader<'_> {
             .map(|root| root.key.clone())
             .unwrap_or_default();
         let mut record = blank(found, root_key);
-        let existing = Sidecar::read(&sidecar::path_for(folder, &found.stem))?;
+        let own = Sidecar::read(&sidecar::path_for(folder, &found.stem))?;
+        // A sidecar that a moved file brought wins over the one that it left behind; one that is this server's own,
+        // made before the file was recognised, does not.
+        let takes_over = |was: &&Record| match &own {
+            Some(own) => known.is_some() && metadata::is_untouched(own, was),
+            None => true,
+        };
+        let inherited = was.filter(takes_over).and_then(left_behind);
+        let is_inherited = inherited.is_some();
+        let existing = inherited.or(own);
         let version = || -> Option<serde_json::Map<String, Value>> {
             if !found.civitai_info {
                 return None;
@@ -77,7 +88,7 @@ impl Reader<'_> {
             }
         };
         let is_new = existing.is_none();
-        let mut dirty = is_new;
+        let mut dirty = is_new || is_inherited;
         let mut sidecar = match existing {
             Some(mut sidecar) => {
                 if sidecar.civitai().is_none_or(serde_json::Map::is_empty)
@@ -90,10 +101,14 @@ impl Reader<'_> {
             }
             // The date of a file whose sidecar could not be written is remembered by the store.
             None => {
-                let now = known.map_or(self.now, |known| known.modified);
+                let now = was.or(known).map_or(self.now, |known| known.modified);
                 metadata::new_sidecar(&record, info, now, version().as_ref())
             }
         };
+        if is_inherited {
+            // The preview that stayed behind is not beside the file any more.
+            sidecar.0.insert("preview_url".into(), "".into());
+        }
         if let Some(declared) = declared_preview(&record, &sidecar) {
             record.preview = Some(declared);
         }
@@ -128,11 +143,11 @@ impl Reader<'_> {
             record.modified = self.now;
         }
         // Only `pending` says that nobody wants the hash yet.
-        if record.sha256.is_none() && record.hash_status != HashStatus::Pending {
+        if record.sha256.is_none() && (record.hash_status != HashStatus::Pending || task.hash) {
             record.hash_status = HashStatus::Calculating;
         }
         record.derived_by = self.plugin.digest_number();
-        if let Some(known) = known {
+        for known in [known, was].into_iter().flatten() {
             keep_known(&mut record, known);
         }
         let dirty = dirty && !shared;
@@ -149,6 +164,13 @@ impl Reader<'_> {
             dirty,
         })
     }
+}
+
+/// The sidecar that a moved file left behind, unless it is about another file by now.
+fn left_behind(was: &Record) -> Option<Sidecar> {
+    let path = Path::new(&*was.path);
+    let sidecar = Sidecar::read(&sidecar::path_for(path.parent()?, &was.file_name)).ok()??;
+    (sidecar.text("file_path") == &*was.path && !path.exists()).then_some(sidecar)
 }
 
 /// The preview that a sidecar names, when it is there and lies beside the model.
@@ -188,10 +210,16 @@ fn forget_content(record: &Record, sidecar: &mut Sidecar, hash_now: bool) {
 
 /// A hash of an unchanged file is not computed again because its sidecar lacks it.
 fn keep_known(record: &mut Record, known: &Record) {
-    record.usage_count = known.usage_count;
-    if record.sha256.is_none() && record.stamp == known.stamp && known.sha256.is_some() {
+    record.usage_count = known.usage_count.max(record.usage_count);
+    if record.stamp != known.stamp || known.sha256.is_none() {
+        return;
+    }
+    if record.sha256.is_none() {
         record.sha256 = known.sha256;
         record.hash_status = HashStatus::Completed;
+    }
+    if record.sha256 == known.sha256 && record.blake3.is_none() {
+        record.blake3 = known.blake3;
     }
 }
 
@@ -243,7 +271,7 @@ fn blank(found: &Found, root_key: ArcStr) -> Record {
         sub_type: "".into(),
         base_model_hint: None,
         fields: "{}".into(),
-        aliases: Vec::new(),
+        aliases: found.aliases.clone(),
         problem: None,
         usage_count: 0,
         derived_by: 0,
@@ -284,6 +312,7 @@ fn facts(read: &mut Read) -> FileFacts {
 pub fn with_broken_sidecar(known: &Record, found: &Found, error: &SidecarError) -> Record {
     Record {
         root: found.root,
+        aliases: found.aliases.clone(),
         // The stamps stay the old ones, so that the next scan looks again: the reason may have been the disk's.
         problem: Some(format!("Shown as it was known before: {error}").into()),
         ..known.clone()

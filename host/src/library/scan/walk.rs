@@ -1,351 +1,288 @@
-//! Walking the roots of a library: which model files there are, with their sidecars and previews.
+//! Walking a library: all of it, or some of its folders.
+//!
+//! The work is a queue of folders for each tree, taken by as many threads as its disk bears; each folder is read by
+//! `walkdir`, one level deep. The result does not depend on which thread was first: looks are put in order before
+//! anything is decided.
 
-use arcstr::ArcStr;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
 use super::Cancel;
-use crate::files::wire_path;
-use crate::library::preview;
-use crate::library::record::{Preview, Stamp};
+use super::folder::{self, Found, Look};
+use super::merge::{Merge, with_aliases};
+use super::queue::Queue;
+use super::topology::{Topology, Tree};
+use crate::library::io_profile::IoProfile;
 use crate::library::roots::Root;
 use crate::plugins::TypeInfo;
 
-/// Where deleted models wait for their undo; never scanned.
-const STAGING: &str = ".lm-pending-delete";
-/// Deepest folder that is entered, against runaway trees of mounts.
+/// Deepest folder of a tree that is entered, against runaway trees of mounts.
 const MAX_DEPTH: usize = 64;
+/// Trees behind links that are walked at the same time.
+const LINKED_TREES: usize = 4;
+/// Links in a row that are followed out of one tree into the next.
+const MAX_HOPS: usize = 32;
 
-/// A model file.
-#[derive(Debug)]
-pub struct Found {
-    /// Absolute path as clients see it.
-    pub path: Box<str>,
-    /// Index of its root.
-    pub root: u16,
-    /// Directory below the root.
-    pub folder: ArcStr,
-    /// File name without extension.
-    pub stem: Box<str>,
-    /// Stamp of the file.
-    pub stamp: Stamp,
-    /// Stamp of its sidecar.
-    pub sidecar: Option<Stamp>,
-    /// Its preview.
-    pub preview: Option<Preview>,
-    /// Whether a `.civitai.info` lies beside it.
-    pub civitai_info: bool,
-    // Real path, where the file itself is a link.
-    linked_to: Option<PathBuf>,
+/// Whether a folder is looked at alone or with all that is below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// The files in it.
+    Shallow,
+    /// Everything below it.
+    Deep,
+}
+
+/// Folders to look at.
+pub type Folders = BTreeMap<PathBuf, Depth>;
+
+/// A file or folder that is not listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// The folder in which that was seen: a look at it settles whether it is still so.
+    pub folder: PathBuf,
+}
+
+/// Folders by the paths under which they are listed, without those that others hold.
+pub fn normalised(folders: &Folders, topology: &Topology) -> Folders {
+    let mut all = Folders::new();
+    for (folder, depth) in folders {
+        let known = all.entry(topology.listed_path(folder)).or_insert(*depth);
+        *known = (*known).max(*depth);
+    }
+    let deep: Vec<PathBuf> = all
+        .iter()
+        .filter(|(_, depth)| **depth == Depth::Deep)
+        .map(|(path, _)| path.clone())
+        .collect();
+    all.retain(|folder, _| {
+        let holds = |outer: &PathBuf| outer != folder && folder.starts_with(outer);
+        !deep
+            .iter()
+            .any(|outer| holds(outer) && topology.tree_of(outer) == topology.tree_of(folder))
+    });
+    all
+}
+
+/// Whether a walk of these folders looks at a folder.
+pub fn covers(folders: &Folders, folder: &Path, topology: &Topology) -> bool {
+    if folders.get(folder).is_some() {
+        return true;
+    }
+    let mut above = folder.ancestors().skip(1);
+    let outer = above.find(|above| folders.get(*above) == Some(&Depth::Deep));
+    outer.is_some_and(|outer| topology.tree_of(outer) == topology.tree_of(folder))
 }
 
 /// What a walk saw.
 #[derive(Debug, Default)]
 pub struct Walk {
-    /// Model files in the order of the roots, by name in each.
+    /// Model files by root and path.
     pub found: Vec<Found>,
     /// Roots that are absent or unreadable, by index.
     pub offline: HashSet<u16>,
-    /// Folders that could not be read, as clients see them: nothing below them is known to be gone.
+    /// Paths that could not be read, as clients see them: nothing at or below them is known to be gone.
     pub unreadable: Vec<String>,
-    /// Files that can't be listed, each with the reason.
-    pub problems: Vec<(String, String)>,
-    /// What links inside the roots lead to.
-    pub link_targets: Vec<PathBuf>,
+    /// What can't be listed.
+    pub problems: Vec<LeftOut>,
+    /// How folders hang together; of a walk of all roots only.
+    pub topology: Topology,
     /// Whether the walk was cancelled.
     pub cancelled: bool,
 }
 
-/// One root's part, before parts are put together.
-#[derive(Default)]
-struct Part {
-    walk: Walk,
-    // Folders with models, as written and with links resolved.
-    directories: Vec<(PathBuf, PathBuf)>,
+/// What walks need to know.
+#[derive(Clone, Copy)]
+pub struct Walker<'a> {
+    /// The roots.
+    pub roots: &'a [Root],
+    /// The type.
+    pub info: &'a TypeInfo,
+    /// Ends the walk early.
+    pub cancel: &'a Cancel,
 }
 
-/// Walks all roots at once, each in a thread of its own.
-pub fn walk(roots: &[Root], info: &TypeInfo, cancel: &Cancel) -> Walk {
-    let parts: Vec<Part> = std::thread::scope(|scope| {
-        let handles: Vec<_> = roots
-            .iter()
-            .enumerate()
-            .map(|(index, root)| scope.spawn(move || walk_root(index as u16, root, info, cancel)))
-            .collect();
-        let parts = handles.into_iter().zip(0u16..).map(|(handle, index)| {
-            handle.join().unwrap_or_else(|_| {
-                // A walk that broke off says nothing of what is gone.
-                let mut part = Part::default();
-                part.walk.offline.insert(index);
-                part
-            })
+impl Walker<'_> {
+    /// Walks all roots at once.
+    pub fn whole(self) -> Walk {
+        let mut merge = Merge::default();
+        let tops = self.roots.iter().map(|root| Tree {
+            written: root.path.clone(),
+            real: root.path.canonicalize().unwrap_or_else(|_| root.path.clone()),
         });
-        parts.collect()
-    });
-    join(parts)
-}
-
-/// Puts the parts together: a real folder or file that several paths lead to is listed under
-/// the first of them only.
-fn join(parts: Vec<Part>) -> Walk {
-    let mut whole = Walk::default();
-    let mut real_directories: HashSet<PathBuf> = HashSet::new();
-    let mut real_files: HashSet<PathBuf> = HashSet::new();
-    let links_to_files = parts
-        .iter()
-        .flat_map(|part| &part.walk.found)
-        .any(|found| found.linked_to.is_some());
-    for mut part in parts {
-        let mut real_of: HashMap<PathBuf, PathBuf> = HashMap::new();
-        let mut twice: HashSet<PathBuf> = HashSet::new();
-        for (written, real) in part.directories {
-            // Within one part every real folder is entered once, so what is there came from an earlier root.
-            if !real_directories.insert(real.clone()) {
-                twice.insert(written.clone());
+        let mut trees: Vec<Tree> = tops.collect();
+        let profile = |tree: &Tree| {
+            let root = self.roots.iter().find(|root| root.path == tree.written);
+            root.map_or_else(|| IoProfile::of_disk(&tree.real), Root::io_profile)
+        };
+        let mut at_once = trees.len().max(1);
+        for hop in 0..=MAX_HOPS {
+            let mut links = Vec::new();
+            for some in trees.chunks(at_once) {
+                let looks: Vec<Vec<Look>> = std::thread::scope(|scope| {
+                    let walk = |tree: &Tree| {
+                        let (top, threads) = (tree.written.clone(), profile(tree).walkers());
+                        scope.spawn(move || self.below([(top, Depth::Deep)].into(), threads))
+                    };
+                    let handles: Vec<_> = some.iter().map(walk).collect();
+                    // A walk that broke off says nothing of what is gone.
+                    let broken = || {
+                        vec![Look {
+                            error: Some(std::io::Error::other("the walk broke off")),
+                            ..Look::default()
+                        }]
+                    };
+                    let joined = handles
+                        .into_iter()
+                        .map(|handle| handle.join().unwrap_or_else(|_| broken()));
+                    joined.collect()
+                });
+                for (tree, looks) in some.iter().zip(looks) {
+                    links.extend(merge.add(tree, looks, self.roots));
+                }
             }
-            real_of.insert(written, real);
+            if self.cancel.is_set() {
+                merge.walk.cancelled = true;
+                return merge.walk;
+            }
+            trees = if hop < MAX_HOPS {
+                merge.new_trees(links)
+            } else {
+                Vec::new()
+            };
+            if trees.is_empty() {
+                break;
+            }
+            at_once = LINKED_TREES;
         }
-        for found in std::mem::take(&mut part.walk.found) {
-            let path = Path::new(&*found.path);
-            let parent = path.parent().unwrap_or(path);
-            if twice.contains(parent) {
+        merge.finish()
+    }
+
+    /// Walks some folders, which [`normalised`] gave. None when what it met needs a walk of all roots: links that
+    /// came, went or changed, and roots that are away.
+    pub fn partial(self, folders: &Folders, topology: &Topology) -> Option<Walk> {
+        let mut walk = Walk::default();
+        let mut looks: Vec<Look> = Vec::new();
+        let mut by_tree: BTreeMap<&Path, Folders> = BTreeMap::new();
+        for (folder, depth) in folders {
+            let tree = topology.tree_of(folder)?;
+            by_tree.entry(&tree.written).or_default().insert(folder.clone(), *depth);
+        }
+        for (top, some) in by_tree {
+            if std::fs::read_dir(top).is_err() {
+                return None;
+            }
+            let root = self.roots.iter().find(|root| top.starts_with(&root.path))?;
+            looks.extend(self.below(some, root.io_profile().walkers()));
+        }
+        if self.cancel.is_set() {
+            walk.cancelled = true;
+            return Some(walk);
+        }
+        looks.sort_by(|a, b| a.path.cmp(&b.path));
+        // Over bind mounts a folder may be met again under a path that is only an alias.
+        looks.retain(|look| topology.listed_path(&look.path) == look.path);
+        let links = looks.iter().flat_map(|look| &look.links);
+        let seen: BTreeMap<&PathBuf, &PathBuf> = links.map(|link| (&link.written, &link.target)).collect();
+        let is_known = |link: &Path| {
+            let parent = link.parent().unwrap_or(link);
+            covers(folders, parent, topology)
+        };
+        let known: BTreeMap<_, _> = topology.links.iter().filter(|(link, _)| is_known(link)).collect();
+        if seen != known {
+            return None;
+        }
+        let listed_links: HashSet<&PathBuf> = topology.file_aliases.values().flatten().collect();
+        for mut look in looks {
+            if let Some(error) = look.error.take() {
+                // Of a folder that is gone, all is gone: its tree was there a moment ago.
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    walk.note_unreadable(&look.path, &error.to_string());
+                }
                 continue;
             }
-            // Without links to files, a file is listed twice only if its folder is.
-            if links_to_files {
-                let beside = || Some(real_of.get(parent)?.join(path.file_name()?));
-                let real = found.linked_to.clone().or_else(beside);
-                if real.is_some_and(|real| !real_files.insert(real)) {
-                    continue;
-                }
-            }
-            whole.found.push(found);
+            let real = topology.real_of(&look.path)?;
+            look.found
+                .retain(|found| !listed_links.contains(&PathBuf::from(&*found.path)));
+            with_aliases(&mut look.found, &real, topology);
+            walk.take(look);
         }
-        whole.offline.extend(part.walk.offline);
-        whole.unreadable.append(&mut part.walk.unreadable);
-        whole.problems.append(&mut part.walk.problems);
-        whole.link_targets.append(&mut part.walk.link_targets);
-        whole.cancelled |= part.walk.cancelled;
+        walk.settle();
+        Some(walk)
     }
-    whole
-}
 
-fn walk_root(index: u16, root: &Root, info: &TypeInfo, cancel: &Cancel) -> Part {
-    let mut part = Part::default();
-    if std::fs::read_dir(&root.path).is_err() {
-        part.walk.offline.insert(index);
-        return part;
-    }
-    // Folders wait here until all their names are known: a sidecar may come after its model.
-    let mut open: Vec<Directory> = Vec::new();
-    let mut entered: HashSet<(u64, u64)> = HashSet::new();
-    let (mut link_targets, mut away) = (Vec::new(), Vec::new());
-    let entries = WalkDir::new(&root.path)
-        .follow_links(true)
-        .max_depth(MAX_DEPTH)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| {
-            if !entry.file_type().is_dir() {
-                return true;
-            }
-            if entry.file_name() == STAGING {
-                return false;
-            }
-            if entry.path_is_symlink()
-                && let Ok(target) = entry.path().canonicalize()
-            {
-                // The empty mount point of a disk that is away looks like a folder without models.
-                if is_emptied(&target) {
-                    away.push(entry.path().display().to_string());
+    /// Looks at folders, and at what is below them where that is wanted, with so many threads. Other roots are left
+    /// out: they have walks of their own. In the order of their paths.
+    fn below(self, tops: Folders, threads: usize) -> Vec<Look> {
+        let queue = Queue::new(tops);
+        let work = || {
+            let mut looks = Vec::new();
+            while let Some(mut turn) = queue.next() {
+                let (path, depth, level) = &turn.folder;
+                let mut look = match self.cancel.is_set() {
+                    true => Look::default(),
+                    false => folder::look(path, self.roots, self.info),
+                };
+                if *depth == Depth::Deep && *level < MAX_DEPTH {
+                    turn.more = std::mem::take(&mut look.folders);
+                    turn.more
+                        .retain(|folder| !self.roots.iter().any(|root| root.path == *folder));
+                } else if *depth == Depth::Deep && !look.folders.is_empty() {
+                    let reason = format!("what is more than {MAX_DEPTH} folders deep is not looked at");
+                    look.problems.push((path.display().to_string(), reason));
                 }
-                link_targets.push(target);
+                drop(turn);
+                looks.push(look);
             }
-            // Also ends loops of links that lead to the same folder over different paths.
-            file_id(entry.path()).is_none_or(|id| entered.insert(id))
-        });
-    for entry in entries {
-        if cancel.is_set() {
-            part.walk.cancelled = true;
-            break;
-        }
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                note_error(&mut part.walk, index, &error);
-                continue;
-            }
+            looks
         };
-        while open.last().is_some_and(|directory| directory.depth >= entry.depth()) {
-            if let Some(directory) = open.pop() {
-                directory.close(index, root, info, &mut part);
-            }
-        }
-        if entry.file_type().is_dir() {
-            let path = entry.path().to_owned();
-            open.push(Directory {
-                depth: entry.depth(),
-                path,
-                names: Vec::new(),
-            });
-        } else if let Some(directory) = open.last_mut() {
-            match entry.file_name().to_str() {
-                Some(name) => directory.names.push((name.to_owned(), entry.path_is_symlink())),
-                None if info.extension_of(&entry.file_name().to_string_lossy()).is_some() => {
-                    let path = entry.path().display().to_string();
-                    part.walk
-                        .problems
-                        .push((path, "its name is not valid UTF-8; rename it to have it listed".into()));
-                }
-                None => {}
-            }
-        }
-    }
-    while let Some(directory) = open.pop() {
-        directory.close(index, root, info, &mut part);
-    }
-    part.walk.link_targets.append(&mut link_targets);
-    part.walk.unreadable.append(&mut away);
-    part.walk.found.sort_by(|a, b| a.path.cmp(&b.path));
-    part
-}
-
-/// A folder whose names are being collected.
-struct Directory {
-    depth: usize,
-    path: PathBuf,
-    // Name, and whether it is a link.
-    names: Vec<(String, bool)>,
-}
-
-impl Directory {
-    /// Finds the models among the names.
-    fn close(self, root_index: u16, root: &Root, info: &TypeInfo, part: &mut Part) {
-        let models: Vec<&(String, bool)> = self
-            .names
-            .iter()
-            .filter(|(name, _)| info.extension_of(name).is_some())
-            .collect();
-        if models.is_empty() {
-            return;
-        }
-        let Some(wire) = wire_path(&self.path) else {
-            let reason = "the folder's name is not valid UTF-8; rename it to have its models listed".to_owned();
-            part.walk.problems.push((self.path.display().to_string(), reason));
-            return;
-        };
-        let folder: ArcStr = root.relative(&wire).unwrap_or_default().into();
-        let real = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        part.directories.push((self.path.clone(), real));
-        let mut names: Vec<&str> = self.names.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        let has = |name: &str| names.binary_search(&name).is_ok();
-        for (name, is_link) in models {
-            let path = self.path.join(name);
-            let stamp = match stamp(&path) {
-                Ok(stamp) => stamp,
-                Err(error) => {
-                    let path = format!("{wire}/{name}");
-                    // Gone since the folder was read is gone; anything else may be the disk's fault.
-                    if error.kind() != std::io::ErrorKind::NotFound || std::fs::read_dir(&self.path).is_err() {
-                        part.walk.unreadable.push(path.clone());
+        let mut looks = if threads < 2 {
+            work()
+        } else {
+            std::thread::scope(|scope| {
+                let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+                let mut looks = work();
+                for handle in handles {
+                    match handle.join() {
+                        Ok(more) => looks.extend(more),
+                        Err(_) => self.cancel.set(),
                     }
-                    part.walk.problems.push((path, format!("it can't be read: {error}")));
-                    continue;
                 }
-            };
-            let extension = info.extension_of(name).unwrap_or_default();
-            let stem = &name[..name.len() - extension.len()];
-            let beside = |ending: &str| {
-                let name = format!("{stem}{ending}");
-                has(&name).then(|| self.path.join(name))
-            };
-            let linked_to = is_link.then(|| path.canonicalize().ok()).flatten();
-            part.walk.link_targets.extend(linked_to.clone());
-            let preview = preview::find(&names, stem).and_then(|name| {
-                let path = self.path.join(name);
-                if self.names.iter().any(|(own, is_link)| own == name && *is_link) {
-                    part.walk.link_targets.extend(path.canonicalize().ok());
-                }
-                Some(Preview {
-                    path: format!("{wire}/{name}").into(),
-                    stamp: self::stamp(&path).ok()?,
-                })
-            });
-            part.walk.found.push(Found {
-                path: format!("{wire}/{name}").into(),
-                root: root_index,
-                folder: folder.clone(),
-                stem: stem.into(),
-                stamp,
-                sidecar: beside(".metadata.json").and_then(|path| self::stamp(&path).ok()),
-                preview,
-                civitai_info: beside(".civitai.info").is_some(),
-                linked_to,
-            });
-        }
+                looks
+            })
+        };
+        looks.sort_by(|a, b| a.path.cmp(&b.path));
+        looks
     }
 }
 
-/// Whether a folder holds nothing but what a file system puts there itself.
-pub fn is_emptied(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == "lost+found"))
-}
-
-fn note_error(walk: &mut Walk, root: u16, error: &walkdir::Error) {
-    if error.loop_ancestor().is_some() {
-        // A link to a folder above: what is there is listed already.
-        return;
+impl Walk {
+    pub(super) fn take(&mut self, look: Look) {
+        self.found.extend(look.found);
+        let folder = look.path;
+        let left_out = look.problems.into_iter().map(|(path, reason)| LeftOut {
+            path,
+            reason,
+            folder: folder.clone(),
+        });
+        self.problems.extend(left_out);
+        self.unreadable.extend(look.unreadable);
     }
-    let path = error.path().map(|path| path.display().to_string()).unwrap_or_default();
-    if error.depth() == 0 {
-        walk.offline.insert(root);
-        return;
+
+    pub(super) fn note_unreadable(&mut self, folder: &Path, reason: &str) {
+        let path = folder.display().to_string();
+        self.problems.push(LeftOut {
+            path: path.clone(),
+            reason: format!("it can't be read: {reason}"),
+            folder: folder.to_owned(),
+        });
+        self.unreadable.push(path);
     }
-    // A dangling link is found here too; nothing was ever below it.
-    walk.problems.push((
-        path.clone(),
-        error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
-    ));
-    walk.unreadable.push(path);
-}
 
-/// The stamp of a file.
-///
-/// # Errors
-/// When it is gone or can't be looked at.
-pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        // A pipe or a device would never come to an end.
-        return Err(std::io::Error::other("it is not a regular file"));
+    pub(super) fn settle(&mut self) {
+        self.found.sort_by(|a, b| (a.root, &a.path).cmp(&(b.root, &b.path)));
     }
-    let modified = metadata.modified()?;
-    let mtime_ns = match modified.duration_since(std::time::UNIX_EPOCH) {
-        Ok(after) => after.as_nanos() as i64,
-        Err(before) => -(before.duration().as_nanos() as i64),
-    };
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Ok(Stamp {
-        size: metadata.len(),
-        mtime_ns,
-        inode,
-    })
-}
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn file_id(_: &Path) -> Option<(u64, u64)> {
-    None
 }

@@ -34,6 +34,10 @@ impl ModelType for Faulty {
             !file.file_name.contains("trap-me"),
             "asked to trap by the name of a file"
         );
+        let mut turns = 0_u64;
+        while file.file_name.contains("spin-me") {
+            turns = black_box(turns.wrapping_add(1));
+        }
         Derived::default()
     }
 }
