@@ -11,6 +11,7 @@ pub mod duplicates;
 pub mod filter;
 pub mod folders;
 pub mod groups;
+pub mod hashing;
 pub mod io_profile;
 pub mod item;
 pub mod license;
@@ -34,6 +35,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod store;
+mod store_schema;
 pub mod text;
 
 pub use collection::Library;

@@ -4,6 +4,7 @@
 //! little as it can. Every number is of the real binary, built in release.
 
 mod data;
+mod hashing;
 mod load;
 mod machine;
 mod plugins;
@@ -113,6 +114,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let data_dir = folder.path().join("data");
     measured.extend(starts::cold_scans(&library, options, folder.path(), &data_dir).await?);
     let bare = data::make(&folder.path().join("bare"), options, false)?;
+    measured.extend(hashing::measure().await?);
     measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
     measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
 

@@ -6,6 +6,7 @@ mod corrupt;
 mod filters;
 mod gate;
 mod groups;
+mod hashing;
 mod listing;
 mod not_yet;
 mod offline;

@@ -6,10 +6,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Cancel;
-use super::hashing;
 use super::process::{self, Processed, Reader};
 use super::walk::{self, Found, Walk};
 use crate::library::collection::Library;
+use crate::library::hashing;
 use crate::library::record::{HashStatus, Preview, Record};
 use crate::library::roots::Root;
 use crate::library::safetensors::Interest;
@@ -87,16 +87,19 @@ pub fn run(
     let everything = kind == ScanKind::Everything;
     let derived_by = plugin.digest_number();
     let mut to_read: Vec<&Found> = Vec::new();
+    let mut wanted = Vec::new();
     let mut seen = std::collections::HashSet::with_capacity(walk.found.len());
     for found in &walk.found {
         seen.insert(&*found.path);
-        let same = !everything
-            && before.by_path(&found.path).is_some_and(|record| {
-                let root = &library.roots()[usize::from(found.root)];
-                record.derived_by == derived_by && is_unchanged(record, found, root)
-            });
-        if !same {
-            to_read.push(found);
+        let same = before.by_path(&found.path).filter(|record| {
+            let root = &library.roots()[usize::from(found.root)];
+            !everything && record.derived_by == derived_by && is_unchanged(record, found, root)
+        });
+        match same {
+            None => to_read.push(found),
+            // Its hash was never finished; it need not be read again for that.
+            Some(record) if record.hash_status == HashStatus::Calculating => wanted.push(record.clone()),
+            Some(_) => {}
         }
     }
     let gone: Vec<Change> = before
@@ -113,7 +116,6 @@ pub fn run(
     progress(Stage::Counted(to_read.len()));
 
     let mut problems: Vec<(String, String)> = walk.problems.clone();
-    let mut wanted = Vec::new();
     read_all(
         library,
         plugin,
@@ -132,18 +134,16 @@ pub fn run(
                 changes.push(Change::Put(record));
             }
             library.publish(changes);
-            progress(Stage::Working(share / 2.0));
+            progress(Stage::Working(share));
         },
     );
     library.note_problems(problems);
 
     let total = wanted.len();
-    if total > 0 {
-        hash_all(library, plugin, wanted, cancel, handle, &mut |done| {
-            progress(Stage::Working(0.5 + done as f64 / total as f64 / 2.0));
-        });
-    }
     outcome.cancelled = cancel.is_set();
+    if !outcome.cancelled {
+        library.hash_queue().add(library.roots(), wanted, false);
+    }
     if !outcome.cancelled {
         library.note_complete(plugin.digest());
     }
@@ -152,7 +152,7 @@ pub fn run(
         files = outcome.files,
         changed = outcome.changed,
         removed = outcome.removed,
-        hashed = total,
+        to_hash = total,
         cancelled = outcome.cancelled,
         ms = started.elapsed().as_millis() as u64,
         "scanned"
@@ -181,8 +181,8 @@ fn is_unchanged(record: &Record, found: &Found, root: &Root) -> bool {
         // The same file may have come under another root, or the root may be of another kind now.
         && record.folder == found.folder
         && record.root_key == root.key
-        // A scan that was cut off before hashing goes on with it, and a failed one is tried again.
-        && !matches!(record.hash_status, HashStatus::Calculating | HashStatus::Failed)
+        // What failed is tried again.
+        && record.hash_status != HashStatus::Failed
 }
 
 /// The preview that a sidecar names may be another than the one that a walk finds by its name.
@@ -224,6 +224,7 @@ fn read_all(
     let reader = Reader {
         plugin,
         roots: library.roots(),
+        hashes: library.hash_queue(),
         interest: &interest,
         now: now(),
     };
@@ -291,40 +292,6 @@ fn write_sidecar(processed: Processed) -> Record {
         }
     }
     record
-}
-
-fn hash_all(
-    library: &Library,
-    plugin: &Plugin,
-    wanted: Vec<Arc<Record>>,
-    cancel: &Cancel,
-    handle: &tokio::runtime::Handle,
-    progress: &mut dyn FnMut(usize),
-) {
-    let (mut done, mut waiting, mut last) = (0, Vec::new(), Instant::now());
-    let publish = |waiting: &mut Vec<Record>| {
-        let mut records = std::mem::take(waiting);
-        handle.block_on(process::serialise(plugin, &mut records));
-        library.publish(
-            records
-                .into_iter()
-                .map(|record| Change::Put(Arc::new(record)))
-                .collect(),
-        );
-    };
-    hashing::run(wanted, cancel, |record| {
-        done += 1;
-        waiting.push(record);
-        if waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY {
-            publish(&mut waiting);
-            progress(done);
-            last = Instant::now();
-        }
-    });
-    if !waiting.is_empty() {
-        publish(&mut waiting);
-    }
-    progress(done);
 }
 
 fn now() -> f64 {
