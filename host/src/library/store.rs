@@ -33,6 +33,12 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// It is not what was written. It is put aside.
+    #[error("the store {} is damaged", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+    },
     /// Another server is at work there.
     #[error("the data folder {} is in use by another server; end it, or choose another folder with --data-dir", path.display())]
     InUse {
@@ -184,23 +190,23 @@ impl Store {
         })
     }
 
-    /// Everything stored of a type. Rows that can't be read are left out; the next scan reads
-    /// their files. A database that turns out to be broken is put aside, and a new one begun.
+    /// Everything stored of a type. A database that turns out to be broken is put aside, and a new
+    /// one begun.
     ///
     /// # Errors
-    /// SQLite's.
+    /// When it is broken, or can't be read.
     pub fn load(&self, model_type: &str) -> Result<Stored, StoreError> {
-        load(&self.shared.path, model_type).map_err(|source| {
-            if is_broken(&source) {
-                self.shared.change(|pending| pending.start_again = true);
-                // What is loaded next must not come from the broken one.
-                self.flush();
-            }
-            StoreError::Sqlite {
-                path: self.shared.path.clone(),
-                source,
-            }
-        })
+        let path = || self.shared.path.clone();
+        let loaded = match load(&self.shared.path, model_type) {
+            Ok(Some(stored)) => return Ok(stored),
+            Ok(None) => Err(StoreError::Damaged { path: path() }),
+            Err(source) if !is_broken(&source) => return Err(StoreError::Sqlite { path: path(), source }),
+            Err(source) => Err(StoreError::Sqlite { path: path(), source }),
+        };
+        // What is loaded next must not come from the broken one.
+        self.shared.change(|pending| pending.start_again = true);
+        self.flush();
+        loaded
     }
 
     /// Hands changes to the writing thread.
@@ -275,7 +281,8 @@ impl Drop for Store {
     }
 }
 
-fn load(path: &Path, model_type: &str) -> rusqlite::Result<Stored> {
+/// None when rows are damaged or missing.
+fn load(path: &Path, model_type: &str) -> rusqlite::Result<Option<Stored>> {
     let connection = schema::reader(path)?;
     let mut stored = Stored::default();
     let scan: Option<(String, String)> = connection
@@ -289,21 +296,31 @@ fn load(path: &Path, model_type: &str) -> rusqlite::Result<Stored> {
         stored.plugin_digest = Some(digest);
         stored.link_targets = serde_json::from_str(&targets).unwrap_or_default();
     }
-    let number: Option<i64> = connection
-        .query_row("SELECT number FROM type WHERE name = ?1", [model_type], |row| {
-            row.get(0)
-        })
+    let number: Option<(i64, i64)> = connection
+        .query_row(
+            "SELECT number, records FROM type WHERE name = ?1",
+            [model_type],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()?;
-    let Some((first, last)) = number.map(schema::ids) else {
-        return Ok(stored);
+    let Some((number, count)) = number else {
+        // No scan comes to its end without a number.
+        return Ok(stored.plugin_digest.is_none().then_some(stored));
     };
+    stored.records = records(&connection, path, number)?;
+    // SQLite does not notice turned bits in rows, and loses rows with some pages without a word.
+    Ok((stored.records.len() as i64 == count).then_some(stored))
+}
+
+fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Result<Vec<Record>> {
+    let (first, last) = schema::ids(number);
     let end: Option<i64> = connection.query_row(
         "SELECT max(id) FROM record WHERE id BETWEEN ?1 AND ?2",
         [first, last],
         |row| row.get(0),
     )?;
     let Some(end) = end else {
-        return Ok(stored);
+        return Ok(Vec::new());
     };
     // Most of the time goes into making records of bytes, which several processors share.
     let threads = match end - first {
@@ -311,7 +328,7 @@ fn load(path: &Path, model_type: &str) -> rusqlite::Result<Stored> {
         _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(8) as i64),
     };
     let step = (end - first) / threads + 1;
-    let parts: Vec<rusqlite::Result<(Vec<Record>, bool)>> = std::thread::scope(|scope| {
+    let parts: Vec<rusqlite::Result<Vec<Record>>> = std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 let from = first + part * step;
@@ -324,33 +341,23 @@ fn load(path: &Path, model_type: &str) -> rusqlite::Result<Stored> {
             .map(|part| part.join().unwrap_or_else(|_| broke_off()))
             .collect()
     });
+    let mut records = Vec::new();
     for part in parts {
-        let (mut records, sound) = part?;
-        if !sound {
-            stored.plugin_digest = None;
-        }
-        if stored.records.is_empty() {
-            stored.records = records;
-        } else {
-            stored.records.append(&mut records);
-        }
+        records.append(&mut part?);
     }
-    Ok(stored)
+    Ok(records)
 }
 
-/// The records of a stretch of rows, and whether all of them could be read.
-fn rows(path: &Path, first: i64, last: i64) -> rusqlite::Result<(Vec<Record>, bool)> {
+/// The records of a stretch of rows, as far as they can be read.
+fn rows(path: &Path, first: i64, last: i64) -> rusqlite::Result<Vec<Record>> {
     let connection = schema::reader(path)?;
     let mut statement = connection.prepare("SELECT body FROM record WHERE id BETWEEN ?1 AND ?2")?;
     let mut rows = statement.query([first, last])?;
-    let (mut records, mut sound) = (Vec::with_capacity((last - first + 1).max(0) as usize), true);
+    let mut records = Vec::new();
     while let Some(row) = rows.next()? {
-        match row.get_ref(0)?.as_blob().ok().and_then(schema::open_body) {
-            Some(record) => records.push(record),
-            None => sound = false,
-        }
+        records.extend(row.get_ref(0)?.as_blob().ok().and_then(schema::open_body));
     }
-    Ok((records, sound))
+    Ok(records)
 }
 
 fn known(connection: &Connection, file: &FileKey) -> rusqlite::Result<Option<Hashes>> {
@@ -469,6 +476,7 @@ fn write_records(connection: &mut Connection, number: i64, changes: &[Change]) -
             |row| row.get(0),
         )?;
         let mut next = highest.map_or(first, |highest| highest + 1);
+        let mut grown: i64 = 0;
         let mut update = transaction.prepare_cached("UPDATE record SET body = ?3 WHERE type = ?1 AND path = ?2")?;
         let mut insert =
             transaction.prepare_cached("INSERT INTO record (id, type, path, body) VALUES (?1, ?2, ?3, ?4)")?;
@@ -482,13 +490,18 @@ fn write_records(connection: &mut Connection, number: i64, changes: &[Change]) -
                     if update.execute(params![number, record.path, body])? == 0 {
                         insert.execute(params![next, number, record.path, body])?;
                         next += 1;
+                        grown += 1;
                     }
                 }
                 Change::Remove(path) => {
-                    remove.execute(params![number, path])?;
+                    grown -= remove.execute(params![number, path])? as i64;
                 }
             }
         }
+        transaction.execute(
+            "UPDATE type SET records = records + ?2 WHERE number = ?1",
+            params![number, grown],
+        )?;
     }
     transaction.commit()
 }

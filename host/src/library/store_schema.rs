@@ -25,7 +25,8 @@ const MIGRATIONS: &[&str] = &[
      CREATE TABLE record (
          id INTEGER PRIMARY KEY, type INTEGER NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL,
          UNIQUE (type, path));
-     CREATE TABLE type (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+     CREATE TABLE type (
+         number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, records INTEGER NOT NULL DEFAULT 0);
      CREATE TABLE form (what TEXT PRIMARY KEY, number INTEGER NOT NULL);
      CREATE TABLE hash (
          disk INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -71,7 +72,7 @@ pub fn connect(path: &Path) -> rusqlite::Result<Connection> {
         .query_row("SELECT number FROM form WHERE what = 'record'", [], |row| row.get(0))
         .optional()?;
     if form != Some(RECORD_FORM) {
-        transaction.execute_batch("DELETE FROM record; DELETE FROM scan;")?;
+        transaction.execute_batch("DELETE FROM record; DELETE FROM scan; UPDATE type SET records = 0;")?;
         transaction.execute("INSERT OR REPLACE INTO form VALUES ('record', ?1)", [RECORD_FORM])?;
     }
     if version != VERSION {

@@ -183,27 +183,27 @@ fn a_store_of_a_newer_version_is_put_aside_as_it_is() {
 }
 
 #[test]
-fn a_turned_bit_in_a_row_costs_that_row_only() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(filled(folder.path(), 50));
-    let database = Connection::open(folder.path().join(FILE)).unwrap();
-    let body: Vec<u8> = database
-        .query_row("SELECT body FROM record WHERE path = ?1", [path_of(7)], |row| {
-            row.get(0)
-        })
-        .unwrap();
-    for at in [0, body.len() / 2, body.len() - 1] {
-        let mut turned = body.clone();
-        turned[at] ^= 0x10;
-        database
-            .execute(
-                "UPDATE record SET body = ?2 WHERE path = ?1",
-                params![path_of(7), turned],
-            )
+fn a_turned_bit_in_a_row_is_noticed_and_the_store_begun_again() {
+    for part in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(folder.path(), 50));
+        let database = Connection::open(folder.path().join(FILE)).unwrap();
+        let mut body: Vec<u8> = database
+            .query_row("SELECT body FROM record WHERE path = ?1", [path_of(7)], |row| {
+                row.get(0)
+            })
             .unwrap();
-        let loaded = load(&folder.path().join(FILE), "kind").unwrap();
-        assert_eq!(loaded.records.len(), 49, "{at}");
-        assert_eq!(loaded.plugin_digest, None, "the library is read again");
+        let at = part * (body.len() - 1) / 2;
+        body[at] ^= 0x10;
+        database
+            .execute("UPDATE record SET body = ?2 WHERE path = ?1", params![path_of(7), body])
+            .unwrap();
+        drop(database);
+        let store = Store::open(folder.path()).unwrap();
+        let error = store.load("kind").unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(aside(folder.path()) > 0);
+        assert!(store.load("other").unwrap().records.is_empty());
     }
 }
 
@@ -218,39 +218,33 @@ fn a_turned_bit_in_a_hash_makes_it_unknown() {
 }
 
 /// Damages the database of a stopped server, opens it, and demands that what it gives is either
-/// right or missing, and that a new start has a sound store again.
+/// whole or nothing, and that what is stored then is there at the next start. How much it gave.
 fn damaged(damage: impl FnOnce(&Path)) -> usize {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(folder.path(), 5_000));
     damage(&folder.path().join(FILE));
     let store = Store::open(folder.path()).unwrap();
     let loaded = store.load("kind").unwrap_or_default();
+    assert!(
+        loaded.records.len() == 5_000 || (loaded.records.is_empty() && loaded.plugin_digest.is_none()),
+        "{} records",
+        loaded.records.len()
+    );
     for record in &loaded.records {
         assert_eq!(*record.notes, *format!("notes of {}", record.path));
-    }
-    if loaded.records.len() < 5_000 {
-        assert_eq!(
-            loaded.plugin_digest, None,
-            "nobody would know that something is missing"
-        );
     }
     // What the scan that follows does.
     let changes = (0..5_000).map(|number| Change::Put(record(&path_of(number))));
     store.save("kind", changes.collect());
     store.complete("kind", "digest", &[]);
-    store.flush();
-    let whole = store.load("kind");
-    let whole = match whole {
-        Ok(whole) => whole,
-        // Found broken only now: the next try has a new one.
-        Err(_) => {
-            let changes = (0..5_000).map(|number| Change::Put(record(&path_of(number))));
-            store.save("kind", changes.collect());
-            store.flush();
-            store.load("kind").unwrap()
-        }
-    };
-    assert_eq!(whole.records.len(), 5_000);
+    drop(store);
+    let whole = Store::open(folder.path()).unwrap().load("kind").unwrap_or_default();
+    // Damage to what only writing looks at is found while it writes: then it is begun again once more.
+    assert!(
+        whole.records.len() == 5_000 || (whole.records.is_empty() && whole.plugin_digest.is_none()),
+        "{} records",
+        whole.records.len()
+    );
     loaded.records.len()
 }
 

@@ -27,7 +27,12 @@ pub async fn measure() -> Result<Vec<Measured>> {
         return Ok(Vec::new());
     }
     let library = Library::new()?;
-    let server = library.serve().await?;
+    // What virtual disks say of themselves is often not so; two files at once need a fast one.
+    let data = library.path().join("data");
+    std::fs::create_dir(&data)?;
+    let settings = format!("[io_profiles]\n{:?} = \"fast\"\n", library.root("loras"));
+    std::fs::write(data.join("settings.toml"), settings)?;
+    let server = library.options().data_dir(&data).serve().await?;
     let mut measured = Vec::new();
     for files in [1, 2] {
         // Before and after, since machines have moods.
@@ -38,9 +43,11 @@ pub async fn measure() -> Result<Vec<Measured>> {
         let share = rate / theirs * 100.0;
         println!("hashing {files}: {rate:.0} MB/s, openssl {before:.0} and {after:.0} MB/s");
         let name = format!("SHA-256 and BLAKE3 of {files} file(s) of 2 GiB at once, in the page cache");
-        measured.push(Measured::new("scan", name, rate, Unit::Other("MB/s".into())).note(format!(
-            "`openssl speed -evp sha256` of 16 KiB in memory, {files} process(es): {theirs:.0} MB/s"
-        )));
+        measured.push(
+            Measured::new("scan", name, rate, Unit::Other("MB/s".into())).note(format!(
+                "`openssl speed -evp sha256` of 16 KiB in memory, {files} process(es): {theirs:.0} MB/s"
+            )),
+        );
         let share_name = format!("the same as a share of openssl's rate, {files} file(s)");
         let row = Measured::new("scan", share_name, share, Unit::Other("%".into()));
         measured.push(match files {

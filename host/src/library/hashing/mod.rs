@@ -35,8 +35,8 @@ use crate::files::hash::FileHasher;
 pub use queue::{HashQueue, Waited};
 pub use results::{Hashed, Publisher, write};
 
-/// Files up to this size are hashed while they are read, where the disk is fast: that costs no
-/// more than to write the sidecar a second time.
+/// Files up to this size are hashed while they are read, unless they are on a network share: that
+/// costs no more than to write the sidecar a second time, or to come back to them on a rotating disk.
 const AT_ONCE: u64 = 2 << 20;
 /// Hashes of this run that are remembered in memory too; older ones are in the store.
 const RECENT: usize = 16_384;

@@ -1,8 +1,8 @@
 //! A library's place in the service: what it hands over, and what it is told.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,9 +25,13 @@ pub(super) struct Client {
     publisher: Mutex<Option<Arc<dyn Publisher>>>,
     cancel: Mutex<Cancel>,
     cancelled: AtomicBool,
+    // Counts cancellations.
+    cancels: tokio::sync::watch::Sender<u64>,
     // Files that were handed over and are not settled.
     outstanding: tokio::sync::watch::Sender<usize>,
-    paths: Mutex<HashSet<Box<str>>>,
+    // Paths of files that wait or are under way, each with the number of its ticket.
+    paths: Mutex<HashMap<Box<str>, u64>>,
+    next_ticket: AtomicU64,
     meter: Mutex<Meter>,
 }
 
@@ -41,6 +45,7 @@ pub(super) struct Job {
 /// Stands for a file that is not settled; dropped when it is, whatever becomes of it.
 pub(super) struct Ticket {
     pub(super) client: Arc<Client>,
+    number: u64,
     path: Box<str>,
     bytes: u64,
     // Bytes of it that were counted as done.
@@ -73,8 +78,10 @@ impl Client {
             publisher: Mutex::default(),
             cancel: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            cancels: tokio::sync::watch::Sender::new(0),
             outstanding: tokio::sync::watch::Sender::new(0),
             paths: Mutex::default(),
+            next_ticket: AtomicU64::new(0),
             meter: Mutex::default(),
         }
     }
@@ -106,15 +113,19 @@ impl Client {
     }
 
     fn ticket(self: &Arc<Self>, record: &Record) -> Option<Ticket> {
-        if !locked(&self.paths).insert(record.path.clone()) {
+        let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let mut paths = locked(&self.paths);
+        if paths.contains_key(&record.path) {
             return None;
         }
+        paths.insert(record.path.clone(), number);
+        drop(paths);
+        self.cancelled.store(false, Ordering::Relaxed);
         if self.totals.outstanding.fetch_add(1, Ordering::Relaxed) == 0 {
             *locked(&self.totals.meter) = Meter::default();
         }
         if self.outstanding() == 0 {
             *locked(&self.meter) = Meter::default();
-            self.cancelled.store(false, Ordering::Relaxed);
         }
         self.outstanding.send_modify(|count| *count += 1);
         for meter in [&self.meter, &self.totals.meter] {
@@ -124,6 +135,7 @@ impl Client {
         }
         Some(Ticket {
             client: self.clone(),
+            number,
             path: record.path.clone(),
             bytes: record.stamp.size,
             counted: 0,
@@ -166,7 +178,11 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let client = &self.client;
-        locked(&client.paths).remove(&self.path);
+        let mut paths = locked(&client.paths);
+        if paths.get(&self.path) == Some(&self.number) {
+            paths.remove(&self.path);
+        }
+        drop(paths);
         if !self.done {
             // Given up, so it is no part of the work.
             for meter in [&client.meter, &client.totals.meter] {
@@ -192,6 +208,9 @@ impl Drop for Ticket {
 pub(super) fn cancel(client: &Client, shared: &Shared) {
     std::mem::take(&mut *locked(&client.cancel)).set();
     client.cancelled.store(true, Ordering::Relaxed);
+    // What is under way ends within a block; it does not keep the same files from being asked for again.
+    locked(&client.paths).clear();
+    client.cancels.send_modify(|count| *count += 1);
     let dropped = shared.state().lines.take(client.id);
     shared.wake.notify_all();
     drop(dropped);
@@ -233,7 +252,7 @@ impl HashQueue {
     }
 
     /// The hashes of a file as far as they cost nothing: those that were computed before, and
-    /// those of a small file on a fast disk, which are computed here.
+    /// those of a small file on a disk of this machine, which are computed here.
     pub fn at_once(&self, roots: &[Root], record: &Record) -> Option<Hashes> {
         let path = Path::new(&*record.path);
         let (_, file) = self.shared.disks.of(path, &record.stamp).ok()?;
@@ -242,7 +261,7 @@ impl HashQueue {
         }
         let small_enough = record.stamp.size <= AT_ONCE
             && !self.shared.limiter.is_set()
-            && self.profile(roots, record.root) == IoProfile::Fast
+            && self.profile(roots, record.root) != IoProfile::Network
             && !self.shared.state().paused;
         let hashes = small_enough.then(|| small(path, &record.stamp))??;
         if let Some(file) = file {
@@ -321,17 +340,16 @@ impl HashQueue {
     /// Waits until all that was handed over is settled, or waiting is of no use.
     pub async fn idle(&self) -> Waited {
         let (mut outstanding, mut paused) = (self.client.outstanding.subscribe(), self.shared.paused.subscribe());
+        let mut cancels = self.client.cancels.subscribe();
         loop {
             if *outstanding.borrow_and_update() == 0 {
-                return match self.client.cancelled.load(Ordering::Relaxed) {
-                    true => Waited::Cancelled,
-                    false => Waited::Done,
-                };
+                return Waited::Done;
             }
             if *paused.borrow_and_update() {
                 return Waited::Paused;
             }
             tokio::select! {
+                _ = cancels.changed() => return Waited::Cancelled,
                 changed = outstanding.changed() => if changed.is_err() { return Waited::Done },
                 changed = paused.changed() => if changed.is_err() { return Waited::Done },
             }

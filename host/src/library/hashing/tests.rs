@@ -230,11 +230,18 @@ async fn cancelling_drops_what_waits_and_stops_what_runs_and_later_work_is_done(
     // A second scan meanwhile finds the same files.
     setup.add(&paths.iter().collect::<Vec<_>>());
     assert_eq!(setup.hashing.status().queued, 4);
-    setup.queue.cancel();
-    assert_eq!(setup.idle().await, Waited::Cancelled);
+    let (waited, ()) = tokio::join!(setup.idle(), async { setup.queue.cancel() });
+    assert_eq!(waited, Waited::Cancelled);
     setup.until(|status| status.running == 0 && status.queued == 0).await;
     assert!(setup.published.0.lock().unwrap().is_empty());
     assert_eq!(setup.last().status, ActivityStatus::Cancelled);
+    // What is asked for at once after a cancellation counts, though the same file is still under way.
+    setup.add(&[&paths[0]]);
+    setup.until(|status| status.running == 1).await;
+    setup.queue.cancel();
+    setup.add(&[&paths[0]]);
+    setup.until(|status| status.running == 1 && status.queued == 0).await;
+    setup.queue.cancel();
     let small = setup.file("small.bin", b"");
     setup.add(&[&small]);
     assert_eq!(setup.idle().await, Waited::Done);
@@ -248,7 +255,8 @@ async fn closing_ends_work_at_once_and_waits_for_what_is_done() {
     setup.add(&[&path]);
     setup.until(|status| status.running == 1).await;
     setup.hashing.close();
-    assert_eq!(setup.idle().await, Waited::Cancelled);
+    assert_eq!(setup.idle().await, Waited::Done);
+    assert!(setup.published.0.lock().unwrap().is_empty());
     setup.add(&[&path]);
     assert_eq!(setup.hashing.status().queued, 0, "nothing is taken any more");
 }
