@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,7 +14,15 @@ use crate::library::progress::{Activity, ActivityStatus, Phase};
 pub struct Terminal {
     lines: MultiProgress,
     // By page type and whether it is hashing.
-    bars: Mutex<HashMap<(String, bool), ProgressBar>>,
+    bars: Mutex<HashMap<(String, bool), Line>>,
+}
+
+/// What is over before this time is not worth a line.
+const DELAY: Duration = Duration::from_millis(500);
+
+struct Line {
+    since: Instant,
+    bar: Option<ProgressBar>,
 }
 
 impl Terminal {
@@ -32,13 +41,20 @@ impl Terminal {
         let key = (activity.page_type.clone(), activity.phase == Phase::Hashing);
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(activity.status, ActivityStatus::Done | ActivityStatus::Cancelled) {
-            if let Some(bar) = bars.remove(&key) {
+            if let Some(bar) = bars.remove(&key).and_then(|line| line.bar) {
                 bar.finish_and_clear();
                 self.lines.remove(&bar);
             }
             return;
         }
-        let bar = bars.entry(key).or_insert_with(|| {
+        let line = bars.entry(key).or_insert_with(|| Line {
+            since: Instant::now(),
+            bar: None,
+        });
+        if line.since.elapsed() < DELAY {
+            return;
+        }
+        let bar = line.bar.get_or_insert_with(|| {
             let bar = self.lines.add(ProgressBar::new(0));
             if let Ok(style) = ProgressStyle::with_template("{prefix:>24} [{bar:24}] {msg}") {
                 bar.set_style(style.progress_chars("=> "));
@@ -91,7 +107,7 @@ fn message(activity: &Activity) -> String {
         text += &format!(", {:.0} files/s", activity.files_per_second);
     }
     if let Some(left) = activity.seconds_left {
-        text += &format!(", {} left", HumanDuration(std::time::Duration::from_secs(left)));
+        text += &format!(", {} left", HumanDuration(Duration::from_secs(left)));
     }
     text
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -122,6 +122,8 @@ struct Shared {
     wake: Condvar,
     // Counts the databases of this run: a broken one is followed by a new one.
     database: AtomicU64,
+    // Whether there may be hashes; spares a look-up for each file of a library that has its own.
+    has_hashes: AtomicBool,
 }
 
 impl Shared {
@@ -166,11 +168,15 @@ impl Store {
             }
             Err(error) => return Err(sqlite(error)),
         };
+        let has_hashes = connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM hash)", [], |row| row.get(0))
+            .unwrap_or(true);
         let shared = Arc::new(Shared {
             path,
             pending: Mutex::default(),
             wake: Condvar::new(),
             database: AtomicU64::new(0),
+            has_hashes: AtomicBool::new(has_hashes),
         });
         let writer = std::thread::Builder::new()
             .name("store".into())
@@ -235,6 +241,12 @@ impl Store {
         self.shared.change(|pending| {
             pending.hashes.insert(file, hashes);
         });
+        self.shared.has_hashes.store(true, Ordering::Release);
+    }
+
+    /// Whether any hashes are remembered.
+    pub fn has_hashes(&self) -> bool {
+        self.shared.has_hashes.load(Ordering::Acquire)
     }
 
     /// The hashes of a file that were computed before.

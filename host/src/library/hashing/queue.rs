@@ -272,6 +272,9 @@ impl HashQueue {
 
     /// The BLAKE3 of a file whose SHA-256 is known, when it was computed before.
     pub fn known(&self, record: &Record) -> Option<Hashes> {
+        if !self.shared.store.has_hashes() {
+            return None;
+        }
         let (_, file) = self.shared.disks.of(Path::new(&*record.path), &record.stamp).ok()?;
         let hashes = self.shared.known(&file?)?;
         (record.sha256 == Some(hashes.sha256)).then_some(hashes)
