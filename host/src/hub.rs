@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 use tokio::sync::broadcast;
 
-use crate::library::progress::{InitProgress, ProgressSink};
+use crate::library::progress::{Activity, InitProgress, Phase, ProgressSink};
+use crate::terminal::Terminal;
 
 /// Messages that a slow client may fall behind before it loses the oldest.
 const BACKLOG: usize = 256;
@@ -18,6 +19,9 @@ pub struct Hub {
     init: broadcast::Sender<Arc<str>>,
     // Last progress by page type.
     latest: Mutex<BTreeMap<String, InitProgress>>,
+    // Last activity by page type and whether it is hashing.
+    activities: Mutex<BTreeMap<(String, bool), Activity>>,
+    terminal: Option<Arc<Terminal>>,
 }
 
 impl Default for Hub {
@@ -26,11 +30,28 @@ impl Default for Hub {
             general: broadcast::channel(BACKLOG).0,
             init: broadcast::channel(BACKLOG).0,
             latest: Mutex::default(),
+            activities: Mutex::default(),
+            terminal: None,
         }
     }
 }
 
 impl Hub {
+    /// A hub that shows what goes on in a terminal too.
+    pub fn with_terminal(terminal: Option<Arc<Terminal>>) -> Self {
+        Self {
+            terminal,
+            ..Self::default()
+        }
+    }
+
+    /// What a page type's library does, or did last: its scan, and its hashing.
+    pub fn activities(&self, page_type: &str) -> Vec<Activity> {
+        let activities = self.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = activities.iter().filter(|((of, _), _)| of == page_type);
+        own.map(|(_, activity)| activity.clone()).collect()
+    }
+
     /// Sends a JSON text to all general sockets.
     pub fn broadcast(&self, message: String) {
         // No receiver is no error.
@@ -68,6 +89,18 @@ impl ProgressSink for Hub {
 
     fn models_changed(&self, page_type: &str) {
         self.broadcast(json!({ "type": "models_changed", "pageType": page_type }).to_string());
+    }
+
+    fn activity(&self, activity: Activity) {
+        if let Some(terminal) = &self.terminal {
+            terminal.show(&activity);
+        }
+        if let Ok(text) = serde_json::to_string(&activity) {
+            self.broadcast(text);
+        }
+        let key = (activity.page_type.clone(), activity.phase == Phase::Hashing);
+        let mut activities = self.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        activities.insert(key, activity);
     }
 }
 

@@ -11,3 +11,4 @@ pub mod metrics;
 pub mod plugins;
 pub mod server;
 pub mod settings;
+pub mod terminal;

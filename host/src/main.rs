@@ -1,11 +1,11 @@
 //! The `host` binary.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use modelshelf_host::cli::Cli;
 use modelshelf_host::server;
+use modelshelf_host::terminal::{LogWriter, Terminal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -17,10 +17,11 @@ fn main() -> ExitCode {
         );
         EnvFilter::new("info")
     });
+    let terminal = Terminal::of_standard_error();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
+        .with_writer(LogWriter(terminal.clone()));
+    if terminal.is_some() {
         logs.init();
     } else {
         logs.with_ansi(false).init();
@@ -32,9 +33,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(server::run(args));
+    let result = runtime.block_on(server::run(args, terminal.clone()));
     // A scan that still reads a file must not hold the process up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    if let Some(terminal) = terminal {
+        terminal.clear();
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -20,10 +20,12 @@ use crate::http::registrar::RouteTable;
 use crate::http::types::{TypeService, TypeSlot};
 use crate::hub::Hub;
 use crate::library::Library;
+use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::store::Store;
 use crate::library::watch::Keeping;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
 use crate::settings::Settings;
+use crate::terminal::Terminal;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
@@ -36,7 +38,7 @@ const STORE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When settings, the data folder or the address can't be used.
-pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Result<()> {
     let settings = Settings::load(&args)?;
     for source in &settings.sources {
         tracing::info!(file = %source.display(), "settings read");
@@ -48,16 +50,18 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if !address.ip().is_loopback() && settings.token.is_none() {
         tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
     }
+    let store = Arc::new(Store::open(&settings.data_folder)?);
+    let hashing = Arc::new(Hashing::new(hashing_options(&settings), store.clone()));
     let app = Arc::new(App {
         settings,
-        hub: Arc::new(Hub::default()),
+        hub: Arc::new(Hub::with_terminal(terminal)),
+        hashing,
         pages: Pages::new()?,
         routes: ArcSwap::from_pointee(RouteTable::new()),
         types: ArcSwap::default(),
         starting: AtomicBool::new(true),
         run: rand::random(),
     });
-    let store = Arc::new(Store::open(&app.settings.data_folder)?);
     let router = http::router(app.clone());
     println!("listening on http://{address}");
 
@@ -81,10 +85,25 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             let _ = stop.send(());
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();
-            let _ = tokio::time::timeout(STORE_LIMIT, tokio::task::spawn_blocking(move || store.flush())).await;
+            let hashing = app.hashing.clone();
+            let closing = tokio::task::spawn_blocking(move || {
+                hashing.close();
+                store.flush();
+            });
+            let _ = tokio::time::timeout(STORE_LIMIT, closing).await;
         }
     }
     Ok(())
+}
+
+fn hashing_options(settings: &Settings) -> HashingOptions {
+    HashingOptions {
+        threads: settings.hashing.threads,
+        per_disk: settings.hashing.per_disk,
+        bytes_per_second: settings.hashing.megabytes_per_second * 1e6,
+        block: settings.contract.hash_block(),
+        network: settings.hashing.network,
+    }
 }
 
 /// Loads all plugins at once, binds their routes, and attaches their libraries.
@@ -224,8 +243,8 @@ async fn attach(
 ) -> Option<(Arc<Library>, Arc<Plugin>)> {
     let started = Instant::now();
     let roots = app.settings.roots.roots_of(&slot.info);
-    let (info, hub) = (slot.info.clone(), app.hub.clone());
-    let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, hub)).await;
+    let (info, hub, hashing) = (slot.info.clone(), app.hub.clone(), app.hashing.clone());
+    let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, &hashing, hub)).await;
     let library = match opened {
         Ok(library) => Arc::new(library),
         Err(error) => {

@@ -9,6 +9,7 @@ use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
 use crate::hub::Hub;
+use crate::library::hashing::Hashing;
 use crate::settings::Settings;
 
 /// The server's parts, shared by all requests.
@@ -17,6 +18,8 @@ pub struct App {
     pub settings: Settings,
     /// Messages to clients.
     pub hub: Arc<Hub>,
+    /// Hashes of all libraries.
+    pub hashing: Arc<Hashing>,
     /// Pages and their assets.
     pub pages: Pages,
     /// All routes. Replaced as a whole.

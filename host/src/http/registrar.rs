@@ -84,6 +84,14 @@ pub enum Shared {
     CheckModelsExist,
     /// Tags that stand for a model first.
     PriorityTags,
+    /// What the hashing service does; ours.
+    Hashing,
+    /// Pauses it; ours.
+    PauseHashing,
+    /// Lets it go on; ours.
+    ResumeHashing,
+    /// Asks for missing hashes; ours.
+    Hash,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -195,6 +203,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     // Ours
     get("/api/lm/{prefix}/status", Shared::Status),
     get("/api/lm/{prefix}/problems", Shared::Problems),
+    post("/api/lm/{prefix}/hash", Shared::Hash),
     get("/api/lm/{prefix}/media/{key}", Shared::Media),
 ];
 
@@ -209,6 +218,9 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
+    get("/api/lm/hashing", Shared::Hashing),
+    post("/api/lm/hashing/pause", Shared::PauseHashing),
+    post("/api/lm/hashing/resume", Shared::ResumeHashing),
     get("/api/lm/trained-words", PROVIDERS),
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),

@@ -1,16 +1,19 @@
 //! The library of one model type: the only owner of its records.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::hashing::{HashQueue, Hashed, Hashing, Publisher, Waited};
 use super::keeping::Upkeep;
-use super::progress::{InitProgress, ProgressSink};
+use super::progress::{Activity, InitProgress, ProgressSink, ScanActivity};
+use super::record::{HashStatus, Record};
 use super::roots::{self, Root};
-use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Stage, Walk};
+use super::scan::{self, Cancel, Folders, Job, Outcome, ScanKind, Stage, Walk};
 use super::search::Search;
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
@@ -22,6 +25,7 @@ pub struct Library {
     info: Arc<TypeInfo>,
     roots: Vec<Root>,
     store: Arc<Store>,
+    hashes: HashQueue,
     sink: Arc<dyn ProgressSink>,
     snapshot: ArcSwap<Snapshot>,
     // Held while the next snapshot is made.
@@ -38,7 +42,13 @@ pub struct Library {
 
 impl Library {
     /// A library of these roots with what the store knows of them, or empty.
-    pub fn open(info: Arc<TypeInfo>, roots: Vec<Root>, store: Arc<Store>, sink: Arc<dyn ProgressSink>) -> Self {
+    pub fn open(
+        info: Arc<TypeInfo>,
+        roots: Vec<Root>,
+        store: Arc<Store>,
+        hashing: &Hashing,
+        sink: Arc<dyn ProgressSink>,
+    ) -> Self {
         let stored = store.load(info.id()).unwrap_or_else(|error| {
             tracing::warn!(%error, "the library is read again");
             super::store::Stored::default()
@@ -60,6 +70,7 @@ impl Library {
         let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
         let known = stored.plugin_digest.is_some();
         Self {
+            hashes: hashing.queue(info.prefix(), sink.clone()),
             info,
             upkeep: Upkeep::new(&roots),
             roots,
@@ -120,8 +131,63 @@ impl Library {
         self.initializing.load(Ordering::Relaxed)
     }
 
-    /// Asks the running scan to stop; whether one ran.
+    /// Its place in the hashing service.
+    pub fn hash_queue(&self) -> &HashQueue {
+        &self.hashes
+    }
+
+    /// Waits until the hashes of what scans found are there, or waiting is of no use.
+    pub async fn hashed(&self) -> Waited {
+        self.hashes.idle().await
+    }
+
+    /// Asks for the hashes of these models, or of all, where they are missing; how many were
+    /// handed over. Asks for those on network shares too.
+    pub fn want_hashes(self: &Arc<Self>, plugin: &Arc<Plugin>, paths: Option<&[String]>) -> usize {
+        let snapshot = self.snapshot();
+        let wanted: Vec<_> = match paths {
+            Some(paths) => paths
+                .iter()
+                .filter_map(|path| snapshot.by_path(path))
+                .cloned()
+                .collect(),
+            None => snapshot.records().iter().map(|(_, record)| record.clone()).collect(),
+        };
+        let missing = wanted.into_iter().filter(|record| record.sha256.is_none());
+        // Noted in the record, so that a restart goes on with it.
+        let marked = missing.map(|record| {
+            let marked = Record {
+                hash_status: HashStatus::Calculating,
+                ..Record::clone(&record)
+            };
+            (record, marked)
+        });
+        let marked: Vec<_> = marked.collect();
+        let paths: Vec<_> = marked.iter().map(|(_, record)| record.path.clone()).collect();
+        self.publish_over(marked);
+        let snapshot = self.snapshot();
+        let missing: Vec<_> = paths
+            .iter()
+            .filter_map(|path| snapshot.by_path(path))
+            .cloned()
+            .collect();
+        let count = missing.len();
+        self.receive_hashes(plugin);
+        self.hashes.add(&self.roots, missing, true);
+        count
+    }
+
+    fn receive_hashes(self: &Arc<Self>, plugin: &Arc<Plugin>) {
+        self.hashes.attach(Arc::new(HashReceiver {
+            library: Arc::downgrade(self),
+            plugin: plugin.clone(),
+            handle: tokio::runtime::Handle::current(),
+        }));
+    }
+
+    /// Asks the running scan to stop, and drops what waits to be hashed; whether a scan ran.
     pub fn cancel(&self) -> bool {
+        self.hashes.cancel();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(Cancel::set).is_some()
     }
@@ -136,6 +202,30 @@ impl Library {
             .store(Arc::new(self.snapshot.load().apply(changes.clone())));
         self.store.save(self.info.id(), changes);
         drop(writing);
+    }
+
+    /// Publishes records that were made of older ones, each unless its older one has been
+    /// replaced meanwhile; the paths of these.
+    fn publish_over(&self, changed: Vec<(Arc<Record>, Record)>) -> HashSet<Box<str>> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.snapshot.load();
+        let (mut changes, mut replaced) = (Vec::with_capacity(changed.len()), HashSet::new());
+        for (older, record) in changed {
+            if snapshot
+                .by_path(&record.path)
+                .is_some_and(|now| Arc::ptr_eq(now, &older))
+            {
+                changes.push(Change::Put(Arc::new(record)));
+            } else {
+                replaced.insert(record.path);
+            }
+        }
+        if !changes.is_empty() {
+            self.snapshot.store(Arc::new(snapshot.apply(changes.clone())));
+            self.store.save(self.info.id(), changes);
+        }
+        drop(writing);
+        replaced
     }
 
     /// Hands descriptions to the store, each with the path of its model; an empty one is forgotten.
@@ -255,6 +345,7 @@ impl Library {
             // `close` may have come before there was anything to cancel.
             cancel.set();
         }
+        self.receive_hashes(&plugin);
         let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
         let scan = tokio::task::spawn_blocking(move || {
             let mut report = Report::new(&library);
@@ -293,10 +384,49 @@ impl Library {
     }
 }
 
+/// Makes hashes visible in a library's records.
+struct HashReceiver {
+    library: Weak<Library>,
+    plugin: Arc<Plugin>,
+    handle: tokio::runtime::Handle,
+}
+
+impl Publisher for HashReceiver {
+    fn publish(&self, mut hashed: Vec<Hashed>) {
+        // A library that was closed meanwhile has its hashes in sidecars and in the store.
+        let Some(library) = self.library.upgrade() else {
+            return;
+        };
+        // Whoever changes a record at the same moment comes first; then it is done over.
+        while !hashed.is_empty() {
+            let snapshot = library.snapshot();
+            let (mut older, mut records) = (Vec::new(), Vec::new());
+            for result in &hashed {
+                if let Some(record) = snapshot
+                    .by_path(&result.path)
+                    .filter(|record| record.stamp == result.stamp)
+                {
+                    records.push(result.apply(record));
+                    older.push(record.clone());
+                }
+            }
+            self.handle.block_on(scan::serialise(&self.plugin, &mut records));
+            let moved = records.clone();
+            let replaced = library.publish_over(older.into_iter().zip(records).collect());
+            for record in moved.iter().filter(|record| !replaced.contains(&record.path)) {
+                library.recognise_moved(record);
+            }
+            hashed.retain(|result| replaced.contains(&result.path));
+        }
+        library.sink.models_changed(library.info.prefix());
+    }
+}
+
 /// Turns stages of a scan into messages for clients: the first reading in detail, later scans
 /// only by what they changed.
 struct Report<'l> {
     library: &'l Library,
+    activity: ScanActivity,
     first: bool,
     last: u8,
     total: usize,
@@ -306,6 +436,7 @@ impl<'l> Report<'l> {
     fn new(library: &'l Library) -> Self {
         Self {
             library,
+            activity: ScanActivity::default(),
             first: library.is_initializing(),
             last: 0,
             total: 0,
@@ -313,6 +444,13 @@ impl<'l> Report<'l> {
     }
 
     fn stage(&mut self, stage: Stage) {
+        let page_type = self.library.info.prefix();
+        let activity = match stage {
+            Stage::Walking => Some(self.activity.walking(page_type)),
+            Stage::Counted(total) => Some(self.activity.counted(page_type, total)),
+            Stage::Working(share) => self.activity.read(page_type, share),
+        };
+        self.tell(activity);
         if !self.first {
             return;
         }
@@ -339,7 +477,15 @@ impl<'l> Report<'l> {
         }
     }
 
-    fn end(&self, outcome: Outcome) {
+    fn tell(&self, activity: Option<Activity>) {
+        if let Some(activity) = activity {
+            self.library.sink.activity(activity);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        let ended = self.activity.ended(self.library.info.prefix(), outcome.cancelled);
+        self.tell(Some(ended));
         // What was read before a cancellation is there to be used, so the first reading is over all the same.
         if self.first && outcome.cancelled {
             self.library.initializing.store(false, Ordering::Relaxed);

@@ -8,21 +8,14 @@ use super::item::media_key;
 /// Longest text of a description that is searched, in bytes.
 const MAX_TEXT: usize = 64 << 10;
 
-/// Makes the tables where there are none.
-///
-/// The index keeps words and in which descriptions they are, and neither texts nor places in
-/// them; `described` says which text of a model is in the index, so that the same is not written twice.
-///
-/// # Errors
-/// SQLite's.
-pub fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "CREATE VIRTUAL TABLE IF NOT EXISTS description USING fts5(
-             body, content = '', contentless_delete = 1, detail = none, prefix = '2 3',
-             tokenize = 'unicode61 remove_diacritics 2');
-         CREATE TABLE IF NOT EXISTS described (key INTEGER PRIMARY KEY, digest INTEGER NOT NULL);",
-    )
-}
+/// The tables. The index keeps words and in which descriptions they are, and neither texts nor
+/// places in them; `described` says which text of a model is in the index, so that the same is not
+/// written twice.
+pub const TABLES: &str = "
+    CREATE VIRTUAL TABLE description USING fts5(
+        body, content = '', contentless_delete = 1, detail = none, prefix = '2 3',
+        tokenize = 'unicode61 remove_diacritics 2');
+    CREATE TABLE described (key INTEGER PRIMARY KEY, digest INTEGER NOT NULL);";
 
 /// Replaces the description of the model at a path; an empty one removes it. `text` may be HTML.
 ///
@@ -136,7 +129,7 @@ mod tests {
     #[test]
     fn a_description_is_found_by_the_starts_of_its_words_and_forgotten_when_it_changes() {
         let connection = Connection::open_in_memory().unwrap();
-        create(&connection).unwrap();
+        connection.execute_batch(TABLES).unwrap();
         put(&connection, "/m/a", "<p>Trained on <b>Watercolour</b> &amp; ink</p>").unwrap();
         put(&connection, "/m/b", "").unwrap();
         assert!(found(&connection, "waterc") && found(&connection, "INK trained"));
@@ -150,7 +143,7 @@ mod tests {
     #[test]
     fn nothing_in_a_search_text_is_an_operator() {
         let connection = Connection::open_in_memory().unwrap();
-        create(&connection).unwrap();
+        connection.execute_batch(TABLES).unwrap();
         put(&connection, "/m/a", "near or not").unwrap();
         for text in ["\"", "near OR", "NOT", "*", "body:near", "near(", "-near", "^near"] {
             find(&connection, text).unwrap();

@@ -234,6 +234,10 @@ pub fn entry(record: &Record) -> Value {
         "sub_type": record.sub_type,
         "hash_status": record.hash_status.as_str(),
     });
+    // Ours, and there only where this server computed the hashes.
+    if let (Some(entry), Some(blake3)) = (entry.as_object_mut(), &record.blake3) {
+        entry.insert("blake3".into(), json!(blake3.hex()));
+    }
     if let (Some(entry), Ok(fields)) = (
         entry.as_object_mut(),
         serde_json::from_str::<Map<String, Value>>(&record.fields),

@@ -15,6 +15,7 @@ pub mod duplicates;
 pub mod filter;
 pub mod folders;
 pub mod groups;
+pub mod hashing;
 pub mod haystack;
 pub mod io_profile;
 pub mod item;
@@ -48,6 +49,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod store;
+mod store_schema;
 pub mod text;
 pub mod waiting;
 pub mod watch;

@@ -32,7 +32,8 @@ pub enum Change {
 }
 
 impl Change {
-    fn path(&self) -> &str {
+    /// The path of the record that it concerns.
+    pub fn path(&self) -> &str {
         match self {
             Self::Put(record) => &record.path,
             Self::Remove(path) => path,

@@ -23,7 +23,7 @@ const TAGS: [&str; 4] = ["Style", "style", "anime", "wool"];
 const BASES: [&str; 3] = ["SD 1.5", "Pony", ""];
 
 /// A record whose properties follow from two numbers.
-pub(super) fn record(name: u8, look: u16) -> Record {
+pub fn record(name: u8, look: u16) -> Record {
     let folder = ["", "a", "a/b", "a0"][usize::from(name) % 4];
     let file_name = format!("m{}", name / 3);
     let path = match folder {

@@ -93,6 +93,12 @@ impl ContractSettings {
         }
     }
 
+    /// Bytes of a file that are read at once to hash it: `hash_chunk_size_mb`, from 1 to 4 MiB.
+    pub fn hash_block(&self) -> usize {
+        let set = self.0.get("hash_chunk_size_mb").and_then(Value::as_f64).unwrap_or(4.0);
+        (set.clamp(1.0, 4.0) * f64::from(1 << 20)) as usize
+    }
+
     /// NSFW level from which pages blur previews.
     pub fn blur_level(&self) -> u32 {
         let name = self.text("mature_blur_level", "R");

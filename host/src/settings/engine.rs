@@ -34,6 +34,8 @@ pub struct HashingSettings {
     pub per_disk: usize,
     /// Bound of the rate over all files, in MB (1,000,000 bytes) a second; 0 is none.
     pub megabytes_per_second: f64,
+    /// Whether files on network shares are hashed unasked, too.
+    pub network: bool,
 }
 
 impl Default for HashingSettings {
@@ -42,6 +44,7 @@ impl Default for HashingSettings {
             threads: 0,
             per_disk: 0,
             megabytes_per_second: 0.0,
+            network: false,
         }
     }
 }

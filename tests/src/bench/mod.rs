@@ -6,6 +6,7 @@
 mod data;
 mod growth;
 mod growth_report;
+mod hashing;
 mod large;
 mod load;
 mod machine;
@@ -170,6 +171,7 @@ async fn small(options: &Options) -> Result<Vec<Measured>> {
     let data_dir = folder.path().join("data");
     let mut measured = starts::cold_scans(&library, options, folder.path(), &data_dir).await?;
     let bare = data::make(&folder.path().join("bare"), options, false)?;
+    measured.extend(hashing::measure().await?);
     measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
     measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
     let server = library.options().data_dir(&data_dir).serve().await?;

@@ -7,6 +7,7 @@ mod corrupt;
 mod filters;
 mod gate;
 mod groups;
+mod hashing;
 mod incremental;
 mod killed;
 mod listing;

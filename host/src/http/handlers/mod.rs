@@ -4,6 +4,7 @@ mod common;
 mod counts;
 mod duplicates;
 mod folders;
+mod hashing;
 mod listing;
 mod media;
 mod names;
@@ -55,6 +56,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Status => Ok(scan::status(&call, &service)),
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
+        Shared::Hash => hashing::hash(call, service).await,
         other => common(other, call).await,
     }
 }
@@ -72,6 +74,9 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::CheckModelExists => common::model_exists(&call),
         Shared::CheckModelsExist => Ok(common::models_exist(&call)),
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
+        Shared::Hashing => Ok(hashing::status(&call)),
+        Shared::PauseHashing => hashing::pause(call, true).await,
+        Shared::ResumeHashing => hashing::pause(call, false).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

@@ -10,6 +10,7 @@ use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::types::TypeService;
 use super::json;
+use crate::library::hashing::Waited;
 use crate::library::progress::ProgressSink;
 use crate::library::scan::ScanKind;
 
@@ -26,9 +27,13 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
         ScanKind::Changes
     };
     let (library, plugin) = (service.library.clone(), service.plugin.clone());
-    let outcome = tokio::spawn(async move { library.scan_patiently(plugin, kind, PATIENCE).await })
+    let mut outcome = tokio::spawn(async move { library.scan_patiently(plugin, kind, PATIENCE).await })
         .await
         .map_err(ApiError::internal)?;
+    if !outcome.cancelled {
+        // Scripts expect the hashes of what a scan found to be there when it has answered.
+        outcome.cancelled = service.library.hashed().await == Waited::Cancelled;
+    }
     let forgotten = match call.query.flag("forget_offline", false) && !outcome.cancelled {
         true => service.library.forget_offline().await,
         false => 0,
@@ -90,6 +95,7 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
         "generation": snapshot.generation(),
         "total": snapshot.len(),
         "progress": call.app.hub.latest(service.plugin.info().prefix()),
+        "activity": call.app.hub.activities(service.plugin.info().prefix()),
         "roots": roots,
         "waiting": library.waiting().len(),
         "content_bytes_read": crate::metrics::content_bytes(),

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use super::Cancel;
 use super::folder::is_emptied;
-use super::hashing;
 use super::plan::{Plan, Scope};
 use super::process;
 use super::reading::{self, Reading};
@@ -209,7 +208,7 @@ impl Job<'_> {
                 changes.push(Change::Put(record));
             }
             library.publish(changes);
-            progress(Stage::Working(share / 2.0));
+            progress(Stage::Working(share));
         });
         if !self.cancel.is_set() {
             // What can't be read at its new place is gone from the old one all the same.
@@ -225,13 +224,10 @@ impl Job<'_> {
         }
         library.note_departed(&plan.gone);
 
-        let total = wanted.len();
-        if total > 0 {
-            hash_all(library, plugin, wanted, self.cancel, self.handle, &mut |done| {
-                progress(Stage::Working(0.5 + done as f64 / total as f64 / 2.0));
-            });
-        }
         outcome.cancelled = self.cancel.is_set();
+        if !outcome.cancelled {
+            library.hash_queue().add(library.roots(), wanted, false);
+        }
         if !outcome.cancelled && scope.is_none() {
             library.note_complete(plugin.digest());
         }
@@ -256,41 +252,4 @@ impl Job<'_> {
             );
         }
     }
-}
-
-fn hash_all(
-    library: &Library,
-    plugin: &Plugin,
-    wanted: Vec<Arc<Record>>,
-    cancel: &Cancel,
-    handle: &tokio::runtime::Handle,
-    progress: &mut dyn FnMut(usize),
-) {
-    let (mut done, mut waiting, mut last) = (0, Vec::new(), Instant::now());
-    let publish = |waiting: &mut Vec<Record>| {
-        let mut records = std::mem::take(waiting);
-        handle.block_on(process::serialise(plugin, &mut records));
-        for record in &records {
-            library.recognise_moved(record);
-        }
-        library.publish(
-            records
-                .into_iter()
-                .map(|record| Change::Put(Arc::new(record)))
-                .collect(),
-        );
-    };
-    hashing::run(wanted, cancel, |record| {
-        done += 1;
-        waiting.push(record);
-        if waiting.len() >= reading::PUBLISH || last.elapsed() >= reading::PUBLISH_EVERY {
-            publish(&mut waiting);
-            progress(done);
-            last = Instant::now();
-        }
-    });
-    if !waiting.is_empty() {
-        publish(&mut waiting);
-    }
-    progress(done);
 }

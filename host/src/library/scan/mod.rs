@@ -1,7 +1,6 @@
-//! Scanning: walk the roots, compare with what is known, read what changed, hash what needs it.
+//! Scanning: walk the roots, compare with what is known, read what changed, hand over what needs hashing.
 
 pub mod folder;
-mod hashing;
 mod job;
 mod known;
 mod merge;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::folder::{Found, stamp};
 use super::plan::Task;
+use crate::library::hashing::HashQueue;
 use crate::library::item;
 use crate::library::metadata;
 use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote, Sha256};
@@ -41,6 +42,8 @@ pub struct Reader<'a> {
     pub plugin: &'a Plugin,
     /// Its roots.
     pub roots: &'a [Root],
+    /// Where hashes come from that cost nothing.
+    pub hashes: &'a HashQueue,
     /// What its rules want of headers.
     pub interest: &'a Interest,
     /// Now, in seconds since 1970-01-01 UTC.
@@ -150,6 +153,19 @@ impl Reader<'_> {
         for known in [known, was].into_iter().flatten() {
             keep_known(&mut record, known);
         }
+        if record.hash_status == HashStatus::Calculating
+            && let Some(hashes) = self.hashes.at_once(self.roots, &record)
+        {
+            (record.sha256, record.blake3) = (Some(hashes.sha256), Some(hashes.blake3));
+            record.hash_status = HashStatus::Completed;
+            sidecar.0.insert("sha256".into(), record.sha256_hex().into());
+            sidecar
+                .0
+                .insert("hash_status".into(), record.hash_status.as_str().into());
+            dirty = true;
+        } else if record.sha256.is_some() && record.blake3.is_none() {
+            record.blake3 = self.hashes.known(&record).map(|hashes| hashes.blake3);
+        }
         let dirty = dirty && !shared;
         if dirty && record.hash_status == HashStatus::Calculating {
             // Should the hash never come, the next program that reads the sidecar knows that it is missing.
@@ -218,7 +234,7 @@ fn keep_known(record: &mut Record, known: &Record) {
         record.sha256 = known.sha256;
         record.hash_status = HashStatus::Completed;
     }
-    if record.sha256 == known.sha256 && record.blake3.is_none() {
+    if record.stamp == known.stamp && record.sha256 == known.sha256 {
         record.blake3 = known.blake3;
     }
 }

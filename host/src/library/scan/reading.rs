@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::Cancel;
 use super::folder::stamp;
-use super::hashing;
 use super::plan::Task;
 use super::process::{self, Processed, Reader};
 use super::walk::LeftOut;
 use crate::library::collection::Library;
+use crate::library::hashing;
 use crate::library::io_profile::IoProfile;
 use crate::library::parallel::lower_priority;
 use crate::library::record::Record;
@@ -55,6 +55,7 @@ impl Reading<'_> {
         let reader = Reader {
             plugin: self.plugin,
             roots: self.library.roots(),
+            hashes: self.library.hash_queue(),
             interest: &interest,
             now: now(),
         };

@@ -1,0 +1,198 @@
+//! The threads that hash files.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::lines::Ask;
+use super::queue::Job;
+use super::results::{Outcome, settle};
+use crate::cancel::Cancel;
+use crate::files::hash::{FileHasher, HashError};
+use crate::library::record::Record;
+use crate::library::scan::stamp;
+use crate::library::store::Hashes;
+
+/// How long a thread without work stays, with its buffers.
+const IDLE: Duration = Duration::from_secs(2);
+/// How often a thread that is held back looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(50);
+const MIB: usize = 1 << 20;
+
+/// Starts threads as far as there is work for them.
+pub(super) fn start(shared: &Arc<Shared>) {
+    let mut state = shared.state();
+    while state.workers < shared.threads().min(state.lines.waiting() + state.lines.running()) && !state.closed {
+        let own = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("hashing".into())
+            .spawn(move || work(&own));
+        if let Err(error) = thread {
+            tracing::error!(%error, "no thread can be started to hash files; the next scan tries again");
+            return;
+        }
+        state.workers += 1;
+    }
+}
+
+/// Gives the thread back, whatever ended it.
+struct Seat<'s>(&'s Shared, bool);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.state().workers -= 1;
+            self.0.wake.notify_all();
+        }
+    }
+}
+
+fn work(shared: &Arc<Shared>) {
+    let mut seat = Seat(shared, false);
+    lowest_priority();
+    let mut hasher = FileHasher::new(shared.options.block.clamp(MIB, 4 * MIB));
+    while let Some((ask, job)) = next(shared, &mut seat) {
+        // Whatever happens, the file's turn ends.
+        let mut turn = Turn {
+            shared,
+            ask,
+            outcome: None,
+        };
+        run(shared, &mut hasher, &ask, job, &mut turn.outcome);
+    }
+}
+
+/// Requests come first: these threads get what is left of the processors.
+pub(super) fn lowest_priority() {
+    // On Linux a thread has a priority of its own; elsewhere this would slow the whole server.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// The next job; none when there was nothing to do for a while.
+fn next(shared: &Shared, seat: &mut Seat) -> Option<(Ask, Job)> {
+    let mut state = shared.state();
+    let mut waited = Duration::ZERO;
+    loop {
+        let job = match state.paused || state.closed {
+            true => None,
+            false => state.lines.next(),
+        };
+        if job.is_some() {
+            return job;
+        }
+        let waiting = state.lines.waiting() > 0;
+        if state.closed || (waited >= IDLE && !waiting) {
+            // Under the lock, so that whoever adds a job sees that this thread is gone.
+            seat.1 = true;
+            state.workers -= 1;
+            drop(state);
+            shared.wake.notify_all();
+            return None;
+        }
+        let started = Instant::now();
+        let woken = shared.wake.wait_timeout(state, IDLE);
+        state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        waited += started.elapsed();
+    }
+}
+
+/// A job under way: its disk is taken and other names of its file wait.
+struct Turn<'s> {
+    shared: &'s Arc<Shared>,
+    ask: Ask,
+    outcome: Option<Hashes>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let followers = state.lines.finished(&self.ask);
+        let mut same = Vec::new();
+        let mut given_up = Vec::new();
+        for (ask, job) in followers {
+            match self.outcome {
+                Some(hashes) => same.push((job, hashes)),
+                // One name may be gone, or its library's work cancelled, and the other not.
+                None if !job.cancel.is_set() && !state.closed => state.lines.push(ask, job),
+                None => given_up.push(job),
+            }
+        }
+        drop(state);
+        drop(given_up);
+        self.shared.wake.notify_all();
+        for (job, hashes) in same {
+            settle(self.shared, &job.record, job.ticket, &Outcome::Hashed(hashes));
+        }
+    }
+}
+
+fn run(shared: &Arc<Shared>, hasher: &mut FileHasher, ask: &Ask, job: Job, hashed: &mut Option<Hashes>) {
+    let Job {
+        record,
+        cancel,
+        mut ticket,
+    } = job;
+    let known = ask.file.and_then(|file| shared.known(&file));
+    let outcome = match known {
+        Some(hashes) => Outcome::Hashed(hashes),
+        None => {
+            let mut next = |bytes: u64| {
+                ticket.read(bytes);
+                go_on(shared, &cancel, bytes)
+            };
+            hash(&record, hasher, &mut next)
+        }
+    };
+    if let Outcome::Hashed(hashes) = outcome {
+        *hashed = Some(hashes);
+        if let (Some(file), None) = (ask.file, known) {
+            shared.remember(file, hashes);
+        }
+    }
+    settle(shared, &record, ticket, &outcome);
+}
+
+/// Asked between blocks: holds back for the rate and while paused; `false` when cancelled.
+fn go_on(shared: &Shared, cancel: &Cancel, bytes: u64) -> bool {
+    let now = Instant::now();
+    let wait = shared.limiter.take(bytes, now);
+    loop {
+        if cancel.is_set() {
+            return false;
+        }
+        let state = shared.state();
+        if state.paused {
+            let woken = shared.wake.wait_timeout(state, LOOK);
+            drop(woken);
+            continue;
+        }
+        drop(state);
+        let left = wait.saturating_sub(now.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
+}
+
+fn hash(record: &Record, hasher: &mut FileHasher, next: &mut dyn FnMut(u64) -> bool) -> Outcome {
+    let path = Path::new(&*record.path);
+    // What changed since it was read is another file; the next scan reads that.
+    let unchanged = || stamp(path).is_ok_and(|now| now == record.stamp);
+    let result = match std::fs::File::open(path) {
+        Ok(file) if unchanged() => hasher.file(&file, next),
+        Ok(_) => return Outcome::GivenUp,
+        Err(error) => Err(HashError::Io(error)),
+    };
+    match result {
+        Ok(digests) if digests.bytes == record.stamp.size && unchanged() => Outcome::Hashed(digests.into()),
+        Ok(_) | Err(HashError::Cancelled) => Outcome::GivenUp,
+        Err(HashError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Outcome::GivenUp,
+        Err(HashError::Io(error)) => {
+            tracing::warn!(path = %path.display(), %error, "can't be hashed; the next scan tries again");
+            Outcome::Failed(format!("The file can't be read to its end: {error}."))
+        }
+    }
+}
