@@ -35,6 +35,7 @@ pub mod snapshot;
 mod snapshot_tests;
 pub mod store;
 pub mod text;
+pub mod thumbnails;
 
 pub use collection::Library;
 pub use record::Record;
