@@ -32,19 +32,18 @@ async function withActivity(check, { activity = null, ...options } = {}) {
   }, {
     ...options,
     before: async (page) => {
-      const opened = new Promise((resolve) => {
-        page.routeWebSocket(/\/ws\/fetch-progress/, (socket) => {
-          send = (text) => socket.send(text);
-          resolve();
-        });
+      await page.routeWebSocket(/\/ws\/fetch-progress/, (socket) => {
+        send = (text) => socket.send(text);
       });
-      void opened;
       await page.route(/\/status$/, async (route) => {
         const answer = await (await route.fetch()).json();
         await route.fulfill({ json: { ...answer, activity } });
       });
       await page.route(/\/(hashing\/(pause|resume)|cancel-task)$/, async (route) => {
-        asked.push(new URL(route.request().url()).pathname);
+        const { pathname } = new URL(route.request().url());
+        asked.push(pathname);
+        const state = pathname.endsWith("pause") ? "paused" : "running";
+        activity = activity?.map((each) => ({ ...each, status: state })) ?? null;
         await route.fulfill({ json: { success: true } });
       });
     },

@@ -20,7 +20,12 @@ before(async () => {
       await preview("Amber", png([220, 150, 60], 900, 1200));
       await preview("Broad", png([60, 150, 60], 1800, 600));
       await preview("Cut", Buffer.from("<svg/>"));
-      return 3;
+      // No video that plays: the tests are about what is asked for.
+      const video = Buffer.from("000000106674797069736f6d00000000", "hex");
+      await preview("Film", video, "mp4");
+      await writeFile(path.join(root, "Poster.preview.png"), png([60, 60, 150], 900, 1200));
+      await preview("Poster", video, "preview.mp4");
+      return 5;
     },
   });
   browser = await startBrowser();
@@ -87,5 +92,24 @@ test("a preview that can't be shown says so on its card and why in the details",
     await page.waitForFunction(() => document.querySelector(".cell .placeholder__note").title.includes("Cut.png"));
     await openCard(page, "Cut");
     await page.locator("#details .placeholder__note", { hasText: "no JPEG, PNG, WebP or GIF" }).waitFor();
+  });
+});
+
+test("a video with a picture beside it is fetched when it plays, one without at once", async () => {
+  const videos = [];
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    const cell = (name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: name }) });
+    await page.waitForFunction(() => [...document.querySelectorAll("video.media")].some((video) => video.poster.includes("poster=true")));
+    // A film that can't be played gives way to the placeholder.
+    await cell("Film").locator(".placeholder").waitFor();
+    assert.equal(videos.length, 1);
+    await cell("Poster").hover();
+    await page.waitForFunction(() => document.querySelector(".placeholder") && document.querySelectorAll("video.media").length === 0);
+    assert.equal(new Set(videos).size, 2);
+  }, {
+    ...refused,
+    before: (page) => page.on("request", (request) => {
+      if (request.resourceType() === "media") videos.push(request.url());
+    }),
   });
 });

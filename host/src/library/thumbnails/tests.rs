@@ -123,3 +123,18 @@ async fn a_video_without_a_cover_says_so() {
     };
     assert_eq!(folder.thumbnails.get(picture, 160).await.unwrap(), Thumbnail::NoCover);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_waits_for_the_memory_that_others_take() {
+    let folder = Folder::new();
+    let picture = folder.paint("a.png", [0, 200, 0]);
+    let all = mib(render::MAX_WORK);
+    let taken = folder.thumbnails.memory.clone().acquire_many_owned(all).await.unwrap();
+    let thumbnails = folder.thumbnails.clone();
+    let mut asked = tokio::spawn(async move { thumbnails.get(picture, 160).await });
+    let early = tokio::time::timeout(std::time::Duration::from_millis(300), &mut asked).await;
+    assert!(early.is_err(), "it was decoded without memory for it");
+    drop(taken);
+    assert_eq!(width_of(&asked.await.unwrap().unwrap()), Some(160));
+    assert_eq!(folder.thumbnails.memory.available_permits(), all as usize);
+}
