@@ -36,8 +36,8 @@ async function withActivity(check, { activity = null, ...options } = {}) {
         send = (text) => socket.send(text);
       });
       await page.route(/\/status$/, async (route) => {
-        const answer = await (await route.fetch()).json();
-        await route.fulfill({ json: { ...answer, activity } });
+        // The page may ask once more while it is closed.
+        await route.fetch().then(async (fetched) => route.fulfill({ json: { ...(await fetched.json()), activity } })).catch(() => {});
       });
       await page.route(/\/(hashing\/(pause|resume)|cancel-task)$/, async (route) => {
         const { pathname } = new URL(route.request().url());

@@ -39,7 +39,7 @@ after(async () => {
 const image = (page, name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: name }) }).locator("img.media");
 const refused = { expected: [/status of 415/] };
 
-/** Runs `check` with the widths that the page asked the server for. */
+/** Runs `check` with the widths in which the page asked for pictures. */
 async function asked(options, check) {
   const widths = [];
   await withPage(browser, `${host.url}/loras`, (page) => check(page, widths), {
@@ -47,7 +47,7 @@ async function asked(options, check) {
     ...options,
     before: (page) => page.on("request", (request) => {
       const url = new URL(request.url());
-      if (url.pathname.includes("/media/")) widths.push(Number(url.searchParams.get("w")));
+      if (url.pathname.includes("/media/") && request.resourceType() === "image") widths.push(Number(url.searchParams.get("w")));
     }),
   });
 }
