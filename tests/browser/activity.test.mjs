@@ -80,8 +80,8 @@ test("a scan is stopped from there, and what is over at once is not shown", asyn
 
     send(SCAN);
     await row(page, "120 files so far").waitFor();
-    send({ ...SCAN, phase: "reading", done: 3, total: 40 });
-    await row(page, "3 of 40").waitFor();
+    send({ ...SCAN, phase: "reading", done: 3, total: 40, files_per_second: 12.4 });
+    await row(page, "3 of 40 · 12 files/s").waitFor();
     assert.equal(await page.locator(".activity__row").count(), 1);
     await page.getByRole("button", { name: "Stop looking for changes" }).click();
     assert.deepEqual(asked, ["/api/lm/loras/cancel-task"]);

@@ -151,13 +151,19 @@ function title({ phase }, paused) {
 }
 
 function facts(activity, paused) {
-  const { done, total, bytes_done: read, bytes_total: all, bytes_per_second: rate, seconds_left: left } = activity;
+  const { done, total, bytes_done: read, bytes_total: all, bytes_per_second: rate, files_per_second: files, seconds_left: left } = activity;
   return [
     total ? t("activity.of", { done: number(done), total: number(total) }) : done > 0 && tn("activity.seen", done),
     all > 0 && t("activity.of", { done: bytes(read), total: bytes(all) }),
-    !paused && rate > 0 && t("activity.rate", { rate: bytes(rate) }),
+    !paused && speed(rate, files),
     !paused && Number.isFinite(left) && left !== null && timeLeft(left),
   ].filter(Boolean).join(" · ");
+}
+
+/** Bytes a second where bytes are what takes the time, else files. */
+function speed(rate, files) {
+  if (rate > 0) return t("activity.rate", { rate: bytes(rate) });
+  return files >= 1 && t("activity.files", { n: number(Math.round(files)) });
 }
 
 /** How far it is, from 0 to 1; bytes say it better than files, which differ in size. */
