@@ -50,6 +50,9 @@ pub struct ServeArgs {
     /// An existing settings.json of the original, instead of the one in its usual place.
     #[arg(long, value_name = "FILE")]
     pub settings_json: Option<PathBuf>,
+    /// The library to start with, of those that settings name, instead of the one used last.
+    #[arg(long, value_name = "NAME")]
+    pub library: Option<String>,
     /// A further model type (.wasm); one with the id of a built-in type replaces it; repeatable.
     #[arg(long, value_name = "PATH")]
     pub plugin: Vec<PathBuf>,

@@ -6,6 +6,7 @@ pub mod compat;
 pub mod files;
 pub mod http;
 pub mod hub;
+pub mod libraries;
 pub mod library;
 pub mod metrics;
 pub mod plugins;

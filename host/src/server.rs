@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -17,20 +17,18 @@ use crate::http;
 use crate::http::app::App;
 use crate::http::pages::Pages;
 use crate::http::registrar::RouteTable;
-use crate::http::types::{TypeService, TypeSlot};
+use crate::http::types::TypeSlot;
 use crate::hub::Hub;
-use crate::library::Library;
+use crate::libraries;
 use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::store::Store;
-use crate::library::watch::Keeping;
+use crate::library::thumbnails::Thumbnails;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
-use crate::settings::Settings;
+use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
-/// Longest time between looks at a disk, and for which a file must keep still.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -50,12 +48,18 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     if !address.ip().is_loopback() && settings.token.is_none() {
         tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
     }
+    let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
-    let hashing = Arc::new(Hashing::new(hashing_options(&settings), store.clone()));
+    let active = settings.libraries.start();
+    let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let app = Arc::new(App {
+        active: ArcSwap::from_pointee(active),
+        switching: Arc::default(),
+        store: store.clone(),
         settings,
         hub: Arc::new(Hub::with_terminal(terminal)),
         hashing,
+        thumbnails: Arc::new(thumbnails),
         pages: Pages::new()?,
         routes: ArcSwap::from_pointee(RouteTable::new()),
         types: ArcSwap::default(),
@@ -65,7 +69,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let router = http::router(app.clone());
     println!("listening on http://{address}");
 
-    let loading = tokio::spawn(load(app.clone(), store.clone()));
+    let loading = tokio::spawn(load(app.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
@@ -96,25 +100,25 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     Ok(())
 }
 
-fn hashing_options(settings: &Settings) -> HashingOptions {
+fn hashing_options(settings: &Settings, active: &ActiveLibrary) -> HashingOptions {
     HashingOptions {
         threads: settings.hashing.threads,
         per_disk: settings.hashing.per_disk,
         bytes_per_second: settings.hashing.megabytes_per_second * 1e6,
-        block: settings.contract.hash_block(),
+        block: active.contract.hash_block(),
         network: settings.hashing.network,
     }
 }
 
 /// Loads all plugins at once, binds their routes, and attaches their libraries.
-async fn load(app: Arc<App>, store: Arc<Store>) {
-    if let Err(error) = load_types(&app, &store).await {
+async fn load(app: Arc<App>) {
+    if let Err(error) = load_types(&app).await {
         tracing::error!("{error:#}");
     }
     app.starting.store(false, Ordering::Relaxed);
 }
 
-async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
+async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let engine = Arc::new(PluginEngine::new(app.settings.limits.clone())?);
     let cache = Arc::new(CodeCache::new(
         app.settings.data_folder.join("compiled"),
@@ -194,7 +198,8 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
         }
     }
     let table = bind(&served)?;
-    let unclaimed = app.settings.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
+    let active = app.active.load_full();
+    let unclaimed = active.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
     if !unclaimed.is_empty() {
         tracing::info!(
             folders = unclaimed.join(", "),
@@ -205,21 +210,20 @@ async fn load_types(app: &Arc<App>, store: &Arc<Store>) -> anyhow::Result<()> {
         .store(Arc::new(served.iter().map(|(slot, _)| slot.clone()).collect()));
     app.routes.store(Arc::new(table));
     app.starting.store(false, Ordering::Relaxed);
-    let attaching = served
-        .into_iter()
-        .map(|(slot, plugin)| tokio::spawn(attach(app.clone(), store.clone(), slot, plugin)));
+    let attaching = served.into_iter().map(|(slot, plugin)| {
+        let (app, active) = (app.clone(), active.clone());
+        tokio::spawn(async move {
+            let library = libraries::open(&app, &slot, &active).await?;
+            libraries::serve(&app, &slot, plugin.clone(), library.clone());
+            Some((library, plugin))
+        })
+    });
     // Every gate opens before the first scan takes the disk and the processors.
     let mut ready = Vec::new();
     for attached in attaching.collect::<Vec<_>>() {
         ready.extend(attached.await?);
     }
-    let scan = &app.settings.scan;
-    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default().min(LONGEST);
-    let keeping = Keeping {
-        watch: scan.watch,
-        poll: Duration::from_secs(scan.poll_seconds).clamp(Duration::from_secs(1), LONGEST),
-        stable: seconds(scan.stable_seconds),
-    };
+    let keeping = libraries::keeping(&app.settings.scan);
     for (library, plugin) in ready {
         library.keep(plugin, keeping);
     }
@@ -232,34 +236,6 @@ async fn load_file(engine: &Arc<PluginEngine>, cache: &Arc<CodeCache>, path: &Pa
         source,
     })?;
     Plugin::load(engine, cache, &path.display().to_string(), &wasm).await
-}
-
-/// Opens a type's library and then its gate.
-async fn attach(
-    app: Arc<App>,
-    store: Arc<Store>,
-    slot: Arc<TypeSlot>,
-    plugin: Arc<Plugin>,
-) -> Option<(Arc<Library>, Arc<Plugin>)> {
-    let started = Instant::now();
-    let roots = app.settings.roots.roots_of(&slot.info);
-    let (info, hub, hashing) = (slot.info.clone(), app.hub.clone(), app.hashing.clone());
-    let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, &hashing, hub)).await;
-    let library = match opened {
-        Ok(library) => Arc::new(library),
-        Err(error) => {
-            tracing::error!(model_type = slot.info.id(), %error, "the library can't be opened");
-            return None;
-        }
-    };
-    let (model_type, models) = (slot.info.id(), library.snapshot().len());
-    tracing::info!(model_type, models, ms = started.elapsed().as_millis() as u64, "opened");
-    let settings = app.settings.plugins.get(slot.info.id()).cloned().unwrap_or_default();
-    slot.attach(TypeService::new(plugin.clone(), library.clone(), settings));
-    if !library.is_initializing() {
-        library.announce_warm();
-    }
-    Some((library, plugin))
 }
 
 /// Ends when the process is told to: Ctrl-C, or SIGTERM from a service manager.

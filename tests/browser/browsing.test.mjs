@@ -141,3 +141,18 @@ test("an address that has no page gets an error page with a way back", async () 
     await page.locator("#grid").waitFor();
   }, { expected: [/status of 404/] });
 });
+
+test("a model that is reached over several paths says so on its card and lists them in the details", async () => {
+  await withPage(browser, `${host.url}/loras`, async (page) => {
+    await page.locator(".cell", { hasText: "Amber Style" }).locator(".mark", { hasText: "Also at 2 other paths" }).waitFor();
+    await openCard(page, "Amber Style");
+    const rows = page.locator("#details .fact__list code");
+    assert.deepEqual(await rows.allTextContents(), ["/mnt/a/amber.safetensors", "/mnt/b/amber.safetensors"]);
+  }, {
+    before: (page) => page.route(/\/list\?/, async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const item of answer.items) item.aliases = item.model_name === "Amber Style" ? ["/mnt/a/amber.safetensors", "/mnt/b/amber.safetensors"] : [];
+      await route.fulfill({ json: answer });
+    }),
+  });
+});

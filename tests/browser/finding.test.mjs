@@ -56,6 +56,58 @@ test("the person chooses which fields are searched", async () => {
   });
 });
 
+test("trigger words are searched unless told otherwise, descriptions when asked", async () => {
+  await open(async (page) => {
+    const asked = (name, value) => page.waitForRequest((request) => new URL(request.url()).searchParams.get(name) === value);
+    const first = Promise.all([asked("search_trigger_words", "true"), asked("search_description", "false")]);
+    await page.locator("#search-input").fill("amber");
+    await first;
+    await page.locator("#search-fields").click();
+    const second = asked("search_description", "true");
+    await page.getByRole("menuitemcheckbox", { name: "Descriptions" }).click();
+    await second;
+    const third = asked("search_trigger_words", "false");
+    await page.getByRole("menuitemcheckbox", { name: "Trigger words" }).click();
+    await third;
+  });
+});
+
+test("a search begins with the best match, and the earlier order is back when it is over", async () => {
+  await open(async (page) => {
+    const order = (value) => page.waitForRequest((request) => request.url().includes("/list?") && new URL(request.url()).searchParams.get("sort_by") === value);
+    const entries = async () => {
+      await page.locator("#sort-menu").click();
+      const texts = await page.locator("#sort-menu + .menu .menu__item").allTextContents();
+      await page.keyboard.press("Escape");
+      return texts;
+    };
+    const search = page.locator("#search-input");
+    await page.locator("#count", { hasText: "12" }).waitFor();
+    assert.ok(!(await entries()).includes("Best match"));
+    let asked = order("relevance");
+    await search.fill("r");
+    await asked;
+    assert.equal(await page.locator("#sort-name").textContent(), "Best match");
+    assert.deepEqual((await entries())[0], "Best match");
+
+    asked = order("size:desc");
+    await search.fill("");
+    await asked;
+    assert.equal(await page.locator("#sort-name").textContent(), "Size");
+
+    // Another order can be chosen for one search.
+    asked = order("relevance");
+    await search.fill("re");
+    await asked;
+    asked = order("name:asc");
+    await page.locator("#sort-menu").click();
+    await page.getByRole("menuitemradio", { name: "Name", exact: true }).click();
+    await asked;
+    await page.reload();
+    assert.equal(await page.locator("#sort-name").textContent(), "Name");
+  }, "?sort=size&order=desc");
+});
+
 test("a base model can be wanted, and it can be unwanted", async () => {
   await open(async (page) => {
     await choice(page, "Pony").locator(".choice__main").click();

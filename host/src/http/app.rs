@@ -10,18 +10,28 @@ use super::registrar::RouteTable;
 use super::types::TypeSlot;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
-use crate::settings::Settings;
+use crate::library::store::Store;
+use crate::library::thumbnails::Thumbnails;
+use crate::settings::{ActiveLibrary, Settings};
 
 /// The server's parts, shared by all requests.
 pub struct App {
-    /// Settings in force.
+    /// Settings in force, whichever library is active.
     pub settings: Settings,
+    /// The active library's name and settings. Replaced as a whole.
+    pub active: ArcSwap<ActiveLibrary>,
+    /// Held by whoever switches to another library.
+    pub switching: Arc<tokio::sync::Mutex<()>>,
+    /// What is known of all libraries.
+    pub store: Arc<Store>,
     /// Messages to clients.
     pub hub: Arc<Hub>,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.
     pub pages: Pages,
+    /// Previews in the widths that pages ask for.
+    pub thumbnails: Arc<Thumbnails>,
     /// All routes. Replaced as a whole.
     pub routes: ArcSwap<RouteTable>,
     /// The types in the order of the navigation. Replaced as a whole.

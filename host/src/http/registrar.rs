@@ -78,6 +78,8 @@ pub enum Shared {
     Settings,
     /// Named libraries.
     Libraries,
+    /// Makes another library the active one.
+    ActivateLibrary,
     /// Whether a provider's model is here.
     CheckModelExists,
     /// Whether several are.
@@ -140,7 +142,7 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
 const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
 const DOWNLOADS: Shared = Shared::Later("downloads");
-const LIBRARIES: Shared = Shared::Later("switching between libraries");
+const SETTINGS: Shared = Shared::Later("changing settings");
 
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
@@ -212,9 +214,9 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/previews", Shared::Previews),
     get("/api/lm/health-check", Shared::HealthCheck),
     get("/api/lm/settings", Shared::Settings),
-    post("/api/lm/settings", LIBRARIES),
+    post("/api/lm/settings", SETTINGS),
     get("/api/lm/settings/libraries", Shared::Libraries),
-    post("/api/lm/settings/libraries/activate", LIBRARIES),
+    post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),

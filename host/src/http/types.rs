@@ -41,6 +41,8 @@ impl TypeSlot {
 
 /// A type that is served.
 pub struct TypeService {
+    /// Different for each service: generations of two libraries of one type may be the same.
+    pub id: u64,
     /// Its plugin.
     pub plugin: Arc<Plugin>,
     /// Its models.
@@ -59,6 +61,7 @@ impl TypeService {
         settings: Arc<serde_json::Map<String, serde_json::Value>>,
     ) -> Self {
         Self {
+            id: rand::random(),
             plugin,
             library,
             settings,

@@ -53,6 +53,7 @@ impl Library {
             tracing::warn!(%error, "the library is read again");
             super::store::Stored::default()
         });
+        let any_known = !stored.records.is_empty();
         let mut inside = Vec::with_capacity(stored.records.len());
         for mut record in stored.records {
             // Records of a root that is not configured now stay in the store for its return.
@@ -62,13 +63,14 @@ impl Library {
             record.root = root;
             inside.push(Change::Put(Arc::new(record)));
         }
+        // Records of other roots alone say that these ones were never read.
+        let known = stored.plugin_digest.is_some() && !(any_known && inside.is_empty());
         let snapshot = Snapshot::default().apply(inside);
         let offline = roots
             .iter()
             .map(|root| std::fs::read_dir(&root.path).is_err())
             .collect::<Vec<_>>();
         let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
-        let known = stored.plugin_digest.is_some();
         Self {
             hashes: hashing.queue(info.prefix(), sink.clone()),
             info,
@@ -190,6 +192,11 @@ impl Library {
         self.hashes.cancel();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(Cancel::set).is_some()
+    }
+
+    /// Ends when the scan that runs now has ended.
+    pub async fn idle(&self) {
+        drop(self.scanning.lock().await);
     }
 
     /// Makes changes visible to readers at once, and stores them.

@@ -51,6 +51,7 @@ mod snapshot_tests;
 pub mod store;
 mod store_schema;
 pub mod text;
+pub mod thumbnails;
 pub mod waiting;
 pub mod watch;
 

@@ -7,6 +7,7 @@ mod comfyui;
 mod contract;
 mod engine;
 mod file;
+mod libraries;
 mod original;
 mod root_sources;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use contract::ContractSettings;
 pub use engine::{HashingSettings, PreviewSettings, ScanSettings};
+pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
@@ -82,10 +84,8 @@ pub struct Settings {
     pub plugin_files: Vec<PathBuf>,
     /// Own table of each plugin, by id.
     pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
-    /// The contract's keys.
-    pub contract: ContractSettings,
-    /// Where folders of models are.
-    pub roots: RootSources,
+    /// The libraries, each with the contract's keys and the folders of models that are in force with it.
+    pub libraries: NamedLibraries,
     /// Which files were read, for the log.
     pub sources: Vec<PathBuf>,
 }
@@ -119,8 +119,6 @@ impl Settings {
             sources.push(own_path.clone());
         }
         contract.extend(own.contract);
-        original::adopt_active_library(&mut contract);
-        roots.add_contract(&contract);
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
             comfyui::add(folder, &mut roots)?;
         }
@@ -136,6 +134,14 @@ impl Settings {
             roots.add_primary(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
+        let libraries =
+            NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder).map_err(|known| {
+                SettingsError::Flag {
+                    flag: "--library",
+                    value: args.library.clone().unwrap_or_default(),
+                    reason: format!("there is no library of this name; the settings have {known}"),
+                }
+            })?;
         let mut plugin_files = args.plugin.clone();
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
             plugin_files.extend(components(folder)?);
@@ -156,8 +162,7 @@ impl Settings {
             previews: own.previews,
             plugin_files,
             plugins: own.plugins,
-            contract: ContractSettings::new(contract),
-            roots,
+            libraries,
             sources,
         })
     }

@@ -36,46 +36,17 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
     Ok(values)
 }
 
-/// Puts the folders and defaults of the active library where the top level has none.
-pub fn adopt_active_library(values: &mut Map<String, Value>) {
-    let active = values
-        .get("active_library")
-        .and_then(Value::as_str)
-        .unwrap_or("default")
-        .to_owned();
-    let libraries = values.get("libraries");
-    let library = libraries
-        .and_then(|libraries| libraries.get(&active))
-        .and_then(Value::as_object)
-        .cloned();
-    for (key, value) in library.unwrap_or_default() {
-        let empty = match values.get(&key) {
-            None | Some(Value::Null) => true,
-            Some(Value::Object(object)) => object.is_empty(),
-            Some(Value::String(text)) => text.is_empty(),
-            Some(_) => false,
-        };
-        if empty {
-            values.insert(key, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_active_librarys_folders_stand_in_where_the_top_level_has_none() {
+    fn a_key_that_was_never_filled_in_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.json");
-        std::fs::write(&path, r#"{"folder_paths": {}, "active_library": "b", "show_only_sfw": true,
-            "libraries": {"b": {"folder_paths": {"vae": ["/x"]}, "show_only_sfw": false}}, "civitai_api_key": "your_civitai_api_key_here"}"#).unwrap();
-        let mut values = read(&path).unwrap();
-        adopt_active_library(&mut values);
-        assert_eq!(values["folder_paths"]["vae"][0], "/x");
-        assert_eq!(values["show_only_sfw"], true);
-        assert!(!values.contains_key("civitai_api_key"));
+        std::fs::write(&path, r#"{"a": 1, "civitai_api_key": "your_civitai_api_key_here"}"#).unwrap();
+        let values = read(&path).unwrap();
+        assert!(values.contains_key("a") && !values.contains_key("civitai_api_key"));
     }
 
     #[test]

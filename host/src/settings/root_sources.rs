@@ -10,7 +10,7 @@ use crate::library::roots::{self, Root};
 use crate::plugins::TypeInfo;
 
 /// Folders by the name that settings, flags or ComfyUI give them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RootSources {
     primary: BTreeMap<String, Vec<PathBuf>>,
     extra: BTreeMap<String, Vec<PathBuf>>,

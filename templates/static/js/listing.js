@@ -6,7 +6,7 @@ import { tn } from "./texts.js";
 import { titleOf } from "./views/stage.js";
 
 const SPOKEN_AFTER = 400;
-const QUESTION = ["view", "search", "searchIn", "fuzzy", "sort", "order", "seed", "folder", "recursive", "bases", "basesNot", "tags", "tagsNot", "tagLogic", "subTypes", "favorites", "grouped"];
+const QUESTION = ["view", "search", "searchIn", "fuzzy", "best", "sort", "order", "seed", "folder", "recursive", "bases", "basesNot", "tags", "tagsNot", "tagLogic", "subTypes", "favorites", "grouped"];
 
 /** Turns the state into the list that is asked for, and says what stands in the place of a list that isn't there. */
 export function mountListing({ store, source, grid, facts }) {
@@ -35,7 +35,7 @@ export function mountListing({ store, source, grid, facts }) {
   // What is shown already stays where it is.
   const retry = () => (store.state.total === null ? ask(true) : source.reload());
   mountNotice(store, retry);
-  return { retry };
+  return { retry, again: () => ask(true) };
 }
 
 function mountCount(store) {

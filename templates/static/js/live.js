@@ -5,8 +5,9 @@ const POLL_BUSY = 1000;
 const RECONNECT = [1000, 2000, 5000, 10000, 30000];
 
 /**
- * What happens on the server: `changed` when models of this type did, `status` with the answer of the status
- * route, `reachable` with whether the server answers. Two sockets carry it; without them the status route is polled.
+ * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
+ * `library` with the name of the library that became active, `status` with the answer of the status route, `reachable`
+ * with whether the server answers. Two sockets carry it; without them the status route is polled.
  */
 export class Live extends EventTarget {
   #api;
@@ -14,18 +15,23 @@ export class Live extends EventTarget {
   #open = new Set();
   #status = null;
   #reachable = true;
+  #library;
   #timer = 0;
   #asking = null;
 
-  constructor(api, prefix) {
+  constructor(api, prefix, library) {
     super();
+    this.#library = library;
     this.#api = api;
     this.#prefix = prefix;
   }
 
   start() {
     this.#connect("fetch-progress", (message) => {
-      if (message.type === "models_changed" && (!message.pageType || message.pageType === this.#prefix)) this.#changed();
+      const own = !message.pageType || message.pageType === this.#prefix;
+      if (message.type === "models_changed" && own) this.#changed();
+      if (message.type === "activity" && own) this.#emit("activity", message);
+      if (message.type === "library_activated") this.#entered(message.library);
     });
     this.#connect("init-progress", (message) => {
       // Progress comes faster than answers may; only the end must not be missed.
@@ -49,6 +55,7 @@ export class Live extends EventTarget {
       const before = this.#status;
       this.#status = status;
       this.#reached(true);
+      this.#entered(status.library);
       this.#emit("status", status);
       if (before && before.generation !== status.generation) this.#emit("changed");
     } catch (error) {
@@ -71,6 +78,12 @@ export class Live extends EventTarget {
     this.#status = null;
     this.#emit("changed");
     this.refresh();
+  }
+
+  #entered(library) {
+    if (!library || library === this.#library) return;
+    this.#library = library;
+    this.#emit("library", library);
   }
 
   #reached(yes) {

@@ -19,8 +19,10 @@ import { mountListing } from "./listing.js";
 import { Live } from "./live.js";
 import { fromAddress } from "./query.js";
 import { bind } from "./shortcuts.js";
+import { mountActivity } from "./status/activity.js";
 import { mountBanners } from "./status/banners.js";
 import { mountLibraryMenu } from "./status/library-menu.js";
+import { mountLibrarySwitch } from "./status/library-switch.js";
 import { Store } from "./store.js";
 import { mountTheme } from "./theme.js";
 import { Stage } from "./views/stage.js";
@@ -35,11 +37,14 @@ const store = new Store({
   reachable: true,
   scan: false,
   shownModel: null,
+  library: bootstrap.library,
+  activities: {},
 });
 mirror(store);
 
 const api = new Api(type.prefix);
-const live = new Live(api, type.prefix);
+const general = new Api();
+const live = new Live(api, type.prefix, bootstrap.library);
 const source = new Source(api);
 const facts = new Facts(api, new Set(type.facets.map((facet) => facet.kind)));
 const grid = new Grid({ scroller: byId("scroller"), root: byId("grid"), source, state: () => store.state, tile: rememberedTile() });
@@ -80,6 +85,18 @@ const stage = new Stage({ api, store, open });
 const listing = mountListing({ store, source, grid, facts });
 const library = mountLibraryMenu({ api, store, live });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });
+mountActivity({ api, general, live, store });
+mountLibrarySwitch({
+  general,
+  live,
+  store,
+  reload: () => {
+    listing.again();
+    facts.load();
+    stage.refresh();
+    live.refresh();
+  },
+});
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

@@ -2,7 +2,9 @@
 
 export const UNTAGGED = "__no_tags__";
 const PLACES = ["all", "duplicates", "conflicts", "problems", "excluded"];
-export const SEARCH_FIELDS = ["name", "file", "tags", "creator"];
+export const SEARCH_FIELDS = ["name", "file", "words", "tags", "creator", "description"];
+/** The order of a search, best match first. It is no order of all models, so it is not among `SORTS`. */
+export const BEST = "relevance";
 export const SORTS = [
   { key: "name", order: "asc" },
   { key: "date", order: "desc" },
@@ -28,7 +30,8 @@ const EMPTY = {
   ...EMPTY_FILTERS,
   view: "all",
   search: "",
-  searchIn: ["name", "file"],
+  searchIn: ["name", "file", "words"],
+  best: true,
   fuzzy: false,
   sort: "name",
   order: "asc",
@@ -43,6 +46,7 @@ const ADDRESS = [
   ["search", "q", text],
   ["searchIn", "in", list(SEARCH_FIELDS)],
   ["fuzzy", "fuzzy", flag],
+  ["best", "best", flag],
   ["sort", "sort", oneOf(SORTS.map((sort) => sort.key))],
   ["order", "order", oneOf(["asc", "desc"])],
   ["seed", "seed", text],
@@ -109,14 +113,16 @@ export function toAddress(state) {
  */
 export function toApi(state, knownBases) {
   const params = new URLSearchParams();
-  const sort = state.sort === "random" ? state.seed : state.order;
-  params.set("sort_by", `${state.sort}:${sort}`);
+  const sort = sortOf(state);
+  params.set("sort_by", sort === BEST ? BEST : `${sort}:${sort === "random" ? state.seed : state.order}`);
   if (state.search.trim()) {
     params.set("search", state.search.trim());
     params.set("search_modelname", state.searchIn.includes("name"));
     params.set("search_filename", state.searchIn.includes("file"));
     params.set("search_tags", state.searchIn.includes("tags"));
     params.set("search_creator", state.searchIn.includes("creator"));
+    params.set("search_trigger_words", state.searchIn.includes("words"));
+    params.set("search_description", state.searchIn.includes("description"));
     if (state.fuzzy) params.set("fuzzy_search", "true");
   }
   if (state.view === "excluded") return params;
@@ -142,6 +148,16 @@ export function toApi(state, knownBases) {
   return params;
 }
 
+/** Whether the list can be in the order of the best match: there is something to match. */
+export function canMatch({ view, search }) {
+  return view === "all" && search.trim() !== "";
+}
+
+/** The order that is in force: of a search the best match, unless another one was chosen for it. */
+export function sortOf(state) {
+  return state.best && canMatch(state) ? BEST : state.sort;
+}
+
 /** Whether `view` is a list of models in the grid. */
 export function isGridView(view) {
   return view === "all" || view === "excluded";
@@ -149,7 +165,7 @@ export function isGridView(view) {
 
 /** The patch that takes all filters and the search away. */
 export function cleared() {
-  return { ...EMPTY_FILTERS, search: "" };
+  return { ...EMPTY_FILTERS, search: "", best: true };
 }
 
 export function isFiltered(state) {

@@ -15,19 +15,21 @@ const ENDS_WITHIN = 10_000;
 
 /**
  * Starts a server whose `roots` are `{name: fill}`; each `fill(folder)` writes models and returns their number. Waits
- * until all of them are listed, by the type whose prefix is the root's name.
+ * until all of them are listed, by the type whose prefix is the root's name. `prepare(folder)` may write other files
+ * and gives further arguments; `expected` says how many models of each type come from those.
  */
-export async function startHost(roots) {
+export async function startHost(roots, { prepare = async () => [], expected = {} } = {}) {
   const { folder, remove } = await temporaryFolder();
   const args = ["--bind", "127.0.0.1:0", "--data-dir", path.join(folder, "data")];
   const folders = {};
-  const expected = {};
+  expected = { ...expected };
   for (const [name, fill] of Object.entries(roots)) {
     folders[name] = path.join(folder, name);
     await mkdir(folders[name], { recursive: true });
     expected[name] = await fill(folders[name]);
     args.push("--root", `${name}=${folders[name]}`);
   }
+  args.push(...(await prepare(folder)));
 
   const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";

@@ -36,7 +36,6 @@ const OF_A_TYPE: &[(&str, &str)] = &[
 
 const COMMON: &[(&str, &str)] = &[
     ("POST", "settings"),
-    ("POST", "settings/libraries/activate"),
     ("GET", "trained-words"),
     ("GET", "base-models"),
     ("GET", "get-usage-stats"),

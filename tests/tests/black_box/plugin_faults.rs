@@ -45,6 +45,11 @@ async fn contained(server: &Server, route: &str, reason: &[&str]) -> Result<()> 
         !error.contains("wasm") && !error.contains("asked to"),
         "{route} tells too much: {error}"
     );
+    // The log comes through a pipe of its own, later than the answer.
+    let end = Instant::now() + Duration::from_secs(20);
+    while !reason.iter().any(|reason| server.log().contains(reason)) && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let log = server.log();
     ensure!(log.contains("faulty"), "the log does not name the plugin:\n{log}");
     ensure!(

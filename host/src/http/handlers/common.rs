@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,7 @@ use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::types::TypeSlot;
 use super::json;
+use crate::libraries::{self, ActivateError};
 use crate::library::chunk::Slot;
 use crate::library::{Record, Snapshot};
 
@@ -20,7 +22,8 @@ const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
 
 /// GET `/api/lm/settings`: the contract's keys with their defaults, without secrets.
 pub fn settings(call: &Call) -> Response {
-    let contract = &call.app.settings.contract;
+    let active = call.app.active.load();
+    let contract = &active.contract;
     let mut shown = contract.with_defaults();
     // These have routes of their own.
     shown.retain(|key, _| !["folder_paths", "libraries", "active_library"].contains(&key.as_str()));
@@ -61,7 +64,8 @@ fn without_secrets(values: &mut Map<String, Value>) {
 
 /// GET `/api/lm/priority-tags`: the canonical names of each type's list.
 pub fn priority_tags(call: &Call) -> Response {
-    let contract = &call.app.settings.contract;
+    let active = call.app.active.load();
+    let contract = &active.contract;
     let names = |id: &str| -> Vec<String> {
         let text = contract.priority_tags(id);
         // `canonical(alias|alias)`, separated by commas or lines.
@@ -92,7 +96,8 @@ fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
     let chosen = kinds.map(|kind| {
         let set = call
             .app
-            .settings
+            .active
+            .load()
             .contract
             .text(&kind.default_root_setting, "")
             .to_owned();
@@ -111,15 +116,39 @@ fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
     chosen.collect()
 }
 
+/// POST `/api/lm/settings/libraries/activate`: `{"library"}`. A switch goes on when the client leaves.
+pub async fn activate_library(call: Call) -> Result<Response, ApiError> {
+    let body: Value = serde_json::from_slice(&call.body).map_err(|_| ApiError::bad_request("Invalid JSON payload"))?;
+    let name = ["library", "library_name"]
+        .iter()
+        .find_map(|key| body.get(key)?.as_str());
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    let name = name
+        .ok_or_else(|| ApiError::bad_request("Library name is required"))?
+        .to_owned();
+    let app = call.app.clone();
+    tokio::spawn(async move { libraries::activate(app, &name).await })
+        .await
+        .map_err(ApiError::internal)??;
+    Ok(self::libraries(&call))
+}
+
+impl From<ActivateError> for ApiError {
+    fn from(error: ActivateError) -> Self {
+        let status = match &error {
+            ActivateError::Unknown { .. } => StatusCode::NOT_FOUND,
+            ActivateError::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            ActivateError::Remember { .. } | ActivateError::Open(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
 /// GET `/api/lm/settings/libraries`.
 pub fn libraries(call: &Call) -> Response {
-    let contract = &call.app.settings.contract;
-    let mut named: Map<String, Value> = contract
-        .get("libraries")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    let active = contract.text("active_library", "default").to_owned();
+    let active = call.app.active.load();
+    let contract = &active.contract;
+    let mut named = call.app.settings.libraries.as_written().clone();
     if named.is_empty() {
         let mut folders = Map::new();
         let mut library = Map::new();
@@ -141,10 +170,10 @@ pub fn libraries(call: &Call) -> Response {
         library.insert("folder_paths".into(), Value::Object(folders));
         library.insert("extra_folder_paths".into(), json!({}));
         library.insert("recipes_path".into(), json!(contract.text("recipes_path", "")));
-        named.insert(active.clone(), Value::Object(library));
+        named.insert(active.name.clone(), Value::Object(library));
     }
     without_secrets(&mut named);
-    json(&json!({ "success": true, "libraries": named, "active_library": active }))
+    json(&json!({ "success": true, "libraries": named, "active_library": active.name }))
 }
 
 fn id(text: &str) -> Option<i64> {

@@ -80,7 +80,7 @@ pub async fn conflicts(call: Call, service: Arc<TypeService>) -> Result<Response
         .descriptor
         .filename_conflicts_off
         .as_ref()
-        .is_some_and(|switch| call.app.settings.contract.text(&switch.key, "") == switch.value);
+        .is_some_and(|switch| call.app.active.load().contract.text(&switch.key, "") == switch.value);
     let bytes = blocking(move || {
         let snapshot = service.library.snapshot();
         let groups = if off {

@@ -21,9 +21,9 @@ const QUICK: usize = 50_000;
 /// GET `list`.
 pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let own = service.parse_query(call.query.pairs()).await?;
-    let mut listing = list_query::listing(&call.query, own, &call.app.settings.contract)?;
+    let mut listing = list_query::listing(&call.query, own, &call.app.active.load().contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
-    let etag = etag(&call, snapshot.generation(), &offline);
+    let etag = etag(&call, service.id, snapshot.generation(), &offline);
     if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -59,16 +59,17 @@ fn is_quick(listing: &Listing, records: usize) -> bool {
     kept_up && search && names
 }
 
-fn etag(call: &Call, generation: u64, offline: &[bool]) -> HeaderValue {
+fn etag(call: &Call, service: u64, generation: u64, offline: &[bool]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
-    (call.app.run, &call.path, &call.query_text, generation, offline).hash(&mut hasher);
+    (call.app.run, service, &call.path, &call.query_text, generation, offline).hash(&mut hasher);
     HeaderValue::from_str(&format!("W/\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }
 
 /// GET `excluded`.
 pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let own = service.parse_query(call.query.pairs()).await?;
-    let contract = &call.app.settings.contract;
+    let active = call.app.active.load_full();
+    let contract = &active.contract;
     let mut listing = list_query::listing(&call.query, own, contract)?;
     // Only search and order have an effect here.
     listing.filter = Filter {

@@ -13,6 +13,9 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
+use crate::library::preview;
+use crate::library::record::Stamp;
+use crate::library::thumbnails::{self, Picture, Thumbnail, ThumbnailError};
 
 /// What previews may be, by ending. Nothing that a browser would run is among them.
 const MEDIA: [(&str, &str); 14] = [
@@ -31,6 +34,9 @@ const MEDIA: [(&str, &str); 14] = [
     ("avi", "video/x-msvideo"),
     ("mkv", "video/x-matroska"),
 ];
+
+/// Endings of the picture that stands for a video of the same name.
+const POSTERS: [&str; 4] = ["webp", "png", "jpeg", "jpg"];
 
 /// GET `/api/lm/previews`.
 pub async fn preview(call: Call) -> Result<Response, ApiError> {
@@ -67,7 +73,7 @@ fn open_in_any(folders: &[Arc<AllowedFolders>], path: &str) -> Result<RootedPath
     Err(refused)
 }
 
-/// GET `media/{key}`.
+/// GET `media/{key}`: a record's preview, with `w` in a width.
 pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let key = u64::from_str_radix(call.param("key"), 16).map_err(|_| ApiError::no_route())?;
     let snapshot = service.library.snapshot();
@@ -83,7 +89,85 @@ pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, Ap
     } else {
         "no-cache"
     };
-    send(&opened, &call.headers, cache).await
+    match wanted_width(&call)? {
+        Some(width) => sized(&call, &service, opened, width, cache).await,
+        None => send(&opened, &call.headers, cache).await,
+    }
+}
+
+/// The width that is made for the one asked for; none when the original is to be sent.
+fn wanted_width(call: &Call) -> Result<Option<u32>, ApiError> {
+    if call.query.get("w").is_none() {
+        return Ok(None);
+    }
+    match u32::try_from(call.query.integer("w", 0)?) {
+        Ok(width) if width > 0 => Ok(thumbnails::step(width)),
+        _ => Err(ApiError::bad_request(
+            "The parameter `w` must be a width in pixels, 1 or more.",
+        )),
+    }
+}
+
+/// Sends a preview in a width. A video is sent as it is, or with `poster=true` the picture that stands for it: one
+/// beside it or its cover, and 204 without one.
+async fn sized(
+    call: &Call,
+    service: &TypeService,
+    opened: RootedPath,
+    width: u32,
+    cache: &'static str,
+) -> Result<Response, ApiError> {
+    let is_video = |file: &RootedPath| file.as_path().to_str().is_some_and(preview::is_video);
+    let (opened, cover, cache) = match is_video(&opened) {
+        false => (opened, false, cache),
+        true if !call.query.flag("poster", false) => return send(&opened, &call.headers, cache).await,
+        true => {
+            let allowed = service.library.allowed();
+            let poster = blocking(move || beside_video(&allowed, &opened).unwrap_or(opened)).await?;
+            let cover = is_video(&poster);
+            // The version in the URL is the video's; a picture beside it may come later.
+            (poster, cover, "public, max-age=86400")
+        }
+    };
+    let stamp = stamp(opened.as_path()).await.ok_or_else(ApiError::no_route)?;
+    let etag = etag(&stamp, Some(width))?;
+    let caching = [
+        (header::ETAG, etag.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
+    ];
+    if is_fresh(&call.headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    let picture = Picture {
+        path: opened.as_path().to_owned(),
+        stamp,
+        cover,
+    };
+    match call.app.thumbnails.get(picture, width).await? {
+        Thumbnail::Made { bytes, content_type } => {
+            Ok((caching, [(header::CONTENT_TYPE, content_type)], bytes).into_response())
+        }
+        Thumbnail::Original => send(&opened, &call.headers, cache).await,
+        Thumbnail::NoCover => Ok((StatusCode::NO_CONTENT, caching).into_response()),
+    }
+}
+
+/// The picture with a video's name, if one lies beside it.
+fn beside_video(allowed: &AllowedFolders, video: &RootedPath) -> Option<RootedPath> {
+    POSTERS.iter().find_map(|ending| {
+        let path = video.as_path().with_extension(ending);
+        RootedPath::open(allowed, path.to_str()?).ok()
+    })
+}
+
+impl From<ThumbnailError> for ApiError {
+    fn from(error: ThumbnailError) -> Self {
+        match &error {
+            ThumbnailError::Refused { .. } => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string()),
+            ThumbnailError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::no_route(),
+            ThumbnailError::Io { .. } => Self::internal(&error),
+        }
+    }
 }
 
 /// Sends a media file: ranges, ETag, 304.
@@ -95,16 +179,10 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
             "403: Forbidden. Only images and videos are served from here.",
         )
     })?;
-    let etag = etag(path).await.ok_or_else(ApiError::no_route)?;
+    let stamp = stamp(path).await.ok_or_else(ApiError::no_route)?;
+    let etag = etag(&stamp, None)?;
     let cache = HeaderValue::from_static(cache);
-    let fresh = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|list| {
-            list.split(',')
-                .any(|own| own.trim() == "*" || Some(own.trim().trim_start_matches("W/")) == etag.to_str().ok())
-        });
-    if fresh {
+    if is_fresh(headers, &etag) {
         return Ok((
             StatusCode::NOT_MODIFIED,
             [(header::ETAG, etag), (header::CACHE_CONTROL, cache)],
@@ -148,8 +226,19 @@ fn content_type(path: &Path) -> Option<&'static str> {
         .map(|(_, content_type)| *content_type)
 }
 
-/// Modification time and size; changes whenever the content does.
-async fn etag(path: &Path) -> Option<HeaderValue> {
+/// Whether the client has this version already.
+fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| {
+            list.split(',')
+                .any(|own| own.trim() == "*" || Some(own.trim().trim_start_matches("W/")) == etag.to_str().ok())
+        })
+}
+
+/// What tells that a file changed, as it is now: the record's may be older.
+async fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
     let modified = metadata
         .modified()
@@ -157,5 +246,15 @@ async fn etag(path: &Path) -> Option<HeaderValue> {
         .duration_since(std::time::UNIX_EPOCH)
         .ok()?
         .as_nanos();
-    HeaderValue::from_str(&format!("\"{modified:x}-{:x}\"", metadata.len())).ok()
+    Some(Stamp {
+        size: metadata.len(),
+        mtime_ns: modified as i64,
+        inode: 0,
+    })
+}
+
+/// Modification time, size and width; changes whenever the content does.
+fn etag(stamp: &Stamp, width: Option<u32>) -> Result<HeaderValue, ApiError> {
+    let width = width.map_or_else(String::new, |width| format!("-{width}"));
+    HeaderValue::from_str(&format!("\"{:x}-{:x}{width}\"", stamp.mtime_ns, stamp.size)).map_err(ApiError::internal)
 }

@@ -71,6 +71,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::HealthCheck => Ok(json(&serde_json::json!({ "status": "ok" }))),
         Shared::Settings => Ok(common::settings(&call)),
         Shared::Libraries => Ok(common::libraries(&call)),
+        Shared::ActivateLibrary => common::activate_library(call).await,
         Shared::CheckModelExists => common::model_exists(&call),
         Shared::CheckModelsExist => Ok(common::models_exist(&call)),
         Shared::PriorityTags => Ok(common::priority_tags(&call)),

@@ -56,7 +56,8 @@ pub fn preview_url(call: &Call, service: &TypeService) -> Result<Response, ApiEr
             .any(|yes| value.eq_ignore_ascii_case(yes))
     });
     if with_flags {
-        answer["use_new_license_icons"] = Value::Bool(call.app.settings.contract.flag("use_new_license_icons", true));
+        answer["use_new_license_icons"] =
+            Value::Bool(call.app.active.load().contract.flag("use_new_license_icons", true));
         if let Some(record) = record.filter(|record| record.remote.has_model && record.remote.model_type.is_some()) {
             answer["license_flags"] = record.license_flags.into();
         }
@@ -79,7 +80,7 @@ pub fn civitai_url(call: &Call, service: &TypeService) -> Result<Response, ApiEr
     let version_id = record.remote.id.filter(|id| *id != 0);
     let mut url = format!(
         "https://{}/models/{model_id}",
-        call.app.settings.contract.civitai_host()
+        call.app.active.load().contract.civitai_host()
     );
     if let Some(version) = version_id {
         url.push_str(&format!("?modelVersionId={version}"));
@@ -109,7 +110,7 @@ pub async fn relative_paths(call: Call, service: Arc<TypeService>) -> Result<Res
     ];
     let filter = if filters.iter().any(|name| query.get(name).is_some()) {
         let own = service.parse_query(&[]).await?;
-        let mut filter = list_query::filter(query, own, &call.app.settings.contract);
+        let mut filter = list_query::filter(query, own, &call.app.active.load().contract);
         // The text is matched against paths here, not against names.
         filter.search = None;
         Some(filter)

@@ -12,7 +12,8 @@ use super::super::types::TypeService;
 
 /// GET `/{prefix}`.
 pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
-    let settings = &call.app.settings.contract;
+    let active = call.app.active.load();
+    let settings = &active.contract;
     let descriptor = &service.plugin.info().descriptor;
     let types: Vec<_> = call
         .app
@@ -54,6 +55,8 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
             "facets": facets,
             "columns": columns,
         },
+        "libraries": call.app.settings.libraries.names().collect::<Vec<_>>(),
+        "active_library": active.name,
         "is_initializing": service.library.is_initializing(),
         "settings": {
             "blur_mature_content": settings.flag("blur_mature_content", true),

@@ -91,6 +91,7 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
     json(&json!({
         "success": true,
         "ready": true,
+        "library": call.app.active.load().name,
         "is_initializing": library.is_initializing(),
         "generation": snapshot.generation(),
         "total": snapshot.len(),

@@ -78,6 +78,7 @@ export function factRows(item, metadata) {
     [t("fact.published"), published ? day(new Date(published)) : null],
     own("folder", item.folder || t("folders.root")),
     own("file_path", path(item.file_path, t("copy.path"))),
+    [t("fact.aliases"), item.aliases?.length ? h("span", { class: "fact__list" }, item.aliases.map((alias) => path(alias, t("copy.path")))) : null],
     own("sha256", item.sha256 ? mono(item.sha256, t("copy.hash")) : t("fact.hashPending")),
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 }

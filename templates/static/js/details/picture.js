@@ -1,7 +1,9 @@
 import { calm, h, icon } from "../dom.js";
-import { isMature, isVeiled, setRevealed } from "../grid/media.js";
+import { isMature, isVeiled, refused, setRevealed, widths } from "../grid/media.js";
 import { placeholder } from "../grid/placeholder.js";
 import { t } from "../texts.js";
+
+const MAY_MOVE = /\.(gif|webp)$/i;
 
 /** The preview as large as there is room, on a soft blur of itself. */
 export class Picture {
@@ -43,8 +45,10 @@ export class Picture {
       video.src = item.media_url;
       return [video];
     }
-    const image = h("img", { class: "picture__media", src: item.media_url, alt: t("details.preview", { name: item.model_name }), decoding: "async" });
-    image.addEventListener("error", () => this.element.replaceChildren(placeholder(item.model_name)), { once: true });
-    return [h("img", { class: "picture__glow", src: item.media_url, alt: "", "aria-hidden": "true" }), image];
+    // What may move is shown as it is: its smaller forms stand still.
+    const source = MAY_MOVE.test(item.preview_url) ? { src: item.media_url } : { sizes: "(max-width: 960px) 100vw, 750px", srcset: widths(item.media_url, 640) };
+    const image = h("img", { class: "picture__media", alt: t("details.preview", { name: item.model_name }), decoding: "async", ...source });
+    image.addEventListener("error", () => this.element.replaceChildren(refused(item, true)), { once: true });
+    return [h("img", { class: "picture__glow", src: `${item.media_url}&w=160`, alt: "", "aria-hidden": "true" }), image];
   }
 }

@@ -13,7 +13,8 @@ export function mountSearch({ store, toGrid }) {
   let typing = false;
   const find = (history) => {
     const { view } = store.state;
-    store.set({ search: input.value, view: isGridView(view) ? view : "all" }, history);
+    const patch = { search: input.value, view: isGridView(view) ? view : "all" };
+    store.set(input.value.trim() ? patch : { ...patch, best: true }, history);
   };
   const search = debounce(TYPED, () => {
     typing = false;

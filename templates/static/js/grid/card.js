@@ -1,7 +1,7 @@
 import { addressOf } from "../address.js";
 import { bootstrap } from "../bootstrap.js";
 import { breakable, h, hash, icon } from "../dom.js";
-import { t } from "../texts.js";
+import { t, tn } from "../texts.js";
 import { isMature, isVeiled, playVideo, setRevealed, showPreview, veils } from "./media.js";
 
 const { type } = bootstrap;
@@ -59,8 +59,11 @@ export class Card {
     }
   }
 
-  /** Shows `item`, or a skeleton for null. `media` false puts the preview off: the person is scrolling fast. */
-  show(item, media) {
+  /**
+   * Shows `item`, or a skeleton for null. `media` false puts the preview off: the person is scrolling fast. `width` is
+   * the card's, in pixels.
+   */
+  show(item, media, width) {
     const before = this.#item;
     this.#item = item;
     if (item === null || item !== before) {
@@ -70,7 +73,7 @@ export class Card {
       if (item === null) this.#showSkeleton();
       else this.#showItem(item);
     }
-    if (item !== null && media) this.#showMedia();
+    if (item !== null && media) this.#showMedia(width);
   }
 
   dispose() {
@@ -112,8 +115,8 @@ export class Card {
     this.#showVeil();
   }
 
-  #showMedia() {
-    this.#release ??= showPreview(this.#slot, this.#item);
+  #showMedia(width) {
+    this.#release ??= showPreview(this.#slot, this.#item, width);
   }
 
   #showVeil() {
@@ -141,6 +144,7 @@ function marks(item) {
     item.problem && mark("alert", t("mark.problem"), "mark--problem", item.problem),
     item.offline && mark("offline", t("mark.offline")),
     item.version_count > 1 && mark("layers", t("mark.versions", { n: item.version_count }), "", undefined, String(item.version_count)),
+    item.aliases?.length > 0 && mark("link", tn("mark.aliases", item.aliases.length), "", undefined, String(item.aliases.length)),
     item.media_type === "video" && mark("play", t("mark.video"), "mark--end"),
     item.favorite && mark("star", t("mark.favorite"), "mark--star"),
   ].filter(Boolean);

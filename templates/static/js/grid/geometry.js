@@ -7,7 +7,8 @@ export const TILES = {
   large: { min: 244, gap: 22, caption: 68 },
 };
 
-const RATIO = 4 / 3;
+/** Height of a card's picture, of its width. */
+export const RATIO = 4 / 3;
 
 /** Whole pixels throughout: fractions would add up over ten thousand rows. */
 export function layout(width, count, tile) {
@@ -17,7 +18,7 @@ export function layout(width, count, tile) {
   const cardWidth = Math.floor((width - gap * (columns - 1)) / columns);
   const rowHeight = Math.round(cardWidth * RATIO) + caption + gap;
   const rows = Math.ceil(count / columns);
-  return { columns, gap, rowHeight, rows, mediaHeight: rowHeight - caption - gap, height: rows * rowHeight };
+  return { columns, gap, cardWidth, rowHeight, rows, mediaHeight: rowHeight - caption - gap, height: rows * rowHeight };
 }
 
 /** The rows that `[top, top + viewport)` touches, with `spare` more on both sides. */

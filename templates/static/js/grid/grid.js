@@ -178,6 +178,7 @@ export class Grid extends EventTarget {
       itemAt: (index) => this.#source.item(index),
       count: total ?? this.#shape.rows * columns,
       media: !fast,
+      width: this.#shape.cardWidth,
     });
     this.#rows.setReachable(this.#active);
     if (!fast && total) this.#source.look(first * columns, (last + 1) * columns - 1);

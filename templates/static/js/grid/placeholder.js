@@ -2,10 +2,13 @@ import { hash, h } from "../dom.js";
 
 const WORD = /[\p{L}\p{N}]+/gu;
 
-/** A picture for a model without one: its initials on a gradient that stays the same for the name. */
-export function placeholder(name) {
+/**
+ * A picture for a model without one: its initials on a gradient that stays the same for the name. `note` says why there
+ * is none where that isn't plain.
+ */
+export function placeholder(name, note = "") {
   const number = hash(name);
-  const element = h("span", { class: "placeholder", "aria-hidden": "true" }, h("span", { class: "placeholder__text" }, initials(name)));
+  const element = h("span", { class: "placeholder" }, h("span", { class: "placeholder__text", "aria-hidden": "true" }, initials(name)), note && h("span", { class: "placeholder__note" }, note));
   element.style.setProperty("--hue", String(number % 360));
   element.style.setProperty("--turn", `${(number >>> 9) % 360}deg`);
   element.style.setProperty("--x", `${(number >>> 4) % 100}%`);

@@ -31,9 +31,9 @@ export class Rows {
 
   /**
    * Makes exactly the rows `wanted` (ascending) be there. `place(row)` is a row's top, `itemAt(index)` an item or null,
-   * `count` the number of items in all.
+   * `count` the number of items in all, `width` that of a card in pixels.
    */
-  render(wanted, { place, itemAt, count, media }) {
+  render(wanted, { place, itemAt, count, media, width }) {
     const keep = new Set(wanted);
     for (const [number, row] of this.#shown) {
       if (keep.has(number)) continue;
@@ -45,7 +45,7 @@ export class Rows {
     for (const number of wanted) {
       const row = this.#shown.get(number) ?? this.#take(number, after);
       row.element.style.transform = `translateY(${place(number)}px)`;
-      this.#fill(row, number, { itemAt, count, media });
+      this.#fill(row, number, { itemAt, count, media, width });
       after = row.element;
     }
     while (this.#idle.length > SPARE_ROWS) {
@@ -85,12 +85,12 @@ export class Rows {
     return { cards, element: h("div", { class: "grid__row", role: "row" }, cards.map((card) => card.element)) };
   }
 
-  #fill(row, number, { itemAt, count, media }) {
+  #fill(row, number, { itemAt, count, media, width }) {
     row.cards.forEach((card, column) => {
       const index = number * this.#columns + column;
       card.element.hidden = index >= count;
       card.link.dataset.index = index;
-      if (index < count) card.show(itemAt(index), media);
+      if (index < count) card.show(itemAt(index), media, width);
     });
   }
 }

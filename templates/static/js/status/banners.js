@@ -8,9 +8,10 @@ export function mountBanners({ store, retry, cancelScan }) {
   const working = workingBanner(cancelScan);
   let before = "";
 
-  store.watch(["status", "reachable", "scan", "listError", "total"], ({ status, reachable, scan, listError, total }) => {
+  store.watch(["status", "reachable", "scan", "listError", "total", "activities"], ({ status, reachable, scan, listError, total, activities }) => {
     const away = (status?.roots ?? []).filter((root) => !root.online);
-    const busy = scan || (status?.progress && total > 0);
+    // A scan that says more of itself is shown as an activity.
+    const busy = !activities.scan && (scan || (status?.progress && total > 0));
     working.update(status?.progress, scan);
 
     const lines = [

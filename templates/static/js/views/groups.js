@@ -2,6 +2,7 @@ import { isAbort } from "../api.js";
 import { copyButton } from "../controls/copy-button.js";
 import { h } from "../dom.js";
 import { Card } from "../grid/card.js";
+import { TILES } from "../grid/geometry.js";
 import { failure, plainNotice } from "../status/notices.js";
 import { bytes, number, t, tn } from "../texts.js";
 
@@ -52,7 +53,7 @@ export async function groupsView(name, { api, store, open, retry, signal }) {
 function section({ title, copy, models }, { store, open, signal }) {
   const cards = models.map((model) => {
     const card = new Card(() => store.state, "listitem");
-    card.show(model, true);
+    card.show(model, true, TILES.medium.min);
     // The signal ends when the view is left or made anew.
     signal.addEventListener("abort", () => card.dispose(), { once: true });
     card.link.tabIndex = 0;
