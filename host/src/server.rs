@@ -20,6 +20,7 @@ use crate::http::registrar::RouteTable;
 use crate::http::types::{TypeService, TypeSlot};
 use crate::hub::Hub;
 use crate::library::Library;
+use crate::library::history::History;
 use crate::library::scan::ScanKind;
 use crate::library::store::Store;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
@@ -46,7 +47,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if !address.ip().is_loopback() && settings.token.is_none() {
         tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
     }
+    let store = Arc::new(Store::open(&settings.data_folder)?);
+    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let app = Arc::new(App {
+        history,
         settings,
         hub: Arc::new(Hub::default()),
         pages: Pages::new()?,
@@ -55,7 +59,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         starting: AtomicBool::new(true),
         run: rand::random(),
     });
-    let store = Arc::new(Store::open(&app.settings.data_folder)?);
     let router = http::router(app.clone());
     println!("listening on http://{address}");
 

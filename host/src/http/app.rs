@@ -9,10 +9,13 @@ use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
 use crate::hub::Hub;
+use crate::library::history::History;
 use crate::settings::Settings;
 
 /// The server's parts, shared by all requests.
 pub struct App {
+    /// What was done, and how to take it back.
+    pub history: Arc<History>,
     /// Settings in force.
     pub settings: Settings,
     /// Messages to clients.

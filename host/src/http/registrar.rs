@@ -84,6 +84,20 @@ pub enum Shared {
     CheckModelsExist,
     /// Tags that stand for a model first.
     PriorityTags,
+    /// Changes fields of one model's metadata.
+    SaveMetadata,
+    /// Adds tags to one model.
+    AddTags,
+    /// Hides a model.
+    Exclude,
+    /// Shows a hidden model again.
+    Unexclude,
+    /// Changes metadata of several models; ours.
+    BulkEdit,
+    /// What was done; ours.
+    History,
+    /// Takes an act back; ours.
+    Undo,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -142,11 +156,11 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     // Management
     post("/api/lm/{prefix}/delete", MUTATIONS),
     post("/api/lm/{prefix}/bulk-delete", MUTATIONS),
-    post("/api/lm/{prefix}/exclude", MUTATIONS),
-    post("/api/lm/{prefix}/unexclude", MUTATIONS),
+    post("/api/lm/{prefix}/exclude", Shared::Exclude),
+    post("/api/lm/{prefix}/unexclude", Shared::Unexclude),
     post("/api/lm/{prefix}/rename", MUTATIONS),
-    post("/api/lm/{prefix}/save-metadata", MUTATIONS),
-    post("/api/lm/{prefix}/add-tags", MUTATIONS),
+    post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
+    post("/api/lm/{prefix}/add-tags", Shared::AddTags),
     post("/api/lm/{prefix}/replace-preview", MUTATIONS),
     post("/api/lm/{prefix}/set-preview-from-url", MUTATIONS),
     post("/api/lm/{prefix}/verify-duplicates", MUTATIONS),
@@ -196,6 +210,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/status", Shared::Status),
     get("/api/lm/{prefix}/problems", Shared::Problems),
     get("/api/lm/{prefix}/media/{key}", Shared::Media),
+    post("/api/lm/{prefix}/bulk-edit", Shared::BulkEdit),
 ];
 
 /// Routes that belong to no type.
@@ -206,6 +221,8 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/settings", LIBRARIES),
     get("/api/lm/settings/libraries", Shared::Libraries),
     post("/api/lm/settings/libraries/activate", LIBRARIES),
+    get("/api/lm/history", Shared::History),
+    post("/api/lm/undo", Shared::Undo),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),

@@ -8,11 +8,7 @@ use serde_json::json;
 const OF_A_TYPE: &[(&str, &str)] = &[
     ("POST", "delete"),
     ("POST", "bulk-delete"),
-    ("POST", "exclude"),
-    ("POST", "unexclude"),
     ("POST", "rename"),
-    ("POST", "save-metadata"),
-    ("POST", "add-tags"),
     ("POST", "replace-preview"),
     ("POST", "set-preview-from-url"),
     ("POST", "verify-duplicates"),

@@ -3,6 +3,7 @@
 mod common;
 mod counts;
 mod duplicates;
+mod editing;
 mod folders;
 mod listing;
 mod media;
@@ -55,6 +56,11 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Status => Ok(scan::status(&call, &service)),
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
+        Shared::SaveMetadata => editing::save_metadata(call, service).await,
+        Shared::AddTags => editing::add_tags(call, service).await,
+        Shared::Exclude => editing::exclude(call, service, true).await,
+        Shared::Unexclude => editing::exclude(call, service, false).await,
+        Shared::BulkEdit => editing::bulk_edit(call, service).await,
         other => common(other, call).await,
     }
 }
@@ -72,6 +78,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::CheckModelExists => common::model_exists(&call),
         Shared::CheckModelsExist => Ok(common::models_exist(&call)),
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
+        Shared::History => editing::history(&call),
+        Shared::Undo => editing::undo(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

@@ -3,8 +3,10 @@
 mod hashing;
 mod job;
 mod process;
+mod reread;
 mod walk;
 
 pub use crate::cancel::Cancel;
 pub use job::{Outcome, ScanKind, Stage, run};
+pub use reread::reread;
 pub use walk::Walk;

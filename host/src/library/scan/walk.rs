@@ -38,7 +38,7 @@ pub struct Found {
     /// Whether a `.civitai.info` lies beside it.
     pub civitai_info: bool,
     // Real path, where the file itself is a link.
-    linked_to: Option<PathBuf>,
+    pub(super) linked_to: Option<PathBuf>,
 }
 
 /// What a walk saw.
