@@ -92,6 +92,14 @@ pub enum Shared {
     Exclude,
     /// Shows a hidden model again.
     Unexclude,
+    /// Puts a model into the trash.
+    Delete,
+    /// Puts several models into the trash.
+    BulkDelete,
+    /// Brings deleted models back.
+    UndoDelete,
+    /// Frees the disk of what was deleted; ours.
+    EmptyTrash,
     /// Changes metadata of several models; ours.
     BulkEdit,
     /// What was done; ours.
@@ -154,8 +162,8 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/list", Shared::List),
     get("/api/lm/{prefix}/excluded", Shared::Excluded),
     // Management
-    post("/api/lm/{prefix}/delete", MUTATIONS),
-    post("/api/lm/{prefix}/bulk-delete", MUTATIONS),
+    post("/api/lm/{prefix}/delete", Shared::Delete),
+    post("/api/lm/{prefix}/bulk-delete", Shared::BulkDelete),
     post("/api/lm/{prefix}/exclude", Shared::Exclude),
     post("/api/lm/{prefix}/unexclude", Shared::Unexclude),
     post("/api/lm/{prefix}/rename", MUTATIONS),
@@ -223,6 +231,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/settings/libraries/activate", LIBRARIES),
     get("/api/lm/history", Shared::History),
     post("/api/lm/undo", Shared::Undo),
+    post("/api/lm/trash/empty", Shared::EmptyTrash),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
@@ -230,7 +239,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", PROVIDERS),
-    post("/api/lm/undo-delete", MUTATIONS),
+    post("/api/lm/undo-delete", Shared::UndoDelete),
     get_changing("/api/lm/delete-model-version", MUTATIONS),
     get("/api/lm/model-versions-status", PROVIDERS),
     get("/api/lm/model-version-download-status", DOWNLOADS),

@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use super::collection::Library;
 use super::edit::Edit;
-use super::history::{self, Act, ActKind, Draft, History, HistoryError};
+use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
 use super::metadata;
 use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
-use crate::files::atomic;
+use super::trash;
+use crate::files::{atomic, private_folder};
 use crate::plugins::Plugin;
 
 /// Why a model was not changed.
@@ -41,6 +42,9 @@ pub enum EditError {
     /// The old content can't be kept.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// A path from a request leads out of the library's folders.
+    #[error("{0} is outside the library's folders")]
+    Outside(String),
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
@@ -50,8 +54,8 @@ pub enum EditError {
 pub struct Edited {
     /// Its path.
     pub path: String,
-    /// Its record now, or why it was not changed.
-    pub result: Result<Arc<Record>, EditError>,
+    /// Its record now, none where the model is gone, or why it was not changed.
+    pub result: Result<Option<Arc<Record>>, EditError>,
 }
 
 /// What became of an act.
@@ -154,11 +158,21 @@ impl Library {
     pub fn undo(&self, tools: &Tools, act: &Act) -> Result<Outcome, EditError> {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
-        let mut written = Vec::with_capacity(act.files.len());
-        for place in (0..act.files.len()).rev() {
-            let Some(file) = act.files.get(place) else { continue };
-            written.push((file.model.clone(), undo_one(tools.history, &mut draft, act, place)));
+        let mut written: Vec<(String, Result<(), EditError>)> = Vec::new();
+        let places: Vec<usize> = (0..act.steps.len()).rev().collect();
+        let model = |place: &usize| act.steps.get(*place).map_or("", Step::model);
+        // The steps of a model are taken back together or not at all.
+        for own in places.chunk_by(|a, b| model(a) == model(b)) {
+            let mark = draft.mark();
+            let undone = own
+                .iter()
+                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place));
+            if undone.is_err() {
+                draft.back_to(mark);
+            }
+            written.push((own.first().map_or("", model).to_owned(), undone));
         }
+        trash::tidy(act);
         let undo_id = draft.end();
         Ok(Outcome {
             undo_id,
@@ -223,54 +237,63 @@ impl Library {
         Ok(())
     }
 
-    /// Makes the records of written models anew and shows them to readers.
-    fn take_up(&self, tools: &Tools, written: Vec<(String, Result<(), EditError>)>) -> Vec<Edited> {
-        let changed: Vec<&str> = written
+    /// Makes the records of changed models anew and shows them to readers.
+    pub(super) fn take_up(&self, tools: &Tools, changed: Vec<(String, Result<(), EditError>)>) -> Vec<Edited> {
+        let paths: Vec<&str> = changed
             .iter()
             .filter(|(_, result)| result.is_ok())
             .map(|(path, _)| path.as_str())
             .collect();
-        scan::reread(self, tools.plugin, tools.handle, &changed);
+        scan::reread(self, tools.plugin, tools.handle, &paths);
         let snapshot = self.snapshot();
-        let models = written.into_iter().map(|(path, result)| {
-            let record = || {
-                snapshot
-                    .by_path(&path)
-                    .cloned()
-                    .ok_or_else(|| EditError::NotFound(path.clone()))
-            };
-            let result = result.and_then(|()| record());
+        let models = changed.into_iter().map(|(path, result)| {
+            let result = result.map(|()| snapshot.by_path(&path).cloned());
             Edited { path, result }
         });
         models.collect()
     }
 }
 
-fn undo_one(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
-    let Some(file) = act.files.get(place) else {
-        return Ok(());
-    };
-    let before = history.before(act, place)?;
-    let now = Beside::read(PathBuf::from(&file.path))?;
-    let unchanged = now
-        .bytes
-        .as_deref()
-        .is_some_and(|bytes| history::digest(bytes) == file.after);
-    if !unchanged {
-        return Err(EditError::ChangedSince(file.path.clone()));
+fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
+    match act.steps.get(place) {
+        None => Ok(()),
+        Some(Step::Renamed { model, from, to }) => {
+            let (now, then) = (Path::new(to), Path::new(from));
+            if trash::is_inside(then) {
+                // Deleted again: the folder went when the files came back.
+                let parent = then.parent().unwrap_or(then);
+                private_folder(parent).map_err(|source| HistoryError::Io {
+                    path: parent.to_owned(),
+                    source,
+                })?;
+                draft.add_trash(std::fs::metadata(now).map_or(0, |metadata| metadata.len()));
+            }
+            Ok(draft.rename(model, now, then)?)
+        }
+        Some(Step::Content { model, path, after, .. }) => {
+            let before = history.before(act, place)?;
+            let now = Beside::read(PathBuf::from(path))?;
+            let unchanged = now
+                .bytes
+                .as_deref()
+                .is_some_and(|bytes| history::digest(bytes) == *after);
+            if !unchanged {
+                return Err(EditError::ChangedSince(path.clone()));
+            }
+            draft.keep(model, path, now.bytes.as_deref())?;
+            let written = match &before {
+                Some(bytes) => atomic::write(&now.path, bytes),
+                // The history has the content that goes.
+                None => std::fs::remove_file(&now.path),
+            };
+            if let Err(source) = written {
+                draft.unchanged();
+                return Err(SidecarError::Io { path: now.path, source }.into());
+            }
+            draft.changed_to(before.as_deref().unwrap_or_default());
+            Ok(())
+        }
     }
-    draft.keep(&file.model, &file.path, now.bytes.as_deref())?;
-    let written = match &before {
-        Some(bytes) => atomic::write(&now.path, bytes),
-        // The history has the content that goes.
-        None => std::fs::remove_file(&now.path),
-    };
-    if let Err(source) = written {
-        draft.unchanged();
-        return Err(SidecarError::Io { path: now.path, source }.into());
-    }
-    draft.changed_to(before.as_deref().unwrap_or_default());
-    Ok(())
 }
 
 /// Keeps a sidecar that can't be used under another name.

@@ -1,9 +1,10 @@
 //! What was done to the library, and what is needed to take it back.
 //!
-//! Each act is a folder below `<data>/history`, named by its id: `act.json`, and for each file a
-//! copy of what it was before, behind a line that says which file it is. Nothing of it is in the
-//! store, which may be thrown away at any time. A copy is written before its file is changed, so
-//! that an act that a crash cut off is found and can be taken back too.
+//! Each act is a folder below `<data>/history`, named by its id: `act.json`, and a file for each
+//! step: a line that says what is done, and behind it what the changed file was before. Nothing of
+//! it is in the store, which may be thrown away at any time. A step is written before it is done,
+//! so that an act that a crash cut off is found: one that moved files is rolled back, and one that
+//! changed contents, each whole in itself, stays and can be taken back.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::{atomic, hash, private_folder};
+use super::trash;
+use crate::files::{atomic, hash, private_folder, rename};
 
 const ACT: &str = "act.json";
 
@@ -33,6 +35,19 @@ pub enum HistoryError {
     /// It was taken back before.
     #[error("{0} was undone already")]
     Undone(String),
+    /// Another file is where a file would go.
+    #[error("{} exists already; move it away first", .0.display())]
+    Occupied(PathBuf),
+    /// A file can't be moved.
+    #[error("can't move {} to {}: {source}", from.display(), to.display())]
+    Move {
+        /// Where it is.
+        from: PathBuf,
+        /// Where it should go.
+        to: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// What was done.
@@ -45,21 +60,46 @@ pub enum ActKind {
     Exclude,
     /// Models were shown again.
     Unexclude,
+    /// Models were put into the trash.
+    Delete,
     /// An earlier act was taken back.
     Undo,
 }
 
-/// A file that an act changed.
+/// One step of an act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// The model that the file belongs to.
-    pub model: String,
-    /// The file.
-    pub path: String,
-    /// Whether there was such a file before; its copy is named by its place in the list.
-    pub existed: bool,
-    /// SHA-256 of the file after the act, lower-case hex; empty until that is known.
-    pub after: String,
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A file got another content. What it was before is kept beside the act, by the step's place.
+    Content {
+        /// The model that the file belongs to.
+        model: String,
+        /// The file.
+        path: String,
+        /// Whether there was such a file before.
+        existed: bool,
+        /// SHA-256 of the file after the step, lower-case hex; empty until that is known.
+        #[serde(default)]
+        after: String,
+    },
+    /// A file got another name or place.
+    Renamed {
+        /// The model that the file belongs to.
+        model: String,
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
+}
+
+impl Step {
+    /// The model that the step belongs to.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Content { model, .. } | Self::Renamed { model, .. } => model,
+        }
+    }
 }
 
 /// One act.
@@ -73,9 +113,12 @@ pub struct Act {
     pub kind: ActKind,
     /// Id of the model type.
     pub model_type: String,
-    /// What it changed, in that order.
-    pub files: Vec<Changed>,
-    /// Whether it came to its end; while it is being done, the copies say what it changed.
+    /// What was done, in that order.
+    pub steps: Vec<Step>,
+    /// Bytes that wait in the trash for its undo; 0 once it was undone.
+    #[serde(default)]
+    pub trash_bytes: u64,
+    /// Whether it came to its end; while it is being done, the files of its steps say what was done.
     ended: bool,
     /// The act that it takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +126,16 @@ pub struct Act {
     /// The act that took it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone_by: Option<String>,
+}
+
+impl Act {
+    /// A file that is where an undo would put one.
+    pub fn occupied(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Renamed { from, .. } if Path::new(from).symlink_metadata().is_ok() => Some(from.as_str()),
+            _ => None,
+        })
+    }
 }
 
 /// How much is kept.
@@ -93,11 +146,20 @@ pub struct HistorySettings {
     pub days: u64,
     /// Acts that are kept; the oldest go first.
     pub acts: usize,
+    /// Days after which what was deleted leaves the trash, and with it the disk.
+    pub trash_days: u64,
+    /// Bound of the trash in GiB; the oldest goes first. 0 keeps nothing but the last act.
+    pub trash_gib: u64,
 }
 
 impl Default for HistorySettings {
     fn default() -> Self {
-        Self { days: 90, acts: 2_000 }
+        Self {
+            days: 90,
+            acts: 2_000,
+            trash_days: 14,
+            trash_gib: 100,
+        }
     }
 }
 
@@ -138,7 +200,8 @@ impl History {
             at: now(),
             kind,
             model_type: model_type.to_owned(),
-            files: Vec::new(),
+            steps: Vec::new(),
+            trash_bytes: 0,
             ended: false,
             undoes: undoes.map(str::to_owned),
             undone_by: None,
@@ -156,6 +219,11 @@ impl History {
             folder,
             act,
         })
+    }
+
+    /// When what was deleted at `at` leaves the trash, in seconds since 1970-01-01 UTC.
+    pub fn trash_ends(&self, at: f64) -> u64 {
+        (at + self.settings.trash_days as f64 * 86_400.0) as u64
     }
 
     /// Acts, newest first.
@@ -181,10 +249,10 @@ impl History {
     /// # Errors
     /// When the copy can't be read.
     pub fn before(&self, act: &Act, place: usize) -> Result<Option<Vec<u8>>, HistoryError> {
-        if act.files.get(place).is_none_or(|file| !file.existed) {
+        if !matches!(act.steps.get(place), Some(Step::Content { existed: true, .. })) {
             return Ok(None);
         }
-        let path = self.folder.join(&act.id).join(copy_name(place));
+        let path = self.folder.join(&act.id).join(step_name(place));
         let copy = std::fs::read(&path).map_err(|source| HistoryError::Io { path, source })?;
         let line = copy
             .iter()
@@ -202,6 +270,7 @@ impl History {
         let mut acts = self.lock();
         if let Some(undone) = undone.and_then(|id| acts.iter_mut().find(|other| other.id == id)) {
             undone.undone_by = Some(act.id.clone());
+            undone.trash_bytes = 0;
             if let Err(error) = save(&self.folder.join(&undone.id), undone) {
                 tracing::warn!(%error, "history does not show that an act was undone");
             }
@@ -212,19 +281,46 @@ impl History {
     }
 
     fn forget_old(&self) {
-        let oldest = now() - self.settings.days as f64 * 86_400.0;
-        let mut gone = Vec::new();
+        let now = now();
+        let age = |days: u64| now - days as f64 * 86_400.0;
+        let bound = self.settings.trash_gib.saturating_mul(1 << 30);
         let mut acts = self.lock();
-        while acts.len() > self.settings.acts || acts.front().is_some_and(|act| act.at < oldest) {
-            gone.extend(acts.pop_front());
+        let mut kept = VecDeque::with_capacity(acts.len());
+        let (mut gone, mut bytes) = (Vec::new(), 0u64);
+        // Newest first, so that what is over a bound is the oldest.
+        while let Some(act) = acts.pop_back() {
+            bytes = bytes.saturating_add(act.trash_bytes);
+            let over = kept.len() >= self.settings.acts.max(1) || act.at < age(self.settings.days);
+            let last = kept.is_empty();
+            let trash_over = act.trash_bytes > 0 && !last && (bytes > bound || act.at < age(self.settings.trash_days));
+            if over || trash_over {
+                gone.push(act);
+            } else {
+                kept.push_front(act);
+            }
         }
+        *acts = kept;
         drop(acts);
         for act in gone {
+            trash::empty(&act);
             let folder = self.folder.join(&act.id);
             if let Err(error) = std::fs::remove_dir_all(&folder) {
                 tracing::warn!(folder = %folder.display(), %error, "old history can't be removed");
             }
         }
+    }
+
+    /// Forgets every act whose files wait in the trash, and the files with them. Bytes that became free.
+    pub fn empty_trash(&self) -> u64 {
+        let mut acts = self.lock();
+        let (gone, kept): (Vec<Act>, Vec<Act>) = acts.drain(..).partition(|act| act.trash_bytes > 0);
+        acts.extend(kept);
+        drop(acts);
+        for act in &gone {
+            trash::empty(act);
+            let _ = std::fs::remove_dir_all(self.folder.join(&act.id));
+        }
+        gone.iter().map(|act| act.trash_bytes).sum()
     }
 }
 
@@ -246,41 +342,95 @@ impl Draft<'_> {
     /// # Errors
     /// When the copy can't be written; the file must not be changed then.
     pub fn keep(&mut self, model: &str, path: &str, before: Option<&[u8]>) -> Result<(), HistoryError> {
-        let file = Changed {
+        let step = Step::Content {
             model: model.to_owned(),
             path: path.to_owned(),
             existed: before.is_some(),
             after: String::new(),
         };
-        let copy = self.folder.join(copy_name(self.act.files.len()));
-        let written = serde_json::to_vec(&file)
-            .map_err(std::io::Error::from)
-            .and_then(|mut content| {
-                content.push(b'\n');
-                content.extend_from_slice(before.unwrap_or_default());
-                atomic::write(&copy, &content)
-            });
-        written.map_err(|source| HistoryError::Io { path: copy, source })?;
-        self.act.files.push(file);
-        Ok(())
+        self.note(step, before.unwrap_or_default())
     }
 
     /// Notes what the file that was kept last holds now.
-    pub fn changed_to(&mut self, after: &[u8]) {
-        if let Some(file) = self.act.files.last_mut() {
-            file.after = digest(after);
+    pub fn changed_to(&mut self, content: &[u8]) {
+        if let Some(Step::Content { after, .. }) = self.act.steps.last_mut() {
+            *after = digest(content);
         }
     }
 
-    /// Forgets the file that was kept last: it was not changed after all.
+    /// Gives a file another name or place on its file system; never over another file.
+    ///
+    /// # Errors
+    /// When the step can't be noted, or the file not be moved; it is then where it was.
+    pub fn rename(&mut self, model: &str, from: &Path, to: &Path) -> Result<(), HistoryError> {
+        let step = Step::Renamed {
+            model: model.to_owned(),
+            from: trash::noted(from),
+            to: trash::noted(to),
+        };
+        self.note(step, &[])?;
+        rename::to_new(from, to).map_err(|source| {
+            self.unchanged();
+            match source.kind() {
+                std::io::ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
+                _ => HistoryError::Move {
+                    from: from.to_owned(),
+                    to: to.to_owned(),
+                    source,
+                },
+            }
+        })
+    }
+
+    /// Forgets the last step: it was not done after all.
     pub fn unchanged(&mut self) {
-        self.act.files.pop();
-        let _ = std::fs::remove_file(self.folder.join(copy_name(self.act.files.len())));
+        self.act.steps.pop();
+        let _ = std::fs::remove_file(self.folder.join(step_name(self.act.steps.len())));
+    }
+
+    /// How many steps there are, for [`Self::back_to`].
+    pub fn mark(&self) -> usize {
+        self.act.steps.len()
+    }
+
+    /// Takes the steps after a mark back.
+    pub fn back_to(&mut self, mark: usize) {
+        while self.act.steps.len() > mark {
+            let place = self.act.steps.len() - 1;
+            if let Some(step) = self.act.steps.last() {
+                roll_back(&self.folder, step, place);
+            }
+            self.unchanged();
+        }
+    }
+
+    /// Notes bytes that wait in the trash.
+    pub fn add_trash(&mut self, bytes: u64) {
+        self.act.trash_bytes += bytes;
+    }
+
+    /// What was done so far.
+    pub fn act(&self) -> &Act {
+        &self.act
+    }
+
+    fn note(&mut self, step: Step, before: &[u8]) -> Result<(), HistoryError> {
+        let path = self.folder.join(step_name(self.act.steps.len()));
+        let written = serde_json::to_vec(&step)
+            .map_err(std::io::Error::from)
+            .and_then(|mut content| {
+                content.push(b'\n');
+                content.extend_from_slice(before);
+                atomic::write(&path, &content)
+            });
+        written.map_err(|source| HistoryError::Io { path, source })?;
+        self.act.steps.push(step);
+        Ok(())
     }
 
     /// Ends the act; its id, or none when nothing was changed.
     pub fn end(mut self) -> Option<String> {
-        if self.act.files.is_empty() {
+        if self.act.steps.is_empty() {
             let _ = std::fs::remove_dir_all(&self.folder);
             return None;
         }
@@ -294,13 +444,42 @@ impl Draft<'_> {
     }
 }
 
+/// Takes a step back as far as it was done.
+fn roll_back(folder: &Path, step: &Step, place: usize) {
+    let done = match step {
+        Step::Renamed { from, to, .. } => {
+            if Path::new(to).exists() && !Path::new(from).exists() {
+                rename::to_new(Path::new(to), Path::new(from))
+            } else {
+                Ok(())
+            }
+        }
+        Step::Content {
+            path, existed: true, ..
+        } => std::fs::read(folder.join(step_name(place))).and_then(|copy| {
+            let line = copy
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(copy.len(), |end| end + 1);
+            atomic::write(Path::new(path), copy.get(line..).unwrap_or_default())
+        }),
+        Step::Content { path, .. } => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    };
+    if let Err(error) = done {
+        tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");
+    }
+}
+
 /// SHA-256 of a content as acts note it.
 pub fn digest(content: &[u8]) -> String {
     hash::hex(&Sha256::digest(content))
 }
 
-fn copy_name(place: usize) -> String {
-    format!("{place}.before")
+fn step_name(place: usize) -> String {
+    format!("{place}.step")
 }
 
 fn save(folder: &Path, act: &Act) -> Result<(), HistoryError> {
@@ -321,22 +500,33 @@ fn load(folder: &Path) -> Option<Act> {
             return None;
         }
     };
-    if !act.ended {
-        act.files = (0..)
-            .map_while(|place| {
-                let copy = std::fs::read(folder.join(copy_name(place))).ok()?;
-                let line = copy.split(|byte| *byte == b'\n').next()?;
-                let mut file: Changed = serde_json::from_slice(line).ok()?;
-                file.after = std::fs::read(&file.path)
-                    .map(|bytes| digest(&bytes))
-                    .unwrap_or_default();
-                Some(file)
-            })
-            .collect();
-        act.ended = true;
-        if let Err(error) = save(folder, &act) {
-            tracing::warn!(%error, "an act that was cut off can't be ended");
+    if act.ended {
+        return Some(act);
+    }
+    act.steps = (0..)
+        .map_while(|place| {
+            let copy = std::fs::read(folder.join(step_name(place))).ok()?;
+            serde_json::from_slice(copy.split(|byte| *byte == b'\n').next()?).ok()
+        })
+        .collect();
+    let moves = act.steps.iter().any(|step| matches!(step, Step::Renamed { .. }));
+    if moves || act.steps.is_empty() {
+        for (place, step) in act.steps.iter().enumerate().rev() {
+            roll_back(folder, step, place);
         }
+        tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
+        trash::tidy(&act);
+        let _ = std::fs::remove_dir_all(folder);
+        return None;
+    }
+    for step in &mut act.steps {
+        if let Step::Content { path, after, .. } = step {
+            *after = std::fs::read(&*path).map(|bytes| digest(&bytes)).unwrap_or_default();
+        }
+    }
+    act.ended = true;
+    if let Err(error) = save(folder, &act) {
+        tracing::warn!(%error, "an act that was cut off can't be ended");
     }
     Some(act)
 }
@@ -354,7 +544,11 @@ mod tests {
     #[test]
     fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
         let data = tempfile::tempdir().unwrap();
-        let settings = HistorySettings { days: 1, acts: 2 };
+        let settings = HistorySettings {
+            days: 1,
+            acts: 2,
+            ..HistorySettings::default()
+        };
         let history = History::open(data.path(), settings.clone());
         let mut ids = Vec::new();
         for number in 0..3 {
@@ -370,7 +564,7 @@ mod tests {
         assert_eq!(kept, [ids[2].clone(), ids[1].clone()]);
         let act = history.act(&ids[2]).unwrap();
         assert_eq!(history.before(&act, 0).unwrap(), Some(vec![2]));
-        assert_eq!(act.files[0].after, digest(b"new"));
+        assert!(matches!(&act.steps[0], Step::Content { after, .. } if *after == digest(b"new")));
         assert!(matches!(history.act(&ids[0]), Err(HistoryError::Unknown(_))));
         assert_eq!(std::fs::read_dir(data.path().join("history")).unwrap().count(), 2);
     }
@@ -388,7 +582,31 @@ mod tests {
         drop(history);
         let history = History::open(data.path(), HistorySettings::default());
         let act = history.act(&id).unwrap();
-        assert_eq!(act.files[0].after, digest(b"new"));
+        assert!(matches!(&act.steps[0], Step::Content { after, .. } if *after == digest(b"new")));
         assert_eq!(history.before(&act, 0).unwrap().as_deref(), Some(&b"old"[..]));
+    }
+
+    #[test]
+    fn an_act_that_moved_files_and_was_cut_off_is_rolled_back() {
+        let data = tempfile::tempdir().unwrap();
+        let file = |name: &str| data.path().join(name);
+        std::fs::write(file("a"), "a").unwrap();
+        std::fs::write(file("b"), "b").unwrap();
+        let history = History::open(data.path(), HistorySettings::default());
+        let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+        draft.rename("m", &file("a"), &file("a2")).unwrap();
+        draft.keep("m", file("b").to_str().unwrap(), Some(b"b")).unwrap();
+        std::fs::write(file("b"), "changed").unwrap();
+        assert!(matches!(
+            draft.rename("m", &file("a2"), &file("b")),
+            Err(HistoryError::Occupied(_))
+        ));
+        drop(draft);
+        drop(history);
+        let history = History::open(data.path(), HistorySettings::default());
+        assert!(history.acts().is_empty());
+        assert_eq!(std::fs::read(file("a")).unwrap(), b"a");
+        assert_eq!(std::fs::read(file("b")).unwrap(), b"b");
+        assert!(!file("a2").exists());
     }
 }

@@ -7,6 +7,7 @@ pub mod arrangement;
 pub mod auto_tags;
 pub mod chunk;
 pub mod collection;
+pub mod deleting;
 pub mod descriptions;
 pub mod duplicates;
 pub mod edit;
@@ -40,6 +41,7 @@ pub mod snapshot;
 mod snapshot_tests;
 pub mod store;
 pub mod text;
+pub mod trash;
 
 pub use collection::Library;
 pub use record::Record;

@@ -3,6 +3,7 @@
 
 mod common_routes;
 mod corrupt;
+mod deleting;
 mod editing;
 mod filters;
 mod gate;

@@ -14,7 +14,7 @@ use super::super::types::TypeService;
 use super::json;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
-use crate::library::history::{Act, ActKind, HistoryError};
+use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::progress::ProgressSink;
 use crate::library::record::Record;
 
@@ -30,23 +30,26 @@ const NAMED: usize = 20;
 impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
-            EditError::NotFound(_) => StatusCode::NOT_FOUND,
-            EditError::Shared { .. } | EditError::ChangedSince(_) => StatusCode::CONFLICT,
-            EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::History(HistoryError::Undone(_)) => StatusCode::CONFLICT,
-            EditError::Sidecar(_) | EditError::History(HistoryError::Io { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
+            EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
+            EditError::Outside(_) => StatusCode::BAD_REQUEST,
+            EditError::Shared { .. }
+            | EditError::ChangedSince(_)
+            | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
+            EditError::Sidecar(_) | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         Self::new(status, error.to_string())
     }
 }
 
 /// The body as a JSON object.
-fn body(call: &Call) -> Result<Map<String, Value>, ApiError> {
+pub fn body(call: &Call) -> Result<Map<String, Value>, ApiError> {
     serde_json::from_slice(&call.body).map_err(|error| ApiError::bad_request(format!("Invalid JSON body: {error}")))
 }
 
 /// Takes the path of the model out of a body.
-fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String, ApiError> {
+pub fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String, ApiError> {
     match body.shift_remove("file_path") {
         Some(Value::String(path)) if !path.is_empty() => Ok(path.replace('\\', "/")),
         _ => Err(ApiError::bad_request(missing)),
@@ -99,8 +102,8 @@ async fn edit_one(
 ) -> Result<(Arc<Record>, Option<String>), ApiError> {
     let outcome = edit(call, service, kind, vec![path.clone()], vec![one]).await?;
     let edited = outcome.models.into_iter().next();
-    let record = edited.ok_or(EditError::NotFound(path))?.result?;
-    Ok((record, outcome.undo_id))
+    let record = edited.map_or(Ok(None), |edited| edited.result)?;
+    Ok((record.ok_or(EditError::NotFound(path))?, outcome.undo_id))
 }
 
 /// POST `save-metadata`. `undo_id` is ours.
@@ -235,13 +238,13 @@ pub fn history(call: &Call) -> Result<Response, ApiError> {
 }
 
 fn described(act: &Act) -> Value {
-    let mut models: Vec<&str> = act.files.iter().map(|file| file.model.as_str()).collect();
+    let mut models: Vec<&str> = act.steps.iter().map(Step::model).collect();
     models.dedup();
     let count = models.len();
     models.truncate(NAMED);
     json!({
         "id": act.id, "at": act.at, "kind": act.kind, "model_type": act.model_type, "count": count, "models": models,
-        "undoes": act.undoes, "undone_by": act.undone_by, "can_undo": act.undone_by.is_none(),
+        "trash_bytes": act.trash_bytes, "undoes": act.undoes, "undone_by": act.undone_by, "can_undo": act.undone_by.is_none(),
     })
 }
 
@@ -255,29 +258,7 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
             ));
         }
     };
-    let act = call.app.history.act(&id).map_err(EditError::from)?;
-    let types = call.app.types.load_full();
-    let slot = types.iter().find(|slot| slot.info.id() == act.model_type);
-    let service = slot.and_then(|slot| slot.service()).ok_or_else(|| {
-        ApiError::not_found(format!(
-            "The model type `{}` of this act is not loaded.",
-            act.model_type
-        ))
-    })?;
-    let prefix = service.plugin.info().prefix().to_owned();
-    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
-    let outcome = blocking(move || {
-        let tools = Tools {
-            plugin: &service.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        service.library.undo(&tools, &act)
-    })
-    .await??;
-    if outcome.undo_id.is_some() {
-        call.app.hub.models_changed(&prefix);
-    }
+    let (outcome, _) = take_back(&call, &id).await?;
     let (restored, conflicts): (Vec<_>, Vec<_>) = outcome.models.iter().partition(|edited| edited.result.is_ok());
     let conflicts: Vec<Value> = conflicts
         .iter()
@@ -294,4 +275,32 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
     Ok(json(
         &json!({ "success": true, "restored": restored, "conflicts": conflicts, "undo_id": outcome.undo_id }),
     ))
+}
+
+/// Takes an act back and tells clients.
+pub async fn take_back(call: &Call, id: &str) -> Result<(Outcome, Act), ApiError> {
+    let act = call.app.history.act(id).map_err(EditError::from)?;
+    let types = call.app.types.load_full();
+    let slot = types.iter().find(|slot| slot.info.id() == act.model_type);
+    let service = slot.and_then(|slot| slot.service()).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "The model type `{}` of this act is not loaded.",
+            act.model_type
+        ))
+    })?;
+    let prefix = service.plugin.info().prefix().to_owned();
+    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
+    let (outcome, act) = blocking(move || {
+        let tools = Tools {
+            plugin: &service.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service.library.undo(&tools, &act).map(|outcome| (outcome, act))
+    })
+    .await??;
+    if outcome.undo_id.is_some() {
+        call.app.hub.models_changed(&prefix);
+    }
+    Ok((outcome, act))
 }

@@ -2,6 +2,7 @@
 
 mod common;
 mod counts;
+mod deleting;
 mod duplicates;
 mod editing;
 mod folders;
@@ -60,6 +61,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::AddTags => editing::add_tags(call, service).await,
         Shared::Exclude => editing::exclude(call, service, true).await,
         Shared::Unexclude => editing::exclude(call, service, false).await,
+        Shared::Delete => deleting::delete(call, service).await,
+        Shared::BulkDelete => deleting::bulk_delete(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
         other => common(other, call).await,
     }
@@ -80,6 +83,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
+        Shared::UndoDelete => deleting::undo(call).await,
+        Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

@@ -1,13 +1,16 @@
-//! Making records of single files anew, after their sidecars were changed by this server.
+//! Making records of single files anew, after this server changed the files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::job::now;
 use super::process::{self, Reader};
 use super::walk::{Found, stamp};
+use crate::files::wire_path;
 use crate::library::collection::Library;
-use crate::library::record::{Preview, Record};
+use crate::library::preview;
+use crate::library::record::Preview;
+use crate::library::roots;
 use crate::library::safetensors::Interest;
 use crate::library::sidecar;
 use crate::library::snapshot::Change;
@@ -16,7 +19,8 @@ use crate::plugins::Plugin;
 /// Models that cross the plugin boundary in one call.
 const BATCH: usize = 128;
 
-/// Reads these models again and publishes their records. Blocks; `handle` is where plugin calls are awaited.
+/// Reads these models again and publishes their records; ones that are gone from the disk are
+/// taken out. Blocks; `handle` is where plugin calls are awaited.
 ///
 /// A file that can't be read is left as it is known: the next scan says what is wrong with it.
 pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, paths: &[&str]) {
@@ -30,50 +34,78 @@ pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handl
     };
     for batch in paths.chunks(BATCH) {
         let snapshot = library.snapshot();
-        let read = batch.iter().filter_map(|path| {
-            let known = snapshot.by_path(path)?;
-            let found = found(known)?;
-            match reader.read(&found, Some(known)) {
-                Ok(read) => Some(read),
-                Err(error) => {
-                    tracing::warn!(path, %error, "can't be read after its change");
-                    None
-                }
+        let mut changes = Vec::new();
+        let mut names = Names::default();
+        let mut read = Vec::with_capacity(batch.len());
+        for path in batch {
+            let Some(found) = found(library, &mut names, path) else {
+                changes.push(Change::Remove((*path).into()));
+                continue;
+            };
+            match reader.read(&found, snapshot.by_path(path).map(|known| &**known)) {
+                Ok(file) => read.push(file),
+                Err(error) => tracing::warn!(path, %error, "can't be read after its change"),
             }
-        });
-        let read = read.collect();
+        }
         let mut processed = handle.block_on(process::finish(plugin, read));
         library.describe(process::take_descriptions(&mut processed));
-        let changes = processed.into_iter().map(|processed| {
+        changes.extend(processed.into_iter().map(|processed| {
             let mut record = processed.record;
             if let Some(known) = snapshot.by_path(&record.path) {
                 record.aliases = known.aliases.clone();
             }
             Change::Put(Arc::new(record))
-        });
-        library.publish(changes.collect());
+        }));
+        library.publish(changes);
     }
 }
 
-/// What a walk would find of a known model.
-fn found(known: &Record) -> Option<Found> {
-    let path = Path::new(&*known.path);
-    let folder = path.parent()?;
-    let beside = |name: String| folder.join(name);
+/// Names in a folder, sorted, of the folder that was asked about last: models of one folder come together.
+#[derive(Default)]
+struct Names {
+    folder: PathBuf,
+    names: Vec<String>,
+}
+
+impl Names {
+    fn of(&mut self, folder: &Path) -> &[String] {
+        if self.folder != folder {
+            folder.clone_into(&mut self.folder);
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            self.names = entries
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .collect();
+            self.names.sort_unstable();
+        }
+        &self.names
+    }
+}
+
+/// What a walk would find at a path; none when no model file of the library is there.
+fn found(library: &Library, names: &mut Names, path: &str) -> Option<Found> {
+    let file = Path::new(path);
+    let folder = file.parent()?;
+    let root = roots::find(library.roots(), path)?;
+    let relative = library.roots().get(usize::from(root))?.relative(path)?;
+    let name = file.file_name()?.to_str()?;
+    let extension = library.info().extension_of(name)?;
+    let stem = name.strip_suffix(extension)?;
+    let preview = preview::find(names.of(folder), stem).and_then(|name| {
+        let path = folder.join(name);
+        Some(Preview {
+            path: wire_path(&path)?.into(),
+            stamp: stamp(&path).ok()?,
+        })
+    });
     Some(Found {
-        path: known.path.clone(),
-        root: known.root,
-        folder: known.folder.clone(),
-        stem: known.file_name.clone(),
-        stamp: stamp(path).ok()?,
-        sidecar: stamp(&sidecar::path_for(folder, &known.file_name)).ok(),
-        preview: known.preview.as_ref().and_then(|preview| {
-            Some(Preview {
-                path: preview.path.clone(),
-                stamp: stamp(Path::new(&*preview.path)).ok()?,
-            })
-        }),
-        civitai_info: beside(format!("{}.civitai.info", known.file_name)).exists(),
+        path: path.into(),
+        root,
+        folder: relative.rsplit_once('/').map_or("", |(folder, _)| folder).into(),
+        stem: stem.into(),
+        stamp: stamp(file).ok()?,
+        sidecar: stamp(&sidecar::path_for(folder, stem)).ok(),
+        preview,
+        civitai_info: folder.join(format!("{stem}.civitai.info")).exists(),
         linked_to: None,
     })
 }

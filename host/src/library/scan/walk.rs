@@ -11,10 +11,9 @@ use crate::files::wire_path;
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
 use crate::library::roots::Root;
+use crate::library::trash::STAGING;
 use crate::plugins::TypeInfo;
 
-/// Where deleted models wait for their undo; never scanned.
-const STAGING: &str = ".lm-pending-delete";
 /// Deepest folder that is entered, against runaway trees of mounts.
 const MAX_DEPTH: usize = 64;
 
