@@ -92,6 +92,8 @@ pub enum Shared {
     Exclude,
     /// Shows a hidden model again.
     Unexclude,
+    /// Gives a model another file name.
+    Rename,
     /// Puts a model into the trash.
     Delete,
     /// Puts several models into the trash.
@@ -166,7 +168,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/bulk-delete", Shared::BulkDelete),
     post("/api/lm/{prefix}/exclude", Shared::Exclude),
     post("/api/lm/{prefix}/unexclude", Shared::Unexclude),
-    post("/api/lm/{prefix}/rename", MUTATIONS),
+    post("/api/lm/{prefix}/rename", Shared::Rename),
     post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
     post("/api/lm/{prefix}/add-tags", Shared::AddTags),
     post("/api/lm/{prefix}/replace-preview", MUTATIONS),

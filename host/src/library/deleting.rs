@@ -48,8 +48,9 @@ impl Library {
         if let Err(error) = trash::write_manifests(draft.act(), self.info().prefix(), expires_at) {
             tracing::warn!(%error, "the trash has no manifest for other programs");
         }
+        let touched = self.touched(draft.act());
         let undo_id = draft.end();
-        let models = self.take_up(tools, changed);
+        let models = self.take_up(tools, changed, &touched);
         Ok((Outcome { undo_id, models }, deleted))
     }
 
@@ -71,7 +72,7 @@ impl Library {
 
     /// The files that go with a model, itself first: its sidecar and previews, unless another model
     /// of the same name beside it has them too.
-    fn files_of(&self, path: &str) -> Vec<PathBuf> {
+    pub(super) fn files_of(&self, path: &str) -> Vec<PathBuf> {
         let model = Path::new(path);
         let folder = model.parent().unwrap_or(Path::new("/"));
         let name = model.file_name().and_then(|name| name.to_str()).unwrap_or_default();

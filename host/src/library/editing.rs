@@ -42,6 +42,9 @@ pub enum EditError {
     /// The old content can't be kept.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The text can't be a file's name.
+    #[error("{0:?} can't be a file name: {1}")]
+    Name(String, &'static str),
     /// A path from a request leads out of the library's folders.
     #[error("{0} is outside the library's folders")]
     Outside(String),
@@ -144,10 +147,11 @@ impl Library {
             .filter(|path| seen.insert(path.as_str()))
             .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
             .collect();
+        let touched = self.touched(draft.act());
         let undo_id = draft.end();
         Ok(Outcome {
             undo_id,
-            models: self.take_up(tools, written),
+            models: self.take_up(tools, written, &touched),
         })
     }
 
@@ -173,10 +177,11 @@ impl Library {
             written.push((own.first().map_or("", model).to_owned(), undone));
         }
         trash::tidy(act);
+        let touched = self.touched(draft.act());
         let undo_id = draft.end();
         Ok(Outcome {
             undo_id,
-            models: self.take_up(tools, written),
+            models: self.take_up(tools, written, &touched),
         })
     }
 
@@ -237,13 +242,30 @@ impl Library {
         Ok(())
     }
 
+    /// Paths of models that an act moved from or to.
+    pub(super) fn touched(&self, act: &Act) -> Vec<String> {
+        let ends = act.steps.iter().flat_map(|step| match step {
+            Step::Renamed { from, to, .. } => vec![from, to],
+            Step::Content { .. } => Vec::new(),
+        });
+        ends.filter(|path| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
+            .cloned()
+            .collect()
+    }
+
     /// Makes the records of changed models anew and shows them to readers.
-    pub(super) fn take_up(&self, tools: &Tools, changed: Vec<(String, Result<(), EditError>)>) -> Vec<Edited> {
-        let paths: Vec<&str> = changed
-            .iter()
-            .filter(|(_, result)| result.is_ok())
-            .map(|(path, _)| path.as_str())
-            .collect();
+    /// `touched` are further paths at which something came or went.
+    pub(super) fn take_up(
+        &self,
+        tools: &Tools,
+        changed: Vec<(String, Result<(), EditError>)>,
+        touched: &[String],
+    ) -> Vec<Edited> {
+        let done = changed.iter().filter(|(_, result)| result.is_ok());
+        let mut paths: Vec<&str> = done.map(|(path, _)| path.as_str()).collect();
+        paths.extend(touched.iter().map(String::as_str));
+        paths.sort_unstable();
+        paths.dedup();
         scan::reread(self, tools.plugin, tools.handle, &paths);
         let snapshot = self.snapshot();
         let models = changed.into_iter().map(|(path, result)| {

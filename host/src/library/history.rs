@@ -62,6 +62,8 @@ pub enum ActKind {
     Unexclude,
     /// Models were put into the trash.
     Delete,
+    /// A model got another file name.
+    Rename,
     /// An earlier act was taken back.
     Undo,
 }

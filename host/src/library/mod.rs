@@ -29,6 +29,7 @@ pub mod preview;
 pub mod progress;
 pub mod record;
 pub mod relative_paths;
+pub mod renaming;
 pub mod roots;
 pub mod safetensors;
 pub mod scan;

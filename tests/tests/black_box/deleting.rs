@@ -180,17 +180,14 @@ async fn an_undo_never_replaces_a_file_that_came_meanwhile() -> Result<()> {
 
 #[tokio::test]
 async fn files_that_two_models_share_stay_with_the_other_one() -> Result<()> {
-    let library = Library::of([Model::lora("m").tags(&["t"]).preview("png")])?;
-    std::fs::write(library.root("loras").join("m.pt"), "other weights")?;
+    let library = Library::of([Model::new("checkpoints", "m").tags(&["t"]).preview("png")])?;
+    let root = library.root("checkpoints");
+    std::fs::write(root.join("m.ckpt"), "other weights")?;
     let server = library.serve().await?;
-    done(
-        &server,
-        "loras/delete",
-        json!({"file_path": wire(&library.root("loras").join("m.pt"))}),
-    )
-    .await?;
-    assert!(library.root("loras").join("m.metadata.json").exists());
-    assert_eq!(server.item("loras", "m").await?["tags"], json!(["t"]));
+    let other = json!({"file_path": wire(&root.join("m.ckpt"))});
+    done(&server, "checkpoints/delete", other).await?;
+    assert!(root.join("m.metadata.json").exists() && root.join("m.png").exists());
+    assert_eq!(server.item("checkpoints", "m").await?["tags"], json!(["t"]));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod plugin_faults;
 mod plugin_routes;
 mod previews;
 mod queries;
+mod renaming;
 mod restart;
 mod safety;
 mod scan;

@@ -6,7 +6,6 @@ use serde_json::json;
 
 /// Method and path below `/api/lm/`, of each type.
 const OF_A_TYPE: &[(&str, &str)] = &[
-    ("POST", "rename"),
     ("POST", "replace-preview"),
     ("POST", "set-preview-from-url"),
     ("POST", "verify-duplicates"),

@@ -15,6 +15,7 @@ use super::json;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
 use crate::library::history::{Act, ActKind, HistoryError, Step};
+use crate::library::item;
 use crate::library::progress::ProgressSink;
 use crate::library::record::Record;
 
@@ -31,7 +32,7 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
             EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::Outside(_) => StatusCode::BAD_REQUEST,
+            EditError::Outside(_) | EditError::Name(..) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::ChangedSince(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
@@ -56,6 +57,14 @@ pub fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String,
     }
 }
 
+/// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
+fn inside(service: &TypeService, paths: &[String]) -> Result<(), EditError> {
+    let outside = paths
+        .iter()
+        .find(|path| service.library.roots().iter().all(|root| root.relative(path).is_none()));
+    outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
+}
+
 /// Makes edits and tells clients.
 async fn edit(
     call: &Call,
@@ -64,14 +73,7 @@ async fn edit(
     paths: Vec<String>,
     edits: Vec<Edit>,
 ) -> Result<Outcome, ApiError> {
-    let outside = paths
-        .iter()
-        .find(|path| service.library.roots().iter().all(|root| root.relative(path).is_none()));
-    if let Some(path) = outside {
-        return Err(ApiError::bad_request(format!(
-            "{path} is outside the library's folders"
-        )));
-    }
+    inside(service, &paths)?;
     let (history, service_too, handle) = (
         call.app.history.clone(),
         service.clone(),
@@ -145,6 +147,44 @@ pub async fn exclude(call: Call, service: Arc<TypeService>, exclude: bool) -> Re
     Ok(json(
         &json!({ "success": true, "message": format!("Model {name} {done}"), "undo_id": undo_id }),
     ))
+}
+
+/// POST `rename`. `undo_id` is ours.
+pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let missing = "File path and new file name are required";
+    let mut fields = body(&call)?;
+    let path = take_path(&mut fields, missing)?;
+    let name = match fields.get("new_file_name") {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        _ => return Err(ApiError::bad_request(missing)),
+    };
+    inside(&service, std::slice::from_ref(&path))?;
+    let prefix = service.plugin.info().prefix().to_owned();
+    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
+    let renamed = blocking(move || {
+        let tools = Tools {
+            plugin: &service.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service.library.rename(&tools, &path, &name)
+    });
+    let renamed = renamed.await?.map_err(|error| match error {
+        // The contract's status for it.
+        EditError::History(HistoryError::Occupied(_)) => ApiError::bad_request("A file with this name already exists"),
+        error => error.into(),
+    })?;
+    call.app.hub.models_changed(&prefix);
+    let mut models = renamed.outcome.models.into_iter();
+    let record = models.find_map(|edited| edited.result.ok()?);
+    Ok(json(&json!({
+        "success": true,
+        "new_file_path": renamed.path,
+        "new_preview_path": record.map_or_else(String::new, |record| item::preview_url(&record)),
+        "renamed_files": renamed.files,
+        "reload_required": false,
+        "undo_id": renamed.outcome.undo_id,
+    })))
 }
 
 /// Body of `bulk-edit`.

@@ -61,6 +61,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::AddTags => editing::add_tags(call, service).await,
         Shared::Exclude => editing::exclude(call, service, true).await,
         Shared::Unexclude => editing::exclude(call, service, false).await,
+        Shared::Rename => editing::rename(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
