@@ -21,6 +21,7 @@ use crate::http::types::TypeSlot;
 use crate::hub::Hub;
 use crate::libraries;
 use crate::library::hashing::{Hashing, HashingOptions};
+use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
@@ -52,7 +53,9 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let store = Arc::new(Store::open(&settings.data_folder)?);
     let active = settings.libraries.start();
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
+    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let app = Arc::new(App {
+        history,
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),

@@ -3,6 +3,7 @@
 
 pub mod atomic;
 pub mod hash;
+pub mod rename;
 pub mod rooted;
 
 use std::path::Path;

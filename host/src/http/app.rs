@@ -10,12 +10,15 @@ use super::registrar::RouteTable;
 use super::types::TypeSlot;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
+use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::settings::{ActiveLibrary, Settings};
 
 /// The server's parts, shared by all requests.
 pub struct App {
+    /// What was done, and how to take it back.
+    pub history: Arc<History>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.

@@ -94,6 +94,30 @@ pub enum Shared {
     ResumeHashing,
     /// Asks for missing hashes; ours.
     Hash,
+    /// Changes fields of one model's metadata.
+    SaveMetadata,
+    /// Adds tags to one model.
+    AddTags,
+    /// Hides a model.
+    Exclude,
+    /// Shows a hidden model again.
+    Unexclude,
+    /// Gives a model another file name.
+    Rename,
+    /// Puts a model into the trash.
+    Delete,
+    /// Puts several models into the trash.
+    BulkDelete,
+    /// Brings deleted models back.
+    UndoDelete,
+    /// Frees the disk of what was deleted; ours.
+    EmptyTrash,
+    /// Changes metadata of several models; ours.
+    BulkEdit,
+    /// What was done; ours.
+    History,
+    /// Takes an act back; ours.
+    Undo,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -150,13 +174,13 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/list", Shared::List),
     get("/api/lm/{prefix}/excluded", Shared::Excluded),
     // Management
-    post("/api/lm/{prefix}/delete", MUTATIONS),
-    post("/api/lm/{prefix}/bulk-delete", MUTATIONS),
-    post("/api/lm/{prefix}/exclude", MUTATIONS),
-    post("/api/lm/{prefix}/unexclude", MUTATIONS),
-    post("/api/lm/{prefix}/rename", MUTATIONS),
-    post("/api/lm/{prefix}/save-metadata", MUTATIONS),
-    post("/api/lm/{prefix}/add-tags", MUTATIONS),
+    post("/api/lm/{prefix}/delete", Shared::Delete),
+    post("/api/lm/{prefix}/bulk-delete", Shared::BulkDelete),
+    post("/api/lm/{prefix}/exclude", Shared::Exclude),
+    post("/api/lm/{prefix}/unexclude", Shared::Unexclude),
+    post("/api/lm/{prefix}/rename", Shared::Rename),
+    post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
+    post("/api/lm/{prefix}/add-tags", Shared::AddTags),
     post("/api/lm/{prefix}/replace-preview", MUTATIONS),
     post("/api/lm/{prefix}/set-preview-from-url", MUTATIONS),
     post("/api/lm/{prefix}/verify-duplicates", MUTATIONS),
@@ -207,6 +231,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/problems", Shared::Problems),
     post("/api/lm/{prefix}/hash", Shared::Hash),
     get("/api/lm/{prefix}/media/{key}", Shared::Media),
+    post("/api/lm/{prefix}/bulk-edit", Shared::BulkEdit),
 ];
 
 /// Routes that belong to no type.
@@ -217,6 +242,9 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/settings", SETTINGS),
     get("/api/lm/settings/libraries", Shared::Libraries),
     post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
+    get("/api/lm/history", Shared::History),
+    post("/api/lm/undo", Shared::Undo),
+    post("/api/lm/trash/empty", Shared::EmptyTrash),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
@@ -227,7 +255,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", PROVIDERS),
-    post("/api/lm/undo-delete", MUTATIONS),
+    post("/api/lm/undo-delete", Shared::UndoDelete),
     get_changing("/api/lm/delete-model-version", MUTATIONS),
     get("/api/lm/model-versions-status", PROVIDERS),
     get("/api/lm/model-version-download-status", DOWNLOADS),

@@ -33,6 +33,8 @@ pub struct Library {
     // Held by the scan that runs; a second one waits.
     scanning: tokio::sync::Mutex<()>,
     running: Mutex<Option<Cancel>>,
+    // Held by the act that changes sidecars; a second one waits.
+    pub(super) editing: Mutex<()>,
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
@@ -82,6 +84,7 @@ impl Library {
             writing: Mutex::new(()),
             scanning: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
+            editing: Mutex::new(()),
             offline: ArcSwap::from_pointee(offline),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),

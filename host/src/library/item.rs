@@ -247,7 +247,8 @@ pub fn entry(record: &Record) -> Value {
     entry
 }
 
-fn slim(record: &Record) -> Value {
+/// What the library keeps of the provider's object; null when it has nothing.
+pub fn slim(record: &Record) -> Value {
     let remote = &record.remote;
     let mut slim = Map::new();
     let mut set = |key: &str, value: Option<Value>| {

@@ -5,6 +5,7 @@ use arcstr::ArcStr;
 use serde_json::{Map, Value, json};
 
 use super::auto_tags::AutoTags;
+use super::item;
 use super::license;
 use super::record::{AutoV3, HashStatus, Record, Remote, Sha256};
 use super::sidecar::{self, Sidecar};
@@ -179,6 +180,40 @@ pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&
     let mut sidecar = Sidecar(fields);
     if let Some(version) = version {
         adopt_version(&mut sidecar, version, true);
+    }
+    sidecar
+}
+
+/// The sidecar of a file whose own is missing or can't be used, from what the library knows of it.
+pub fn of_record(record: &Record, info: &TypeInfo) -> Sidecar {
+    let mut sidecar = new_sidecar(record, info, record.modified, None);
+    let mut set = |key: &str, value: Value| {
+        sidecar.0.insert(key.to_owned(), value);
+    };
+    if let Ok(fields) = serde_json::from_str::<Map<String, Value>>(&record.fields) {
+        fields.into_iter().for_each(|(key, value)| set(&key, value));
+    }
+    set("model_name", json!(record.model_name));
+    set("size", json!(record.size));
+    set("sha256", json!(record.sha256_hex()));
+    set("hash_status", json!(record.hash_status.as_str()));
+    set("base_model", json!(record.base_model));
+    set("preview_nsfw_level", json!(record.preview_nsfw_level));
+    set("notes", json!(record.notes));
+    set("from_civitai", json!(record.from_civitai));
+    set("tags", json!(record.tags));
+    set("civitai_deleted", json!(record.civitai_deleted));
+    set("favorite", json!(record.favorite));
+    set("exclude", json!(record.exclude));
+    set("skip_metadata_refresh", json!(record.skip_metadata_refresh));
+    set("metadata_source", json!(record.metadata_source));
+    set("last_checked_at", json!(record.last_checked_at));
+    if let Some(url) = &record.hf_url {
+        set("hf_url", json!(url));
+    }
+    let slim = item::slim(record);
+    if slim.is_object() {
+        set("civitai", slim);
     }
     sidecar
 }

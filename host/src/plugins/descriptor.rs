@@ -71,6 +71,11 @@ impl TypeInfo {
         &self.descriptor.prefix
     }
 
+    /// Extensions of its files, in lower case with their dots, in no order.
+    pub fn extensions(&self) -> impl Iterator<Item = &str> {
+        self.extensions.iter().map(String::as_str)
+    }
+
     /// Whether a file name has one of the type's extensions, in any case; the extension with its dot.
     pub fn extension_of<'a>(&self, file_name: &'a str) -> Option<&'a str> {
         let dot = file_name.rfind('.')?;

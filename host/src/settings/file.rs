@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::SettingsError;
 use super::engine::{HashingSettings, PreviewSettings, ScanSettings};
+use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::limits::Limits;
 
@@ -39,6 +40,7 @@ struct Tables {
     scan: ScanSettings,
     hashing: HashingSettings,
     previews: PreviewSettings,
+    history: HistorySettings,
     io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
     #[serde(flatten)]
@@ -60,6 +62,8 @@ pub struct OwnSettings {
     pub hashing: HashingSettings,
     /// `[previews]`.
     pub previews: PreviewSettings,
+    /// `[history]`.
+    pub history: HistorySettings,
     /// `[io_profiles]`: folder to profile.
     pub io_profiles: HashMap<PathBuf, IoProfile>,
     /// `[plugins.ID]`.
@@ -108,6 +112,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         scan: tables.scan,
         hashing: tables.hashing,
         previews: tables.previews,
+        history: tables.history,
         io_profiles: tables.io_profiles,
         plugins: tables
             .plugins

@@ -20,6 +20,7 @@ pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
+use crate::library::history::HistorySettings;
 use crate::plugins::limits::Limits;
 
 /// Port when none is set: ComfyUI-compatible tools expect the server there.
@@ -80,6 +81,8 @@ pub struct Settings {
     pub hashing: HashingSettings,
     /// How thumbnails are kept.
     pub previews: PreviewSettings,
+    /// How long acts can be taken back.
+    pub history: HistorySettings,
     /// Components besides the built-in ones.
     pub plugin_files: Vec<PathBuf>,
     /// Own table of each plugin, by id.
@@ -160,6 +163,7 @@ impl Settings {
             scan: own.scan,
             hashing: own.hashing,
             previews: own.previews,
+            history: own.history,
             plugin_files,
             plugins: own.plugins,
             libraries,

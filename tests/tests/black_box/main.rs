@@ -4,6 +4,8 @@
 mod aliases;
 mod common_routes;
 mod corrupt;
+mod deleting;
+mod editing;
 mod filters;
 mod gate;
 mod groups;
@@ -21,6 +23,7 @@ mod plugin_faults;
 mod plugin_routes;
 mod previews;
 mod queries;
+mod renaming;
 mod restart;
 mod safety;
 mod scan;

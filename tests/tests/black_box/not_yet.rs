@@ -6,13 +6,6 @@ use serde_json::json;
 
 /// Method and path below `/api/lm/`, of each type.
 const OF_A_TYPE: &[(&str, &str)] = &[
-    ("POST", "delete"),
-    ("POST", "bulk-delete"),
-    ("POST", "exclude"),
-    ("POST", "unexclude"),
-    ("POST", "rename"),
-    ("POST", "save-metadata"),
-    ("POST", "add-tags"),
     ("POST", "replace-preview"),
     ("POST", "set-preview-from-url"),
     ("POST", "verify-duplicates"),
@@ -45,7 +38,6 @@ const COMMON: &[(&str, &str)] = &[
     ("GET", "model-version-download-status"),
     ("POST", "model-version-download-status"),
     ("GET", "set-model-version-download-status"),
-    ("POST", "undo-delete"),
     ("POST", "download-model"),
     ("GET", "download-model-get"),
     ("GET", "cancel-download-get"),

@@ -2,7 +2,9 @@
 
 mod common;
 mod counts;
+mod deleting;
 mod duplicates;
+mod editing;
 mod folders;
 mod hashing;
 mod listing;
@@ -57,6 +59,14 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
         Shared::Hash => hashing::hash(call, service).await,
+        Shared::SaveMetadata => editing::save_metadata(call, service).await,
+        Shared::AddTags => editing::add_tags(call, service).await,
+        Shared::Exclude => editing::exclude(call, service, true).await,
+        Shared::Unexclude => editing::exclude(call, service, false).await,
+        Shared::Rename => editing::rename(call, service).await,
+        Shared::Delete => deleting::delete(call, service).await,
+        Shared::BulkDelete => deleting::bulk_delete(call, service).await,
+        Shared::BulkEdit => editing::bulk_edit(call, service).await,
         other => common(other, call).await,
     }
 }
@@ -78,6 +88,10 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,
         Shared::ResumeHashing => hashing::pause(call, false).await,
+        Shared::History => editing::history(&call),
+        Shared::Undo => editing::undo(call).await,
+        Shared::UndoDelete => deleting::undo(call).await,
+        Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

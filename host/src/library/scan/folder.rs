@@ -11,10 +11,8 @@ use crate::files::wire_path;
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
 use crate::library::roots::{self, Root};
+use crate::library::trash::STAGING;
 use crate::plugins::TypeInfo;
-
-/// Where deleted models wait for their undo; never scanned.
-pub const STAGING: &str = ".lm-pending-delete";
 
 /// A model file.
 #[derive(Debug)]

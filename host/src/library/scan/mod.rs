@@ -8,6 +8,7 @@ mod plan;
 mod process;
 mod queue;
 mod reading;
+mod reread;
 pub mod topology;
 pub mod walk;
 
@@ -17,4 +18,5 @@ pub use job::{Job, Outcome, ScanKind, Stage};
 pub use known::{models_below, models_with_hash};
 pub use plan::Scope;
 pub use process::serialise;
+pub use reread::reread;
 pub use walk::{Depth, Folders, LeftOut, Walk};

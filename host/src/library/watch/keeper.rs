@@ -14,9 +14,10 @@ use super::folders::WatchedFolders;
 use super::roots::explained;
 use super::{Keeping, Message, RootWatch, Watched};
 use crate::library::collection::Library;
-use crate::library::scan::folder::{STAGING, matters};
+use crate::library::scan::folder::matters;
 use crate::library::scan::topology::Topology;
 use crate::library::scan::{Depth, Folders, ScanKind, models_below};
+use crate::library::trash::STAGING;
 use crate::plugins::Plugin;
 
 /// Time between looks for roots that come and go.

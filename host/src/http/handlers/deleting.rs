@@ -1,0 +1,132 @@
+//! Deleting models, undoing that in the contract's words, and the trash.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::super::dispatch::{Call, blocking};
+use super::super::error::ApiError;
+use super::super::types::TypeService;
+use super::editing::{body, take_back, take_path};
+use super::json;
+use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::history::{HistoryError, Step};
+use crate::library::progress::ProgressSink;
+
+async fn run(
+    call: &Call,
+    service: Arc<TypeService>,
+    paths: Vec<String>,
+) -> Result<(Outcome, HashSet<String>), ApiError> {
+    let prefix = service.plugin.info().prefix().to_owned();
+    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
+    let done = blocking(move || {
+        let tools = Tools {
+            plugin: &service.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service.library.delete(&tools, &paths)
+    })
+    .await??;
+    if !done.1.is_empty() {
+        call.app.hub.models_changed(&prefix);
+    }
+    Ok(done)
+}
+
+/// POST `delete`. A file that is not there is a success without a batch.
+pub async fn delete(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let path = take_path(&mut body(&call)?, "Model path is required")?;
+    let (outcome, _) = run(&call, service, vec![path]).await?;
+    for edited in outcome.models {
+        edited.result?;
+    }
+    Ok(json(
+        &json!({ "success": true, "deleted_files": [], "batch_id": outcome.undo_id, "undo_id": outcome.undo_id }),
+    ))
+}
+
+/// POST `bulk-delete`.
+pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let paths: Vec<String> = match body(&call)?.get("file_paths") {
+        Some(Value::Array(paths)) => paths
+            .iter()
+            .map(|path| path.as_str().map(|path| path.replace('\\', "/")))
+            .collect::<Option<_>>()
+            .ok_or_else(|| ApiError::bad_request("`file_paths` must hold texts only."))?,
+        _ => Vec::new(),
+    };
+    if paths.is_empty() {
+        return Err(ApiError::bad_request("No file paths provided for deletion"));
+    }
+    let (outcome, deleted) = run(&call, service, paths.clone()).await?;
+    let results: Vec<Value> = paths
+        .iter()
+        .map(|path| {
+            let error = outcome.models.iter().find(|edited| edited.path == *path);
+            match error.and_then(|edited| edited.result.as_ref().err()) {
+                Some(error) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
+                None if deleted.contains(path) => {
+                    json!({ "file_path": path, "success": true, "deleted_files": [path] })
+                }
+                None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),
+            }
+        })
+        .collect();
+    Ok(json(&json!({
+        "success": true, "status": "success", "total_deleted": deleted.len(), "total_attempted": paths.len(),
+        "cache_updated": !deleted.is_empty(), "results": results, "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
+    })))
+}
+
+/// POST `/api/lm/undo-delete` with `batch_id`. All files come back, or it is 404 as in the contract.
+pub async fn undo(call: Call) -> Result<Response, ApiError> {
+    let body = body(&call)?;
+    let id = body.get("batch_id").and_then(Value::as_str).unwrap_or_default();
+    if id.len() != 32 || !id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(ApiError::bad_request("`batch_id` must be 32 lower-case hex digits."));
+    }
+    let unknown = || ApiError::not_found(format!("Unknown batch id: {id}"));
+    let act = call.app.history.act(id).map_err(|_| unknown())?;
+    if let Some(path) = blocking(move || act.occupied().map(str::to_owned)).await? {
+        return Err(ApiError::not_found(format!(
+            "Nothing was restored: {path} exists. Move it away first."
+        )));
+    }
+    let (outcome, act) = take_back(&call, id).await.map_err(|error| match error.status {
+        StatusCode::CONFLICT | StatusCode::NOT_FOUND => unknown(),
+        _ => error,
+    })?;
+    let failed = outcome.models.into_iter().find_map(|edited| edited.result.err());
+    if let Some(error) = failed {
+        let occupied = matches!(error, EditError::History(HistoryError::Occupied(_)));
+        let status = if occupied {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        return Err(ApiError::new(status, error.to_string()));
+    }
+    let restored: Vec<&str> = act
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Renamed { from, .. } => Some(from.as_str()),
+            Step::Content { .. } => None,
+        })
+        .collect();
+    Ok(json(
+        &json!({ "success": true, "restored": restored, "kind": "model", "undo_id": outcome.undo_id }),
+    ))
+}
+
+/// POST `/api/lm/trash/empty`: what was deleted leaves the disk, and can't be undone any more.
+pub async fn empty_trash(call: Call) -> Result<Response, ApiError> {
+    let history = call.app.history.clone();
+    let bytes = blocking(move || history.empty_trash()).await?;
+    Ok(json(&json!({ "success": true, "freed_bytes": bytes })))
+}

@@ -1,0 +1,346 @@
+//! Changing metadata of models, what was done, and taking it back.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::dispatch::{Call, blocking};
+use super::super::error::ApiError;
+use super::super::query::Zero;
+use super::super::types::TypeService;
+use super::json;
+use crate::library::edit::Edit;
+use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::history::{Act, ActKind, HistoryError, Step};
+use crate::library::item;
+use crate::library::progress::ProgressSink;
+use crate::library::record::Record;
+
+/// Most models of one request.
+const MAX_MODELS: usize = 100_000;
+/// Most acts that `history` answers at once.
+const MAX_ACTS: usize = 500;
+/// Acts that it answers unless another number is asked for.
+const ACTS: usize = 50;
+/// Models that an act names in the list; the count is always given.
+const NAMED: usize = 20;
+
+impl From<EditError> for ApiError {
+    fn from(error: EditError) -> Self {
+        let status = match &error {
+            EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
+            EditError::Outside(_) | EditError::Name(..) => StatusCode::BAD_REQUEST,
+            EditError::Shared { .. }
+            | EditError::ChangedSince(_)
+            | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
+            EditError::Sidecar(_) | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// The body as a JSON object.
+pub fn body(call: &Call) -> Result<Map<String, Value>, ApiError> {
+    serde_json::from_slice(&call.body).map_err(|error| ApiError::bad_request(format!("Invalid JSON body: {error}")))
+}
+
+/// Takes the path of the model out of a body.
+pub fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String, ApiError> {
+    match body.shift_remove("file_path") {
+        Some(Value::String(path)) if !path.is_empty() => Ok(path.replace('\\', "/")),
+        _ => Err(ApiError::bad_request(missing)),
+    }
+}
+
+/// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
+fn inside(service: &TypeService, paths: &[String]) -> Result<(), EditError> {
+    let outside = paths
+        .iter()
+        .find(|path| service.library.roots().iter().all(|root| root.relative(path).is_none()));
+    outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
+}
+
+/// Makes edits and tells clients.
+async fn edit(
+    call: &Call,
+    service: &Arc<TypeService>,
+    kind: ActKind,
+    paths: Vec<String>,
+    edits: Vec<Edit>,
+) -> Result<Outcome, ApiError> {
+    inside(service, &paths)?;
+    let (history, service_too, handle) = (
+        call.app.history.clone(),
+        service.clone(),
+        tokio::runtime::Handle::current(),
+    );
+    let outcome = blocking(move || {
+        let tools = Tools {
+            plugin: &service_too.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service_too.library.edit(&tools, kind, &paths, &edits)
+    })
+    .await??;
+    if outcome.undo_id.is_some() {
+        call.app.hub.models_changed(service.plugin.info().prefix());
+    }
+    Ok(outcome)
+}
+
+/// An edit of one model: its record and the id for an undo.
+async fn edit_one(
+    call: &Call,
+    service: &Arc<TypeService>,
+    kind: ActKind,
+    path: String,
+    one: Edit,
+) -> Result<(Arc<Record>, Option<String>), ApiError> {
+    let outcome = edit(call, service, kind, vec![path.clone()], vec![one]).await?;
+    let edited = outcome.models.into_iter().next();
+    let record = edited.map_or(Ok(None), |edited| edited.result)?;
+    Ok((record.ok_or(EditError::NotFound(path))?, outcome.undo_id))
+}
+
+/// POST `save-metadata`. `undo_id` is ours.
+pub async fn save_metadata(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let mut fields = body(&call)?;
+    let path = take_path(&mut fields, "File path is required")?;
+    let (record, undo_id) = edit_one(&call, &service, ActKind::Edit, path, Edit::Set(fields)).await?;
+    let auto_tags: Vec<_> = record.auto_tags.names().collect();
+    Ok(json(
+        &json!({ "success": true, "auto_tags": auto_tags, "undo_id": undo_id }),
+    ))
+}
+
+/// POST `add-tags`. Tags that are no texts are passed over.
+pub async fn add_tags(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let mut fields = body(&call)?;
+    let path = take_path(&mut fields, "File path is required")?;
+    let tags = match fields.get("tags") {
+        None => Vec::new(),
+        Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(_) => return Err(ApiError::bad_request("Tags must be a list")),
+    };
+    let (record, undo_id) = edit_one(&call, &service, ActKind::Edit, path, Edit::AddTags(tags)).await?;
+    let auto_tags: Vec<_> = record.auto_tags.names().collect();
+    Ok(json(
+        &json!({ "success": true, "tags": record.tags, "auto_tags": auto_tags, "undo_id": undo_id }),
+    ))
+}
+
+/// POST `exclude` and `unexclude`.
+pub async fn exclude(call: Call, service: Arc<TypeService>, exclude: bool) -> Result<Response, ApiError> {
+    let path = take_path(&mut body(&call)?, "Model path is required")?;
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let (kind, done) = match exclude {
+        true => (ActKind::Exclude, "excluded"),
+        false => (ActKind::Unexclude, "restored"),
+    };
+    let (_, undo_id) = edit_one(&call, &service, kind, path, Edit::Exclude(exclude)).await?;
+    Ok(json(
+        &json!({ "success": true, "message": format!("Model {name} {done}"), "undo_id": undo_id }),
+    ))
+}
+
+/// POST `rename`. `undo_id` is ours.
+pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let missing = "File path and new file name are required";
+    let mut fields = body(&call)?;
+    let path = take_path(&mut fields, missing)?;
+    let name = match fields.get("new_file_name") {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        _ => return Err(ApiError::bad_request(missing)),
+    };
+    inside(&service, std::slice::from_ref(&path))?;
+    let prefix = service.plugin.info().prefix().to_owned();
+    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
+    let renamed = blocking(move || {
+        let tools = Tools {
+            plugin: &service.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service.library.rename(&tools, &path, &name)
+    });
+    let renamed = renamed.await?.map_err(|error| match error {
+        // The contract's status for it.
+        EditError::History(HistoryError::Occupied(_)) => ApiError::bad_request("A file with this name already exists"),
+        error => error.into(),
+    })?;
+    call.app.hub.models_changed(&prefix);
+    let mut models = renamed.outcome.models.into_iter();
+    let record = models.find_map(|edited| edited.result.ok()?);
+    Ok(json(&json!({
+        "success": true,
+        "new_file_path": renamed.path,
+        "new_preview_path": record.map_or_else(String::new, |record| item::preview_url(&record)),
+        "renamed_files": renamed.files,
+        "reload_required": false,
+        "undo_id": renamed.outcome.undo_id,
+    })))
+}
+
+/// Body of `bulk-edit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkEdit {
+    file_paths: Vec<String>,
+    #[serde(default)]
+    set: Map<String, Value>,
+    #[serde(default)]
+    remove_tags: Vec<String>,
+    #[serde(default)]
+    add_tags: Vec<String>,
+    exclude: Option<bool>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// POST `bulk-edit`: one act over many models, with a plan on request.
+pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let wanted: BulkEdit = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("The body can't be used: {error}")))?;
+    if wanted.file_paths.is_empty() || wanted.file_paths.len() > MAX_MODELS {
+        return Err(ApiError::bad_request(format!(
+            "`file_paths` must name between 1 and {MAX_MODELS} models."
+        )));
+    }
+    let paths: Vec<String> = wanted.file_paths.iter().map(|path| path.replace('\\', "/")).collect();
+    let mut edits = Vec::new();
+    if !wanted.set.is_empty() {
+        edits.push(Edit::Set(wanted.set));
+    }
+    if !wanted.remove_tags.is_empty() {
+        edits.push(Edit::RemoveTags(wanted.remove_tags));
+    }
+    if !wanted.add_tags.is_empty() {
+        edits.push(Edit::AddTags(wanted.add_tags));
+    }
+    edits.extend(wanted.exclude.map(Edit::Exclude));
+    if edits.is_empty() {
+        return Err(ApiError::bad_request(
+            "Nothing to change: give `set`, `add_tags`, `remove_tags` or `exclude`.",
+        ));
+    }
+    if wanted.dry_run {
+        let plan = blocking(move || service.library.plan_edit(&paths, &edits)).await?;
+        let results: Vec<Value> = plan
+            .into_iter()
+            .map(|(path, result)| match result {
+                Ok(changes) => json!({ "file_path": path, "success": true, "changes": changes }),
+                Err(error) => failure(&path, &error),
+            })
+            .collect();
+        return Ok(json(&json!({ "success": true, "dry_run": true, "results": results })));
+    }
+    let kind = match (&edits[..], wanted.exclude) {
+        ([_], Some(true)) => ActKind::Exclude,
+        ([_], Some(false)) => ActKind::Unexclude,
+        _ => ActKind::Edit,
+    };
+    let outcome = edit(&call, &service, kind, paths, edits).await?;
+    let results: Vec<Value> = outcome
+        .models
+        .iter()
+        .map(|edited| match &edited.result {
+            Ok(_) => json!({ "file_path": edited.path, "success": true }),
+            Err(error) => failure(&edited.path, error),
+        })
+        .collect();
+    let failed = outcome.models.iter().filter(|edited| edited.result.is_err()).count();
+    Ok(json(&json!({
+        "success": failed < results.len(),
+        "success_count": results.len() - failed,
+        "failure_count": failed,
+        "results": results,
+        "undo_id": outcome.undo_id,
+    })))
+}
+
+fn failure(path: &str, error: &EditError) -> Value {
+    json!({ "file_path": path, "success": false, "error": error.to_string() })
+}
+
+/// GET `history`: acts, newest first.
+pub fn history(call: &Call) -> Result<Response, ApiError> {
+    let limit = call.query.limit(ACTS, MAX_ACTS, Zero::Default)?;
+    let offset = usize::try_from(call.query.integer("offset", 0)?).unwrap_or(0);
+    let acts = call.app.history.acts();
+    let page: Vec<Value> = acts.iter().skip(offset).take(limit).map(described).collect();
+    Ok(json(&json!({ "success": true, "total": acts.len(), "acts": page })))
+}
+
+fn described(act: &Act) -> Value {
+    let mut models: Vec<&str> = act.steps.iter().map(Step::model).collect();
+    models.dedup();
+    let count = models.len();
+    models.truncate(NAMED);
+    json!({
+        "id": act.id, "at": act.at, "kind": act.kind, "model_type": act.model_type, "count": count, "models": models,
+        "trash_bytes": act.trash_bytes, "undoes": act.undoes, "undone_by": act.undone_by, "can_undo": act.undone_by.is_none(),
+    })
+}
+
+/// POST `undo` with `id`.
+pub async fn undo(call: Call) -> Result<Response, ApiError> {
+    let id = match body(&call)?.get("id") {
+        Some(Value::String(id)) => id.clone(),
+        _ => {
+            return Err(ApiError::bad_request(
+                "`id` is required: the `undo_id` of what is to be undone.",
+            ));
+        }
+    };
+    let (outcome, _) = take_back(&call, &id).await?;
+    let (restored, conflicts): (Vec<_>, Vec<_>) = outcome.models.iter().partition(|edited| edited.result.is_ok());
+    let conflicts: Vec<Value> = conflicts
+        .iter()
+        .filter_map(|edited| Some(failure(&edited.path, edited.result.as_ref().err()?)))
+        .collect();
+    if restored.is_empty() && !conflicts.is_empty() {
+        let first = conflicts[0]["error"].as_str().unwrap_or_default();
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            format!("Nothing was undone. {first}"),
+        ));
+    }
+    let restored: Vec<&str> = restored.iter().map(|edited| edited.path.as_str()).collect();
+    Ok(json(
+        &json!({ "success": true, "restored": restored, "conflicts": conflicts, "undo_id": outcome.undo_id }),
+    ))
+}
+
+/// Takes an act back and tells clients.
+pub async fn take_back(call: &Call, id: &str) -> Result<(Outcome, Act), ApiError> {
+    let act = call.app.history.act(id).map_err(EditError::from)?;
+    let types = call.app.types.load_full();
+    let slot = types.iter().find(|slot| slot.info.id() == act.model_type);
+    let service = slot.and_then(|slot| slot.service()).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "The model type `{}` of this act is not loaded.",
+            act.model_type
+        ))
+    })?;
+    let prefix = service.plugin.info().prefix().to_owned();
+    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
+    let (outcome, act) = blocking(move || {
+        let tools = Tools {
+            plugin: &service.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        service.library.undo(&tools, &act).map(|outcome| (outcome, act))
+    })
+    .await??;
+    if outcome.undo_id.is_some() {
+        call.app.hub.models_changed(&prefix);
+    }
+    Ok((outcome, act))
+}

@@ -1,0 +1,334 @@
+//! Changing what a person knows about models: sidecar, record, store and history together.
+//!
+//! For each model: the old sidecar is kept in the history, the new one written whole, and the
+//! record made anew from the disk. Whatever happens in between, the sidecar is the old or the
+//! new one, and the next scan finds out which.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::collection::Library;
+use super::edit::Edit;
+use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
+use super::metadata;
+use super::record::Record;
+use super::scan;
+use super::sidecar::{self, Sidecar, SidecarError};
+use super::trash;
+use crate::files::{atomic, private_folder};
+use crate::plugins::Plugin;
+
+/// Why a model was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The library has no such model.
+    #[error("{0} is not a model of this library. Scan again if it is new")]
+    NotFound(String),
+    /// Two files that differ in their extension only share a sidecar, and it is about the other one.
+    #[error("{path} shares its metadata file with {other}, which it is about; rename one of the two to change it")]
+    Shared {
+        /// The model.
+        path: String,
+        /// The other one.
+        other: String,
+    },
+    /// The sidecar can't be read or written.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
+    /// The old content can't be kept.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The text can't be a file's name.
+    #[error("{0:?} can't be a file name: {1}")]
+    Name(String, &'static str),
+    /// A path from a request leads out of the library's folders.
+    #[error("{0} is outside the library's folders")]
+    Outside(String),
+    /// The file was changed after the act, so that taking the act back would lose that change.
+    #[error("{0} was changed since and is left as it is")]
+    ChangedSince(String),
+}
+
+/// What became of one model.
+pub struct Edited {
+    /// Its path.
+    pub path: String,
+    /// Its record now, none where the model is gone, or why it was not changed.
+    pub result: Result<Option<Arc<Record>>, EditError>,
+}
+
+/// What became of an act.
+pub struct Outcome {
+    /// Id for taking it back; none when nothing was changed.
+    pub undo_id: Option<String>,
+    /// Each model, in the order that was asked for.
+    pub models: Vec<Edited>,
+}
+
+/// What edits need besides the library.
+pub struct Tools<'a> {
+    /// The type.
+    pub plugin: &'a Plugin,
+    /// Where acts are noted.
+    pub history: &'a History,
+    /// Where plugin calls are awaited.
+    pub handle: &'a tokio::runtime::Handle,
+}
+
+/// A sidecar on the disk.
+struct Beside {
+    path: PathBuf,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Beside {
+    fn read(path: PathBuf) -> Result<Self, SidecarError> {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(SidecarError::Io { path, source }),
+        };
+        Ok(Self { path, bytes })
+    }
+
+    fn wire(&self) -> String {
+        crate::files::wire_path(&self.path).unwrap_or_else(|| self.path.display().to_string())
+    }
+}
+
+/// A sidecar before and after edits.
+struct Prepared {
+    beside: Beside,
+    // Whether what is on the disk can be read as a sidecar, if anything is.
+    usable: bool,
+    before: Sidecar,
+    after: Sidecar,
+}
+
+/// A field of a sidecar that edits change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// Its name.
+    pub field: String,
+    /// Its value now; null when it is missing.
+    pub from: Value,
+    /// Its value after the edits.
+    pub to: Value,
+}
+
+fn differences(prepared: &Prepared) -> Vec<Difference> {
+    let before = |field: &String| prepared.before.0.get(field).cloned().unwrap_or(Value::Null);
+    let fields = prepared.after.0.iter();
+    fields
+        .map(|(field, to)| Difference {
+            field: field.clone(),
+            from: before(field),
+            to: to.clone(),
+        })
+        .filter(|difference| difference.from != difference.to)
+        .collect()
+}
+
+impl Library {
+    /// Makes edits on each of these models. Blocks; one act at a time in a library.
+    ///
+    /// # Errors
+    /// When the history can't be written; nothing is changed then. What goes wrong with one model is in its result.
+    pub fn edit(&self, tools: &Tools, kind: ActKind, paths: &[String], edits: &[Edit]) -> Result<Outcome, EditError> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draft = tools.history.begin(kind, self.info().id(), None)?;
+        let mut seen = HashSet::new();
+        let written: Vec<(String, Result<(), EditError>)> = paths
+            .iter()
+            .filter(|path| seen.insert(path.as_str()))
+            .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
+            .collect();
+        let touched = self.touched(draft.act());
+        let undo_id = draft.end();
+        Ok(Outcome {
+            undo_id,
+            models: self.take_up(tools, written, &touched),
+        })
+    }
+
+    /// Takes an act back. A file that was changed since is left as it is.
+    ///
+    /// # Errors
+    /// When the history can't be written or read; nothing is changed then.
+    pub fn undo(&self, tools: &Tools, act: &Act) -> Result<Outcome, EditError> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
+        let mut written: Vec<(String, Result<(), EditError>)> = Vec::new();
+        let places: Vec<usize> = (0..act.steps.len()).rev().collect();
+        let model = |place: &usize| act.steps.get(*place).map_or("", Step::model);
+        // The steps of a model are taken back together or not at all.
+        for own in places.chunk_by(|a, b| model(a) == model(b)) {
+            let mark = draft.mark();
+            let undone = own
+                .iter()
+                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place));
+            if undone.is_err() {
+                draft.back_to(mark);
+            }
+            written.push((own.first().map_or("", model).to_owned(), undone));
+        }
+        trash::tidy(act);
+        let touched = self.touched(draft.act());
+        let undo_id = draft.end();
+        Ok(Outcome {
+            undo_id,
+            models: self.take_up(tools, written, &touched),
+        })
+    }
+
+    /// What edits would change, without changing it: of each model the fields that differ, as they are and as
+    /// they would be.
+    pub fn plan_edit(&self, paths: &[String], edits: &[Edit]) -> Vec<(String, Result<Vec<Difference>, EditError>)> {
+        let plan = |path: &String| Ok(differences(&self.prepare(path, edits)?));
+        paths.iter().map(|path| (path.clone(), plan(path))).collect()
+    }
+
+    fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
+        let not_found = || EditError::NotFound(path.to_owned());
+        let snapshot = self.snapshot();
+        let record = snapshot.by_path(path).ok_or_else(not_found)?;
+        let folder = Path::new(path).parent().ok_or_else(not_found)?;
+        if !Path::new(path).is_file() {
+            return Err(not_found());
+        }
+        let beside = Beside::read(sidecar::path_for(folder, &record.file_name))?;
+        let (before, usable) = match Sidecar::read(&beside.path) {
+            Ok(Some(sidecar)) => (sidecar, true),
+            Ok(None) => (metadata::of_record(record, self.info()), true),
+            Err(SidecarError::Corrupt { .. }) => (metadata::of_record(record, self.info()), false),
+            Err(error) => return Err(error.into()),
+        };
+        if metadata::is_anothers(record, &before) {
+            return Err(EditError::Shared {
+                path: path.to_owned(),
+                other: before.text("file_path").to_owned(),
+            });
+        }
+        let mut after = before.clone();
+        edits.iter().for_each(|edit| edit.apply(&mut after));
+        Ok(Prepared {
+            beside,
+            usable,
+            before,
+            after,
+        })
+    }
+
+    fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
+        let prepared = self.prepare(path, edits)?;
+        let beside = &prepared.beside;
+        if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
+            return Ok(());
+        }
+        if !prepared.usable {
+            // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
+            put_aside(beside)?;
+        }
+        draft.keep(path, &beside.wire(), beside.bytes.as_deref())?;
+        if let Err(error) = prepared.after.write(&beside.path) {
+            draft.unchanged();
+            return Err(error.into());
+        }
+        draft.changed_to(&std::fs::read(&beside.path).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Paths of models that an act moved from or to.
+    pub(super) fn touched(&self, act: &Act) -> Vec<String> {
+        let ends = act.steps.iter().flat_map(|step| match step {
+            Step::Renamed { from, to, .. } => vec![from, to],
+            Step::Content { .. } => Vec::new(),
+        });
+        ends.filter(|path| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
+            .cloned()
+            .collect()
+    }
+
+    /// Makes the records of changed models anew and shows them to readers.
+    /// `touched` are further paths at which something came or went.
+    pub(super) fn take_up(
+        &self,
+        tools: &Tools,
+        changed: Vec<(String, Result<(), EditError>)>,
+        touched: &[String],
+    ) -> Vec<Edited> {
+        let done = changed.iter().filter(|(_, result)| result.is_ok());
+        let mut paths: Vec<&str> = done.map(|(path, _)| path.as_str()).collect();
+        paths.extend(touched.iter().map(String::as_str));
+        paths.sort_unstable();
+        paths.dedup();
+        scan::reread(self, tools.plugin, tools.handle, &paths);
+        let snapshot = self.snapshot();
+        let models = changed.into_iter().map(|(path, result)| {
+            let result = result.map(|()| snapshot.by_path(&path).cloned());
+            Edited { path, result }
+        });
+        models.collect()
+    }
+}
+
+fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
+    match act.steps.get(place) {
+        None => Ok(()),
+        Some(Step::Renamed { model, from, to }) => {
+            let (now, then) = (Path::new(to), Path::new(from));
+            if trash::is_inside(then) {
+                // Deleted again: the folder went when the files came back.
+                let parent = then.parent().unwrap_or(then);
+                private_folder(parent).map_err(|source| HistoryError::Io {
+                    path: parent.to_owned(),
+                    source,
+                })?;
+                draft.add_trash(std::fs::metadata(now).map_or(0, |metadata| metadata.len()));
+            }
+            Ok(draft.rename(model, now, then)?)
+        }
+        Some(Step::Content { model, path, after, .. }) => {
+            let before = history.before(act, place)?;
+            let now = Beside::read(PathBuf::from(path))?;
+            let unchanged = now
+                .bytes
+                .as_deref()
+                .is_some_and(|bytes| history::digest(bytes) == *after);
+            if !unchanged {
+                return Err(EditError::ChangedSince(path.clone()));
+            }
+            draft.keep(model, path, now.bytes.as_deref())?;
+            let written = match &before {
+                Some(bytes) => atomic::write(&now.path, bytes),
+                // The history has the content that goes.
+                None => std::fs::remove_file(&now.path),
+            };
+            if let Err(source) = written {
+                draft.unchanged();
+                return Err(SidecarError::Io { path: now.path, source }.into());
+            }
+            draft.changed_to(before.as_deref().unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+/// Keeps a sidecar that can't be used under another name.
+fn put_aside(beside: &Beside) -> Result<(), SidecarError> {
+    let bytes = beside.bytes.as_deref().unwrap_or_default();
+    let aside = PathBuf::from(format!(
+        "{}.broken-{}",
+        beside.path.display(),
+        &history::digest(bytes)[..8]
+    ));
+    if aside.exists() {
+        return Ok(());
+    }
+    tracing::warn!(sidecar = %beside.path.display(), kept_as = %aside.display(), "a metadata file that can't be used is put aside");
+    atomic::write(&aside, bytes).map_err(|source| SidecarError::Io { path: aside, source })
+}

@@ -1,0 +1,142 @@
+//! Renaming a model: all files that go with it get the new name, and its sidecar says so.
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use serde_json::json;
+
+use super::collection::Library;
+use super::editing::{EditError, Outcome, Tools};
+use super::history::{ActKind, Draft};
+use super::metadata;
+use super::sidecar::{self, Sidecar};
+use super::trash::noted;
+
+/// What a file name can't hold on one system or another. Source: contract section 1.2.
+const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
+/// Longest file name that common file systems take, in bytes.
+const MAX_NAME: usize = 255;
+/// Room for the longest ending that a file beside a model may have, in bytes.
+const ENDINGS: usize = ".metadata.json.bak".len();
+
+/// What became of a rename.
+pub struct Renamed {
+    /// Id for taking it back, and the model's record under its new name.
+    pub outcome: Outcome,
+    /// Path of the model now.
+    pub path: String,
+    /// Paths of all files under their new names, the model first.
+    pub files: Vec<String>,
+}
+
+impl Library {
+    /// Gives a model another file name, without extension. Blocks; one act at a time in a library.
+    ///
+    /// # Errors
+    /// When the name can't be a file's or is taken, or there is no such model; nothing is changed then.
+    pub fn rename(&self, tools: &Tools, path: &str, name: &str) -> Result<Renamed, EditError> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = unfit(name) {
+            return Err(EditError::Name(name.to_owned(), reason));
+        }
+        if self.snapshot().by_path(path).is_none() || !Path::new(path).is_file() {
+            return Err(EditError::NotFound(path.to_owned()));
+        }
+        let mut draft = tools.history.begin(ActKind::Rename, self.info().id(), None)?;
+        let files = match self.rename_files(&mut draft, path, name) {
+            Ok(files) => files,
+            Err(error) => {
+                draft.back_to(0);
+                draft.end();
+                return Err(error);
+            }
+        };
+        let touched = self.touched(draft.act());
+        let undo_id = draft.end();
+        let new_path = files.first().cloned().unwrap_or_default();
+        let models = self.take_up(tools, vec![(new_path.clone(), Ok(()))], &touched);
+        Ok(Renamed {
+            outcome: Outcome { undo_id, models },
+            path: new_path,
+            files,
+        })
+    }
+
+    fn rename_files(&self, draft: &mut Draft, path: &str, name: &str) -> Result<Vec<String>, EditError> {
+        let snapshot = self.snapshot();
+        let record = snapshot
+            .by_path(path)
+            .ok_or_else(|| EditError::NotFound(path.to_owned()))?;
+        let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+        let mut files = self.files_of(path);
+        let backup = folder.join(format!("{}.metadata.json.bak", record.file_name));
+        if files.len() > 1 && backup.symlink_metadata().is_ok() {
+            files.push(backup);
+        }
+        let new_name = |file: &Path| {
+            let ending = file.file_name()?.to_str()?.strip_prefix(&*record.file_name)?;
+            Some(folder.join(format!("{name}{ending}")))
+        };
+        let moves: Vec<(PathBuf, PathBuf)> = files
+            .into_iter()
+            .filter_map(|file| new_name(&file).map(|to| (file, to)))
+            .collect();
+        for (from, to) in &moves {
+            draft.rename(path, from, to)?;
+        }
+        let renamed: Vec<String> = moves.iter().map(|(_, to)| noted(to)).collect();
+        let beside = sidecar::path_for(folder, name);
+        let before = std::fs::read(&beside).ok();
+        // A model that shared its sidecar with another one gets its own; a broken one stays as it is.
+        let mut sidecar = match Sidecar::read(&beside) {
+            Ok(Some(sidecar)) => sidecar,
+            Ok(None) => metadata::of_record(record, self.info()),
+            Err(_) => return Ok(renamed),
+        };
+        sidecar.0.insert("file_name".into(), json!(name));
+        sidecar.0.insert("file_path".into(), json!(renamed.first()));
+        let preview = sidecar.text("preview_url").to_owned();
+        if let Some((_, to)) = moves.iter().find(|(from, _)| noted(from) == preview) {
+            sidecar.0.insert("preview_url".into(), json!(noted(to)));
+        }
+        draft.keep(path, &noted(&beside), before.as_deref())?;
+        sidecar.write(&beside)?;
+        draft.changed_to(&std::fs::read(&beside).unwrap_or_default());
+        Ok(renamed)
+    }
+}
+
+/// Why a text can't be a file's name.
+fn unfit(name: &str) -> Option<&'static str> {
+    if name.trim().is_empty() {
+        return Some("it is empty");
+    }
+    if name.contains(FORBIDDEN) || name.chars().any(char::is_control) {
+        return Some("it must hold none of / \\ : * ? \" < > | and no control characters");
+    }
+    if name.starts_with('.') {
+        return Some("a name that starts with a dot is hidden on many systems");
+    }
+    if name.len() > MAX_NAME - ENDINGS {
+        return Some("it is too long");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unfit;
+
+    #[test]
+    fn names_that_some_system_refuses_are_refused() {
+        let long = "x".repeat(240);
+        for name in [
+            "", " ", "a/b", "a\\b", "a:b", "a*", "a?", "\"a\"", "<a>", "a|b", "a\nb", "..", ".a", &long,
+        ] {
+            assert!(unfit(name).is_some(), "{name:?}");
+        }
+        for name in ["a", "re.v1.0", "😀 ü", &long[..200]] {
+            assert!(unfit(name).is_none(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The trash: where deleted files wait for their undo, in a folder beside them, so that deleting
+//! is renaming. Source of its name and of the manifest: contract section 4.5; other programs that
+//! know the name pass the folder over when they scan.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::history::{Act, Step};
+use crate::files::{atomic, private_folder, wire_path};
+
+/// Name of the folder.
+pub const STAGING: &str = ".lm-pending-delete";
+const MANIFEST: &str = "manifest.json";
+
+/// The folder in which files of `folder` wait for the undo of an act.
+///
+/// # Errors
+/// When it can't be made.
+pub fn folder_for(folder: &Path, act: &str) -> std::io::Result<PathBuf> {
+    let path = folder.join(STAGING).join(act);
+    private_folder(&path)?;
+    Ok(path)
+}
+
+/// Writes the manifests of an act that put files into the trash, so that other programs neither
+/// take the folders for leftovers nor empty them before the time.
+///
+/// # Errors
+/// The first that occurs.
+pub fn write_manifests(act: &Act, model_type: &str, expires_at: u64) -> std::io::Result<()> {
+    for folder in folders(act) {
+        let entries: Vec<Value> = act
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Renamed { from, to, .. } if Path::new(to).parent() == Some(&folder) => {
+                    Some(json!({ "staged": to, "original": from, "restored": false }))
+                }
+                _ => None,
+            })
+            .collect();
+        let manifest = json!({
+            "batch_id": act.id, "kind": "model", "model_type": model_type, "expires_at": expires_at, "state": "staged",
+            "entries": entries, "model_snapshot": null, "recipe_snapshot": null,
+        });
+        atomic::write(&folder.join(MANIFEST), manifest.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Removes the files of an act that wait in the trash, for good, and their folders. Of an act
+/// that was undone nothing waits there, or it waits for another act.
+pub fn empty(act: &Act) {
+    let steps = act.steps.iter().filter(|_| act.undone_by.is_none());
+    for step in steps {
+        if let Step::Renamed { to, .. } = step
+            && is_inside(Path::new(to))
+            && let Err(error) = std::fs::remove_file(to)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = to, %error, "can't be taken out of the trash");
+        }
+    }
+    tidy(act);
+}
+
+/// Removes the folders of an act in which nothing waits any more.
+pub fn tidy(act: &Act) {
+    for folder in folders(act) {
+        let only_manifest = std::fs::read_dir(&folder).is_ok_and(|entries| {
+            let mut entries = entries.flatten();
+            entries.all(|entry| entry.file_name() == MANIFEST)
+        });
+        if only_manifest {
+            let _ = std::fs::remove_file(folder.join(MANIFEST));
+            let _ = std::fs::remove_dir(&folder);
+            // Only when it is empty: other acts may have files there.
+            let _ = folder.parent().map(std::fs::remove_dir);
+        }
+    }
+}
+
+/// Folders in the trash that an act has files in, or had before it was undone.
+fn folders(act: &Act) -> BTreeSet<PathBuf> {
+    let ends = act.steps.iter().flat_map(|step| match step {
+        Step::Renamed { from, to, .. } => vec![from, to],
+        Step::Content { .. } => Vec::new(),
+    });
+    let parents = ends.filter_map(|path| Path::new(path).parent());
+    parents.filter(|folder| is_trash(folder)).map(Path::to_owned).collect()
+}
+
+fn is_trash(folder: &Path) -> bool {
+    folder
+        .parent()
+        .and_then(Path::file_name)
+        .is_some_and(|name| name == STAGING)
+}
+
+/// Whether a path lies in the trash.
+pub fn is_inside(path: &Path) -> bool {
+    path.parent().is_some_and(is_trash)
+}
+
+/// A path as acts note it.
+pub fn noted(path: &Path) -> String {
+    wire_path(path).unwrap_or_else(|| path.display().to_string())
+}

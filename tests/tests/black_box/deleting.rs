@@ -1,0 +1,209 @@
+//! Deleting: files go into the trash, come back to the byte, and are lost by nothing in between.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use modelshelf_tests::model::wire;
+use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
+use serde_json::{Value, json};
+
+async fn post(server: &Server, route: &str, body: Value) -> Result<(u16, Value)> {
+    let call = Call::post(&format!("/api/lm/{route}"), &body).header("Sec-Fetch-Site", "same-origin");
+    let reply = server.send(&call).await?;
+    Ok((reply.status, reply.json()?))
+}
+
+async fn done(server: &Server, route: &str, body: Value) -> Result<Value> {
+    let (status, answer) = post(server, route, body).await?;
+    anyhow::ensure!(status == 200 && answer["success"] == true, "{route}: {status} {answer}");
+    Ok(answer)
+}
+
+/// All files below a folder with their bytes.
+fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(wire(&path), std::fs::read(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn model(library: &Library, name: &str) -> String {
+    wire(&library.root("loras").join(format!("{name}.safetensors")))
+}
+
+async fn listed(server: &Server) -> Result<Vec<String>> {
+    Ok(sorted_names(&server.list("loras", &[]).await?))
+}
+
+#[tokio::test]
+async fn a_deleted_model_is_gone_everywhere_and_comes_back_to_the_byte() -> Result<()> {
+    let library = Library::of([
+        Model::lora("a/m").tags(&["t"]).preview("png"),
+        Model::lora("a/mm").sidecar(),
+    ])?;
+    std::fs::write(library.root("loras").join("a/m.txt"), "a person's")?;
+    let data = library.path().join("data");
+    let server = library.options().data_dir(&data).serve().await?;
+    let before = files(&library.root("loras"))?;
+    let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "a/m")})).await?;
+    assert_eq!(answer["deleted_files"], json!([]));
+    assert_eq!(listed(&server).await?, ["mm"]);
+    assert_eq!(
+        listed(&library.serve().await?).await?,
+        ["mm"],
+        "also for a fresh server"
+    );
+    let left: Vec<String> = std::fs::read_dir(library.root("loras").join("a"))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    assert_eq!(left.len(), 3, "the text file and the other model stay: {left:?}");
+    // The trash is no library.
+    server.scan("loras", true).await?;
+    assert_eq!(listed(&server).await?, ["mm"]);
+    server.stop().await?;
+
+    let server = library.options().data_dir(&data).serve().await?;
+    let id = answer["batch_id"].as_str().unwrap_or_default().to_owned();
+    let restored = done(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(
+        (&restored["kind"], restored["restored"].as_array().map(Vec::len)),
+        (&json!("model"), Some(3))
+    );
+    assert_eq!(files(&library.root("loras"))?, before);
+    assert_eq!(listed(&server).await?, ["m", "mm"]);
+    let item = server.item("loras", "m").await?;
+    assert_eq!(item, library.serve().await?.item("loras", "m").await?);
+    let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(
+        (status, &answer["error"]),
+        (404, &json!(format!("Unknown batch id: {id}")))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bulk_delete_is_one_batch_and_says_what_was_not_there() -> Result<()> {
+    let library = Library::of(["a", "b", "d/c"].map(|name| Model::lora(name).sidecar()))?;
+    let server = library.serve().await?;
+    let before = files(&library.root("loras"))?;
+    let paths: Vec<String> = ["a", "d/c", "never"].iter().map(|name| model(&library, name)).collect();
+    let answer = done(&server, "loras/bulk-delete", json!({ "file_paths": paths })).await?;
+    assert_eq!(
+        json!([
+            answer["status"],
+            answer["total_deleted"],
+            answer["total_attempted"],
+            answer["cache_updated"]
+        ]),
+        json!(["success", 2, 3, true])
+    );
+    assert_eq!(
+        answer["results"][0],
+        json!({"file_path": paths[0], "success": true, "deleted_files": [paths[0]]})
+    );
+    assert_eq!(
+        answer["results"][2],
+        json!({"file_path": paths[2], "success": false, "error": "No files deleted"})
+    );
+    assert_eq!(listed(&server).await?, ["b"]);
+    // The undo can be undone, and that again.
+    let undone = done(&server, "undo", json!({"id": answer["undo_id"]})).await?;
+    assert_eq!(files(&library.root("loras"))?, before);
+    let again = done(&server, "undo", json!({"id": undone["undo_id"]})).await?;
+    assert_eq!(listed(&server).await?, ["b"]);
+    done(&server, "undo", json!({"id": again["undo_id"]})).await?;
+    assert_eq!(files(&library.root("loras"))?, before);
+    assert_eq!(listed(&server).await?, ["a", "b", "c"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_outside_the_library_and_nothing_that_is_no_model_is_deleted() -> Result<()> {
+    let library = Library::of([Model::lora("m").sidecar()])?;
+    let outside = library.path().join("elsewhere.safetensors");
+    std::fs::write(&outside, "x")?;
+    let notes = library.root("loras").join("notes.txt");
+    std::fs::write(&notes, "x")?;
+    let server = library.serve().await?;
+    for (route, body, status) in [
+        ("loras/delete", json!({}), 400),
+        ("loras/delete", json!({"file_path": wire(&outside)}), 400),
+        ("loras/delete", json!({"file_path": wire(&notes)}), 404),
+        ("loras/bulk-delete", json!({"file_paths": []}), 400),
+        (
+            "loras/bulk-delete",
+            json!({"file_paths": [model(&library, "m"), wire(&outside)]}),
+            400,
+        ),
+        ("undo-delete", json!({"batch_id": "x"}), 400),
+        ("undo-delete", json!({"batch_id": "0".repeat(32)}), 404),
+    ] {
+        let (code, answer) = post(&server, route, body).await?;
+        assert_eq!(code, status, "{route}: {answer}");
+    }
+    assert!(outside.exists() && notes.exists());
+    assert_eq!(listed(&server).await?, ["m"]);
+    let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "never")})).await?;
+    assert_eq!(answer["batch_id"], Value::Null);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_undo_never_replaces_a_file_that_came_meanwhile() -> Result<()> {
+    let library = Library::of([Model::lora("m").sidecar()])?;
+    let server = library.serve().await?;
+    let path = library.root("loras").join("m.safetensors");
+    let id = done(&server, "loras/delete", json!({"file_path": wire(&path)})).await?["batch_id"].clone();
+    std::fs::write(&path, "another file")?;
+    let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(status, 404, "{answer}");
+    let (status, answer) = post(&server, "undo", json!({ "id": id })).await?;
+    assert_eq!(status, 409, "{answer}");
+    assert_eq!(std::fs::read(&path)?, b"another file");
+    std::fs::remove_file(&path)?;
+    done(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(listed(&server).await?, ["m"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_that_two_models_share_stay_with_the_other_one() -> Result<()> {
+    let library = Library::of([Model::new("checkpoints", "m").tags(&["t"]).preview("png")])?;
+    let root = library.root("checkpoints");
+    std::fs::write(root.join("m.ckpt"), "other weights")?;
+    let server = library.serve().await?;
+    let other = json!({"file_path": wire(&root.join("m.ckpt"))});
+    done(&server, "checkpoints/delete", other).await?;
+    assert!(root.join("m.metadata.json").exists() && root.join("m.png").exists());
+    assert_eq!(server.item("checkpoints", "m").await?["tags"], json!(["t"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_trash_is_emptied_on_request_and_then_nothing_is_left() -> Result<()> {
+    let library = Library::of([Model::lora("a/m").sidecar(), Model::lora("n").sidecar()])?;
+    let server = library.serve().await?;
+    let id = done(&server, "loras/delete", json!({"file_path": model(&library, "a/m")})).await?["batch_id"].clone();
+    let acts = server.get_json("/api/lm/history", &[]).await?;
+    let bytes = acts["acts"][0]["trash_bytes"].as_u64().unwrap_or_default();
+    assert!(bytes > 0, "{acts}");
+    let answer = done(&server, "trash/empty", json!({})).await?;
+    assert_eq!(answer["freed_bytes"], bytes);
+    assert_eq!(std::fs::read_dir(library.root("loras").join("a"))?.count(), 0);
+    let (status, _) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(status, 404);
+    assert_eq!(listed(&server).await?, ["n"]);
+    Ok(())
+}
