@@ -45,7 +45,15 @@ async fn contained(server: &Server, route: &str, reason: &[&str]) -> Result<()> 
         !error.contains("wasm") && !error.contains("asked to"),
         "{route} tells too much: {error}"
     );
-    let log = server.log();
+    // The answer may be here before the line that was logged with it.
+    let mut log = server.log();
+    for _ in 0..200 {
+        if reason.iter().any(|reason| log.contains(reason)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        log = server.log();
+    }
     ensure!(log.contains("faulty"), "the log does not name the plugin:\n{log}");
     ensure!(
         reason.iter().any(|reason| log.contains(reason)),
