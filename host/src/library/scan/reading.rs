@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Cancel;
@@ -20,6 +20,8 @@ use crate::library::safetensors::Interest;
 use crate::library::sidecar::{self, SidecarError};
 use crate::plugins::Plugin;
 
+/// Threads for each disk. Where its profile lets fewer read, the others are at rules and sidecars meanwhile.
+const THREADS: usize = 4;
 /// Files in a batch: what crosses the plugin boundary in one call.
 const BATCH: usize = 128;
 /// Changes that are published together, at most this many or this long apart; in a large
@@ -34,6 +36,13 @@ const CANCELLED_WITHIN: Duration = Duration::from_millis(25);
 
 /// Files that are left out, each with the reason, and the records of the others.
 type Batch = (Vec<LeftOut>, Vec<Record>);
+
+/// Files of one disk, and how many threads may read it at once: one for each gate.
+struct Lane<'l, 't> {
+    batches: Vec<&'l [&'l Task<'t>]>,
+    next: AtomicUsize,
+    gates: Vec<Mutex<()>>,
+}
 
 /// What reads.
 pub struct Reading<'a> {
@@ -70,19 +79,24 @@ impl Reading<'_> {
                 .1
                 .push(task);
         }
-        let lanes: Vec<(usize, Vec<&[&Task<'_>]>, AtomicUsize)> = lanes
+        let lanes: Vec<Lane<'_, '_>> = lanes
             .values()
-            .map(|(threads, tasks)| (*threads, tasks.chunks(BATCH).collect(), AtomicUsize::new(0)))
+            .map(|(readers, tasks)| Lane {
+                batches: tasks.chunks(BATCH).collect(),
+                next: AtomicUsize::new(0),
+                gates: (0..*readers).map(|_| Mutex::new(())).collect(),
+            })
             .collect();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
-            for (threads, batches, next) in &lanes {
-                for _ in 0..(*threads).min(batches.len()) {
+            for lane in &lanes {
+                for thread in 0..THREADS.min(lane.batches.len()) {
                     let (sender, reader) = (sender.clone(), &reader);
+                    let gate = lane.gates.get(thread % lane.gates.len().max(1));
                     scope.spawn(move || {
                         lower_priority();
-                        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            let Some((left_out, processed)) = self.read_batch(reader, batch) else {
+                        while let Some(batch) = lane.batches.get(lane.next.fetch_add(1, Ordering::Relaxed)) {
+                            let Some((left_out, processed)) = self.read_batch(reader, batch, gate) else {
                                 return;
                             };
                             if sender.send((batch.len(), left_out, processed)).is_err() {
@@ -111,10 +125,11 @@ impl Reading<'_> {
     }
 
     /// None when cancelled.
-    fn read_batch(&self, reader: &Reader<'_>, batch: &[&Task<'_>]) -> Option<Batch> {
+    fn read_batch(&self, reader: &Reader<'_>, batch: &[&Task<'_>], gate: Option<&Mutex<()>>) -> Option<Batch> {
         let before = self.library.snapshot();
         let (mut left_out, mut broken) = (Vec::new(), Vec::new());
         let mut read = Vec::with_capacity(batch.len());
+        let turn = gate.map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner));
         for task in batch {
             if self.cancel.is_set() {
                 return None;
@@ -138,6 +153,8 @@ impl Reading<'_> {
                 }
             }
         }
+        // Rules need no disk, and written sidecars go to it in the order that suits it.
+        drop(turn);
         let mut processed = self.unless_cancelled(async {
             process::serialise(self.plugin, &mut broken).await;
             process::finish(self.plugin, read).await
