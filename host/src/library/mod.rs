@@ -35,7 +35,6 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod store;
-mod store_schema;
 pub mod text;
 
 pub use collection::Library;
