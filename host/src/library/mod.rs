@@ -54,7 +54,6 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod store;
-mod store_schema;
 pub mod text;
 pub mod thumbnails;
 pub mod trash;

@@ -3,25 +3,26 @@
 //! It is a cache of the disk. What a person typed is in sidecars; a store that is missing,
 //! torn or of another version costs a scan, and the hashes that only it knew, and nothing else.
 
+mod reading;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writing;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
+use self::schema::{is_broken, put_aside};
 use super::descriptions;
 use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Change;
-use super::store_schema as schema;
-use super::store_schema::{checksum, is_broken, put_aside};
 
 const FILE: &str = "library.sqlite";
-/// Rows in a transaction at most, so that the journal stays small.
-const ROWS: usize = 10_000;
-/// Rows for which a second thread is worth its start.
-const PARALLEL: i64 = 2_000;
 
 /// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +192,7 @@ impl Store {
                 let shared = shared.clone();
                 move || {
                     super::parallel::lower_priority();
-                    write(&shared, connection);
+                    writing::write(&shared, connection);
                 }
             })
             .map_err(|source| StoreError::Folder {
@@ -213,7 +214,7 @@ impl Store {
     /// When it is broken, or can't be read.
     pub fn load(&self, model_type: &str) -> Result<Stored, StoreError> {
         let path = || self.shared.path.clone();
-        let loaded = match load(&self.shared.path, model_type) {
+        let loaded = match reading::load(&self.shared.path, model_type) {
             Ok(Some(stored)) => return Ok(stored),
             Ok(None) => Err(StoreError::Damaged { path: path() }),
             Err(source) if !is_broken(&source) => return Err(StoreError::Sqlite { path: path(), source }),
@@ -285,7 +286,7 @@ impl Store {
             *reader = Some((database, schema::reader(&self.shared.path).ok()?));
         }
         let (_, connection) = reader.as_ref()?;
-        match known(connection, file) {
+        match reading::known(connection, file) {
             Ok(hashes) => hashes,
             Err(error) => {
                 *reader = None;
@@ -316,241 +317,6 @@ impl Drop for Store {
     }
 }
 
-/// None when rows are damaged or missing.
-fn load(path: &Path, model_type: &str) -> rusqlite::Result<Option<Stored>> {
-    let connection = schema::reader(path)?;
-    let mut stored = Stored::default();
-    let scan: Option<(String, String)> = connection
-        .query_row(
-            "SELECT plugin_digest, link_targets FROM scan WHERE model_type = ?1",
-            [model_type],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    if let Some((digest, targets)) = scan {
-        stored.plugin_digest = Some(digest);
-        stored.link_targets = serde_json::from_str(&targets).unwrap_or_default();
-    }
-    let number: Option<(i64, i64)> = connection
-        .query_row(
-            "SELECT number, records FROM type WHERE name = ?1",
-            [model_type],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((number, count)) = number else {
-        // No scan comes to its end without a number.
-        return Ok(stored.plugin_digest.is_none().then_some(stored));
-    };
-    stored.records = records(&connection, path, number)?;
-    // SQLite does not notice turned bits in rows, and loses rows with some pages without a word.
-    Ok((stored.records.len() as i64 == count).then_some(stored))
-}
-
-fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Result<Vec<Record>> {
-    let (first, last) = schema::ids(number);
-    let end: Option<i64> = connection.query_row(
-        "SELECT max(id) FROM record WHERE id BETWEEN ?1 AND ?2",
-        [first, last],
-        |row| row.get(0),
-    )?;
-    let Some(end) = end else {
-        return Ok(Vec::new());
-    };
-    // Most of the time goes into making records of bytes, which several processors share.
-    let threads = match end - first {
-        ..PARALLEL => 1,
-        _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(8) as i64),
-    };
-    let step = (end - first) / threads + 1;
-    let parts: Vec<rusqlite::Result<Vec<Record>>> = std::thread::scope(|scope| {
-        let parts: Vec<_> = (0..threads)
-            .map(|part| {
-                let from = first + part * step;
-                scope.spawn(move || rows(path, from, (from + step - 1).min(end)))
-            })
-            .collect();
-        let broke_off = || Err(rusqlite::Error::InvalidQuery);
-        parts
-            .into_iter()
-            .map(|part| part.join().unwrap_or_else(|_| broke_off()))
-            .collect()
-    });
-    let mut records = Vec::new();
-    for part in parts {
-        records.append(&mut part?);
-    }
-    Ok(records)
-}
-
-/// The records of a stretch of rows, as far as they can be read.
-fn rows(path: &Path, first: i64, last: i64) -> rusqlite::Result<Vec<Record>> {
-    let connection = schema::reader(path)?;
-    let mut statement = connection.prepare("SELECT body FROM record WHERE id BETWEEN ?1 AND ?2")?;
-    let mut rows = statement.query([first, last])?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        records.extend(row.get_ref(0)?.as_blob().ok().and_then(schema::open_body));
-    }
-    Ok(records)
-}
-
-fn known(connection: &Connection, file: &FileKey) -> rusqlite::Result<Option<Hashes>> {
-    let row: Option<(i64, i64, Vec<u8>)> = connection
-        .prepare_cached("SELECT size, mtime_ns, body FROM hash WHERE disk = ?1 AND inode = ?2")?
-        .query_row(params![file.disk as i64, file.inode as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    Ok(row.and_then(|(size, mtime_ns, body)| {
-        let same = size == file.size as i64 && mtime_ns == file.mtime_ns;
-        let (digests, check) = body.split_at_checked(64)?;
-        let sound = check == checksum(&hash_bytes(file, digests)).to_le_bytes();
-        let (sha256, blake3) = digests.split_at_checked(32)?;
-        (same && sound).then_some(Hashes {
-            sha256: Sha256(sha256.try_into().ok()?),
-            blake3: Blake3(blake3.try_into().ok()?),
-        })
-    }))
-}
-
-/// What the checksum of a row of hashes covers.
-fn hash_bytes(file: &FileKey, digests: &[u8]) -> Vec<u8> {
-    let numbers = [file.disk, file.inode, file.size, file.mtime_ns as u64];
-    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    bytes.extend_from_slice(digests);
-    bytes
-}
-
-fn write(shared: &Shared, mut connection: Connection) {
-    loop {
-        let mut waiting = shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        while waiting.is_empty() && !waiting.closed {
-            waiting = shared.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        // Whatever waits goes into the same transactions.
-        let closed = waiting.closed;
-        let mut batch = std::mem::take(&mut *waiting);
-        waiting.closed = closed;
-        drop(waiting);
-        if batch.start_again {
-            connection = begin_again(shared, connection);
-        }
-        let flushed = std::mem::take(&mut batch.flushed);
-        if let Err(error) = write_batch(&mut connection, batch) {
-            tracing::error!(%error, "changes can't be stored; the next start reads them from disk");
-            if is_broken(&error) {
-                connection = begin_again(shared, connection);
-            }
-        }
-        for sender in flushed {
-            let _ = sender.send(());
-        }
-    }
-}
-
-/// Puts the database aside and begins another.
-fn begin_again(shared: &Shared, old: Connection) -> Connection {
-    put_aside(&shared.path, "it is broken");
-    match schema::connect(&shared.path) {
-        Ok(new) => {
-            shared.database.fetch_add(1, Ordering::Release);
-            new
-        }
-        Err(error) => {
-            tracing::error!(%error, "no new store can be begun; the next start reads from disk");
-            old
-        }
-    }
-}
-
-fn write_batch(connection: &mut Connection, batch: Pending) -> rusqlite::Result<()> {
-    let hashes: Vec<(FileKey, Hashes)> = batch.hashes.into_iter().collect();
-    for part in hashes.chunks(ROWS) {
-        let transaction = connection.transaction()?;
-        {
-            let mut put = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO hash (disk, inode, size, mtime_ns, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for (file, hashes) in part {
-                let mut body = [hashes.sha256.0, hashes.blake3.0].concat();
-                let check = checksum(&hash_bytes(file, &body));
-                body.extend_from_slice(&check.to_le_bytes());
-                let (disk, inode, size) = (file.disk as i64, file.inode as i64, file.size as i64);
-                put.execute(params![disk, inode, size, file.mtime_ns, body])?;
-            }
-        }
-        transaction.commit()?;
-    }
-    // Before the records, so that no stored record lacks its description.
-    let descriptions: Vec<(Box<str>, String)> = batch.descriptions.into_iter().collect();
-    for part in descriptions.chunks(ROWS) {
-        let transaction = connection.transaction()?;
-        for (path, text) in part {
-            descriptions::put(&transaction, path, text)?;
-        }
-        transaction.commit()?;
-    }
-    for (model_type, own) in batch.types {
-        let number = schema::type_number(connection, &model_type)?;
-        let changes: Vec<Change> = own.changes.into_values().collect();
-        for part in changes.chunks(ROWS) {
-            write_records(connection, number, part)?;
-        }
-        if let Some(complete) = own.complete {
-            connection.execute(
-                "INSERT OR REPLACE INTO scan (model_type, plugin_digest, link_targets) VALUES (?1, ?2, ?3)",
-                params![model_type, complete.plugin_digest, complete.link_targets],
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn write_records(connection: &mut Connection, number: i64, changes: &[Change]) -> rusqlite::Result<()> {
-    let (first, last) = schema::ids(number);
-    let transaction = connection.transaction()?;
-    {
-        let highest: Option<i64> = transaction.query_row(
-            "SELECT max(id) FROM record WHERE id BETWEEN ?1 AND ?2",
-            [first, last],
-            |row| row.get(0),
-        )?;
-        let mut next = highest.map_or(first, |highest| highest + 1);
-        let mut grown: i64 = 0;
-        let mut update = transaction.prepare_cached("UPDATE record SET body = ?3 WHERE type = ?1 AND path = ?2")?;
-        let mut insert =
-            transaction.prepare_cached("INSERT INTO record (id, type, path, body) VALUES (?1, ?2, ?3, ?4)")?;
-        let mut remove = transaction.prepare_cached("DELETE FROM record WHERE type = ?1 AND path = ?2")?;
-        for change in changes {
-            match change {
-                Change::Put(record) => {
-                    let Some(body) = schema::seal_body(record) else {
-                        continue;
-                    };
-                    if update.execute(params![number, record.path, body])? == 0 {
-                        insert.execute(params![next, number, record.path, body])?;
-                        next += 1;
-                        grown += 1;
-                    }
-                }
-                Change::Remove(path) => {
-                    descriptions::remove(&transaction, path)?;
-                    grown -= remove.execute(params![number, path])? as i64;
-                }
-            }
-        }
-        transaction.execute(
-            "UPDATE type SET records = records + ?2 WHERE number = ?1",
-            params![number, grown],
-        )?;
-    }
-    transaction.commit()
-}
-
 /// Takes the data folder for this server.
 fn lock(folder: &Path) -> Result<std::fs::File, StoreError> {
     let io = |source| StoreError::Folder {
@@ -570,7 +336,3 @@ fn lock(folder: &Path) -> Result<std::fs::File, StoreError> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "store_tests.rs"]
-mod tests;

@@ -4,8 +4,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+<<<<<<< HEAD:host/src/library/store_schema.rs
 use super::descriptions;
 use super::record::Record;
+=======
+use super::FileKey;
+use crate::library::record::Record;
+>>>>>>> w-hash:host/src/library/store/schema.rs
 
 /// Raised when the serialised form of a record changes: its rows are dropped then and read from
 /// disk again, and nothing else in the store is.
@@ -131,6 +136,14 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     }
     let rest = words.remainder().iter().rev();
     mix(sum, rest.fold(0, |word, byte| word << 8 | u64::from(*byte)))
+}
+
+/// What the checksum of a row of hashes covers.
+pub fn hash_bytes(file: &FileKey, digests: &[u8]) -> Vec<u8> {
+    let numbers = [file.disk, file.inode, file.size, file.mtime_ns as u64];
+    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    bytes.extend_from_slice(digests);
+    bytes
 }
 
 /// Whether an error says that the file is no sound database, or has not the tables that its

@@ -1,5 +1,8 @@
 use std::io::{Seek, SeekFrom, Write};
 
+use rusqlite::params;
+
+use super::schema::checksum;
 use super::*;
 use crate::library::record::HashStatus;
 use crate::library::snapshot_tests;
