@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bits::each;
+use super::bits::{Bits, each};
 use super::chunk::Slot;
 use super::filter::Kept;
 use super::groups::Grouping;
@@ -32,7 +32,11 @@ impl Shuffle {
             return (select(keyed, count, places), count);
         };
         let groups = snapshot.groups(grouping);
-        let is_kept = |slot: Slot| matches!(kept, Kept::All) || set.contains(slot);
+        let bits = match kept {
+            Kept::All => None,
+            Kept::Some(set) => Some(Bits::of(set, snapshot.records().slot_bound())),
+        };
+        let is_kept = |slot: Slot| bits.as_ref().is_none_or(|bits| bits.contains(slot));
         let newest = || {
             let kept = groups
                 .iter()
