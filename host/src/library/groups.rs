@@ -49,6 +49,8 @@ pub struct Groups {
     index: KeyIndex,
     free: Vec<GroupId>,
     bound: GroupId,
+    // Counts the changes that touched a group.
+    changes: u64,
 }
 
 impl Groups {
@@ -60,7 +62,13 @@ impl Groups {
             index: KeyIndex::default(),
             free: Vec::new(),
             bound: 0,
+            changes: 0,
         }
+    }
+
+    /// Whether no group was touched since the other, of which this is a later one.
+    pub(super) fn are_same(&self, other: &Self) -> bool {
+        self.changes == other.changes
     }
 
     fn place(&self, slot: Slot) -> Option<&Place> {
@@ -116,6 +124,10 @@ impl Groups {
             _ => false,
         };
         let changed: Vec<&Changed> = changed.iter().filter(|change| !stays(change)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        self.changes += 1;
         let mut touched = BTreeSet::new();
         let mut leaving = Vec::new();
         for change in &changed {
