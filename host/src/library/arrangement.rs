@@ -52,16 +52,10 @@ impl Arrangement {
             Self::GroupedByVersions { descending, grouping } => {
                 let groups = snapshot.groups(grouping);
                 let mut counted = Counted::default();
-                each(snapshot, SortKey::PlainName, false, |slot| {
-                    match groups.group_of(slot) {
-                        None => counted.push(0, slot),
-                        Some(group) => {
-                            let members = groups.members(group);
-                            if members.first() == Some(&slot) {
-                                counted.push(members.len(), slot);
-                            }
-                        }
-                    }
+                each(snapshot, SortKey::PlainName, false, |slot| match groups.newest(slot) {
+                    None => counted.push(None, slot),
+                    Some(newest) if newest == slot => counted.push(groups.size(slot), slot),
+                    Some(_) => {}
                 });
                 let mut slots = counted.ascending();
                 if descending {
@@ -73,7 +67,7 @@ impl Arrangement {
                 let groups = snapshot.groups(grouping);
                 let mut counted = Counted::default();
                 let alone = first_of_each(snapshot, groups, SortKey::Name, descending, |newest| {
-                    counted.push(groups.versions_of(newest).len(), newest);
+                    counted.push(groups.size(newest), newest);
                 });
                 let order = if descending {
                     counted.descending()
@@ -131,14 +125,15 @@ struct Counted {
 }
 
 impl Counted {
-    fn push(&mut self, count: usize, number: u32) {
-        if self.sizes.len() <= count {
-            self.sizes.resize(count + 1, 0);
+    fn push(&mut self, count: Option<u32>, number: u32) {
+        let count = count.unwrap_or_default();
+        if self.sizes.len() <= count as usize {
+            self.sizes.resize(count as usize + 1, 0);
         }
-        if let Some(size) = self.sizes.get_mut(count) {
+        if let Some(size) = self.sizes.get_mut(count as usize) {
             *size += 1;
         }
-        self.numbers.push((count as u32, number));
+        self.numbers.push((count, number));
     }
 
     fn ascending(self) -> Vec<u32> {
@@ -183,7 +178,7 @@ mod tests {
     fn counting_keeps_the_order_of_what_counts_the_same() {
         let counted = || {
             let mut counted = Counted::default();
-            for (count, number) in [(2, 10), (0, 11), (5, 12), (2, 13), (0, 14)] {
+            for (count, number) in [(Some(2), 10), (None, 11), (Some(5), 12), (Some(2), 13), (None, 14)] {
                 counted.push(count, number);
             }
             counted

@@ -56,6 +56,11 @@ impl<T: Copy> Blocks<T> {
         }
     }
 
+    /// Whether this is the other list, or its copy that was not changed.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spine, &other.spine)
+    }
+
     /// How many items there are.
     pub fn len(&self) -> usize {
         self.spine.len

@@ -195,14 +195,15 @@ impl Filter {
     }
 
     fn by_folder(&self, snapshot: &Snapshot, kept: &mut Kept) {
-        let (folders, all) = (&snapshot.properties().folders, snapshot.visible());
+        let (properties, all) = (snapshot.properties(), snapshot.visible());
+        let folders = &properties.folders;
         for folder in &self.folder_exclude {
-            kept.without(all, &folders.below(folder.trim_end_matches('/'), all));
+            kept.without(all, &properties.below(folder.trim_end_matches('/'), all));
         }
         let one = |folder: &str| {
             let folder = folder.trim_end_matches('/');
             match self.recursive {
-                true => folders.below(folder, all),
+                true => properties.below(folder, all),
                 false => folders.get(folder).cloned().unwrap_or_default(),
             }
         };

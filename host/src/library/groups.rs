@@ -1,7 +1,7 @@
 //! Versions of one model, grouped and kept up. Source: contract section 2.2.4.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use smallvec::SmallVec;
 
@@ -27,43 +27,67 @@ pub type GroupId = u32;
 
 type Members = SmallVec<[Slot; 4]>;
 
+/// Where a record stands among the groups; all in one place, since a walk over an order asks at random.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    // One more than the group's number; 0 for a record that stands alone.
+    group: u32,
+    // The newest version of the group.
+    newest: Slot,
+    // How many versions the group has.
+    size: u32,
+}
+
 /// All groups of a library by one grouping.
 #[derive(Debug, Clone)]
 pub struct Groups {
     grouping: Grouping,
-    // One more than the group's number, by slot; 0 for a record that stands alone.
-    of: Column<u32, 2048>,
-    // One more than the slot of the newest version, by slot; 0 for a record that stands alone.
-    newest: Column<u32, 2048>,
+    places: Column<Place, 1024>,
     // By number, newest version first; empty for a number that is free.
     members: Column<Members, 128>,
     // By a hash of the group's key.
     index: KeyIndex,
     free: Vec<GroupId>,
     bound: GroupId,
+    // Counts the changes that touched a group.
+    changes: u64,
 }
 
 impl Groups {
     pub(super) fn new(grouping: Grouping) -> Self {
         Self {
             grouping,
-            of: Column::default(),
-            newest: Column::default(),
+            places: Column::default(),
             members: Column::default(),
             index: KeyIndex::default(),
             free: Vec::new(),
             bound: 0,
+            changes: 0,
         }
+    }
+
+    /// Whether no group was touched since the other, of which this is a later one.
+    pub(super) fn are_same(&self, other: &Self) -> bool {
+        self.changes == other.changes
+    }
+
+    fn place(&self, slot: Slot) -> Option<&Place> {
+        self.places.get(slot).filter(|place| place.group > 0)
     }
 
     /// The group that a record belongs to.
     pub fn group_of(&self, slot: Slot) -> Option<GroupId> {
-        self.of.get(slot).and_then(|group| group.checked_sub(1))
+        self.place(slot).map(|place| place.group - 1)
     }
 
     /// The newest version of the group that a record belongs to.
     pub fn newest(&self, slot: Slot) -> Option<Slot> {
-        self.newest.get(slot).and_then(|slot| slot.checked_sub(1))
+        self.place(slot).map(|place| place.newest)
+    }
+
+    /// How many versions the group of a record has; none for a record that stands alone.
+    pub fn size(&self, slot: Slot) -> Option<u32> {
+        self.place(slot).map(|place| place.size)
     }
 
     /// The versions of the group that a record belongs to; none for a record that stands alone.
@@ -100,13 +124,37 @@ impl Groups {
             _ => false,
         };
         let changed: Vec<&Changed> = changed.iter().filter(|change| !stays(change)).collect();
-        let mut out = Vec::new();
+        if changed.is_empty() {
+            return;
+        }
+        self.changes += 1;
+        let mut touched = BTreeSet::new();
+        let mut leaving = Vec::new();
         for change in &changed {
-            if let Some((old, model)) = change.before.as_ref().and_then(|old| Some((old, old.group()?))) {
-                let key = hash(model, self.base(old));
-                out.extend(self.leave(change.slot).map(|group| (key, group)));
+            if let Some(group) = change.before.as_ref().and_then(|_| self.group_of(change.slot)) {
+                self.places.set(change.slot, Place::default());
+                // The key of a group that ends is the key of whoever leaves it.
+                let model = change
+                    .before
+                    .as_ref()
+                    .and_then(|old| Some(hash(old.group()?, self.base(old))));
+                leaving.extend(model.map(|key| (key, group)));
+                touched.insert(group);
             }
         }
+        for group in &touched {
+            if let Some(members) = self.members.get_mut(*group) {
+                let places = &self.places;
+                members.retain(|slot| places.get(*slot).is_some_and(|place| place.group == group + 1));
+            }
+        }
+        leaving.sort_unstable();
+        leaving.dedup();
+        let out: Vec<(u64, GroupId)> = leaving
+            .into_iter()
+            .filter(|(_, group)| self.members(*group).is_empty())
+            .collect();
+        self.free.extend(out.iter().map(|(_, group)| *group));
         let mut begun = HashMap::<u64, SmallVec<[GroupId; 1]>>::new();
         for change in &changed {
             if let Some((new, model)) = change.after.as_ref().and_then(|new| Some((new, new.group()?))) {
@@ -124,47 +172,36 @@ impl Groups {
                     begun.entry(key).or_default().push(group);
                     group
                 });
-                self.join(records, group, change.slot, new);
+                if let Some(members) = self.members.get_mut(group) {
+                    members.push(change.slot);
+                }
+                touched.insert(group);
             }
         }
+        touched.into_iter().for_each(|group| self.settle(records, group));
         let into = begun
             .into_iter()
             .flat_map(|(key, groups)| groups.into_iter().map(move |group| (key, group)));
         self.index.update(out, into.collect());
     }
 
-    /// Takes a slot out of its group; the group when it has no members any more.
-    fn leave(&mut self, slot: Slot) -> Option<GroupId> {
-        let group = self.group_of(slot)?;
-        self.of.set(slot, 0);
-        self.newest.set(slot, 0);
-        let members = self.members.get_mut(group)?;
-        let was = members.first() == Some(&slot);
-        members.retain(|own| *own != slot);
-        if let Some(first) = members.first() {
-            if was {
-                members.iter().for_each(|own| self.newest.set(*own, first + 1));
-            }
-            return None;
-        }
-        self.free.push(group);
-        Some(group)
-    }
-
-    fn join(&mut self, records: &Records, group: GroupId, slot: Slot, record: &Record) {
-        self.of.set(slot, group + 1);
-        if let Some(members) = self.members.get_mut(group) {
-            let place = members.partition_point(|own| {
-                let own = records.get(*own);
-                own.is_some_and(|own| compare(own, record) == Ordering::Less)
-            });
-            members.insert(place, slot);
-            if place == 0 {
-                members.iter().for_each(|own| self.newest.set(*own, slot + 1));
-            } else if let Some(first) = members.first() {
-                self.newest.set(slot, first + 1);
-            }
-        }
+    /// Sorts a group's members and tells them of each other.
+    fn settle(&mut self, records: &Records, group: GroupId) {
+        let Some(members) = self.members.get_mut(group) else {
+            return;
+        };
+        // Sorted before but for those that came.
+        members.sort_by(|a, b| match (records.get(*a), records.get(*b)) {
+            (Some(a), Some(b)) => compare(a, b),
+            _ => Ordering::Equal,
+        });
+        let Some(newest) = members.first().copied() else { return };
+        let place = Place {
+            group: group + 1,
+            newest,
+            size: members.len() as u32,
+        };
+        members.iter().for_each(|slot| self.places.set(*slot, place));
     }
 
     /// Whether a record stays where its forerunner is.

@@ -242,9 +242,7 @@ impl Listing {
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let versions = groups
-                .map(|groups| groups.versions_of(slot).len() as u32)
-                .filter(|count| *count > 0);
+            let versions = groups.and_then(|groups| groups.size(slot));
             item::close(
                 &mut out,
                 record,

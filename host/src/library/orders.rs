@@ -125,6 +125,11 @@ impl Orders {
         &self.0[key as usize]
     }
 
+    /// Whether every order is as in the other, of which this is a later one.
+    pub(super) fn are_same(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(own, other)| own.is_same(other))
+    }
+
     /// Works that bring the orders by texts up to a change. `before` and `after` have the
     /// records of both sides.
     pub(super) fn update_texts<'a>(

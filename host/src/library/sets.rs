@@ -101,6 +101,11 @@ impl<K: Hash + Eq + Clone> Moves<K> {
         &mut self.slots[place]
     }
 
+    fn lists(&self) -> impl Iterator<Item = (&K, &(Vec<Slot>, Vec<Slot>))> {
+        let places = self.places.iter();
+        places.filter_map(|(value, place)| Some((value, self.slots.get(*place)?)))
+    }
+
     /// All values with the slots that leave and join.
     fn into_lists(self) -> impl Iterator<Item = (K, (Vec<Slot>, Vec<Slot>))> {
         let mut slots = self.slots;
@@ -110,23 +115,6 @@ impl<K: Hash + Eq + Clone> Moves<K> {
 }
 
 impl Sets {
-    /// Slots of a folder and of everything below it; `""` has all that there is.
-    pub fn below(&self, folder: &str, all: &RoaringBitmap) -> RoaringBitmap {
-        if folder.is_empty() {
-            return all.clone();
-        }
-        let mut all = self.get(folder).cloned().unwrap_or_default();
-        // `a0` is the first text after every text that starts with `a/`.
-        let (start, end) = (format!("{folder}/"), format!("{folder}0"));
-        for (_, slots) in self.0.range::<_, str>((
-            std::ops::Bound::Included(start.as_str()),
-            std::ops::Bound::Excluded(end.as_str()),
-        )) {
-            all |= &**slots;
-        }
-        all
-    }
-
     /// Slots of values that start with this text.
     pub fn starting_with(&self, prefix: &str) -> RoaringBitmap {
         let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
@@ -150,6 +138,8 @@ pub struct Properties {
     pub sub_types: Sets,
     /// By folder below the root.
     pub folders: Sets,
+    /// By folder or any folder above it; `""` is no key, since everything would have it.
+    pub below: Sets,
     /// By index of the root.
     pub roots: Sets<u16>,
     /// By kind of root.
@@ -172,6 +162,23 @@ pub struct Properties {
     pub mature: Arc<RoaringBitmap>,
     /// With something wrong.
     pub problems: Arc<RoaringBitmap>,
+}
+
+impl Properties {
+    /// Slots of a folder and of everything below it; `""` has all that there is.
+    pub fn below(&self, folder: &str, all: &RoaringBitmap) -> RoaringBitmap {
+        match folder {
+            "" => all.clone(),
+            folder => self.below.get(folder).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A folder and those above it, without the root.
+fn above(folder: &str) -> impl Iterator<Item = &str> {
+    let ends = folder.match_indices('/').map(|(end, _)| end).chain([folder.len()]);
+    ends.filter_map(|end| folder.get(..end))
+        .filter(|above| !above.is_empty())
 }
 
 /// From this NSFW level on a preview is not safe for work.
@@ -240,6 +247,19 @@ impl Properties {
         }
         self.base_models.update(base_models);
         self.sub_types.update(sub_types);
+        let mut below = Moves::<ArcStr>::default();
+        for (folder, (out, into)) in folders.lists() {
+            for above in above(folder) {
+                let own = below.of(if above == folder.as_str() {
+                    folder.clone()
+                } else {
+                    above.into()
+                });
+                own.0.extend(out);
+                own.1.extend(into);
+            }
+        }
+        self.below.update(below);
         self.folders.update(folders);
         self.roots.update(roots);
         self.root_keys.update(root_keys);

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::bits::each;
+use roaring::RoaringBitmap;
+
+use super::bits::{Bits, each};
 use super::chunk::Slot;
 use super::filter::Kept;
-use super::groups::Grouping;
+use super::groups::{Grouping, Groups};
 use super::snapshot::Snapshot;
 
 /// A random order of a library: depends on the seed and the paths alone, so that pages fit together.
@@ -25,38 +27,101 @@ impl Shuffle {
             Kept::All => snapshot.visible(),
             Kept::Some(set) => set,
         };
-        let key = |slot: Slot| scatter(self.seed ^ snapshot.path_key(slot));
+        let keys = Keys {
+            seed: self.seed,
+            snapshot,
+        };
         let Some(grouping) = self.grouping else {
             let count = set.len() as usize;
-            let keyed = |take: &mut dyn FnMut(u64, Slot)| each(set, |slot| take(key(slot), slot));
-            return (select(keyed, count, places), count);
+            return (select(&Listed { keys, set }, count, places), count);
         };
         let groups = snapshot.groups(grouping);
-        let is_kept = |slot: Slot| matches!(kept, Kept::All) || set.contains(slot);
-        let newest = || {
-            let kept = groups
-                .iter()
-                .filter(|members| members.first().is_some_and(|slot| is_kept(*slot)));
-            kept.filter_map(|members| Some((*members.first()?, members)))
+        let bits = match kept {
+            Kept::All => None,
+            Kept::Some(set) => Some(Bits::of(set, snapshot.records().slot_bound())),
         };
-        let grouped = newest().count();
+        let newest = Newest { keys, groups, bits };
+        let grouped = newest.members().count();
         let mut alone = Vec::new();
         each(set, |slot| {
             if groups.newest(slot).is_none() {
                 alone.push(slot);
             }
         });
-        let keyed = |take: &mut dyn FnMut(u64, Slot)| {
-            newest().for_each(|(first, members)| {
-                let key = members.iter().map(|slot| key(*slot)).min();
-                take(key.unwrap_or_default(), first);
-            });
-        };
-        let mut page = select(keyed, grouped, places.clone());
+        let mut page = select(&newest, grouped, places.clone());
         let rest = places.start.saturating_sub(grouped)..places.end.saturating_sub(grouped);
-        let keyed = |take: &mut dyn FnMut(u64, Slot)| alone.iter().for_each(|slot| take(key(*slot), *slot));
-        page.extend(select(keyed, alone.len(), rest));
-        (page, grouped + alone.len())
+        let alone = Alone { keys, slots: alone };
+        page.extend(select(&alone, alone.slots.len(), rest));
+        (page, grouped + alone.slots.len())
+    }
+}
+
+/// The keys of slots by which a shuffle sorts.
+#[derive(Clone, Copy)]
+struct Keys<'s> {
+    seed: u64,
+    snapshot: &'s Snapshot,
+}
+
+impl Keys<'_> {
+    fn of(self, slot: Slot) -> u64 {
+        scatter(self.seed ^ self.snapshot.path_key(slot))
+    }
+}
+
+/// Slots with their keys.
+trait Keyed {
+    fn each(&self, take: impl FnMut(u64, Slot));
+}
+
+/// All slots of a set.
+struct Listed<'s> {
+    keys: Keys<'s>,
+    set: &'s RoaringBitmap,
+}
+
+impl Keyed for Listed<'_> {
+    fn each(&self, mut take: impl FnMut(u64, Slot)) {
+        each(self.set, |slot| take(self.keys.of(slot), slot));
+    }
+}
+
+/// The newest version of each group, where it is kept, with the smallest key of the group.
+struct Newest<'s> {
+    keys: Keys<'s>,
+    groups: &'s Groups,
+    bits: Option<Bits>,
+}
+
+impl Newest<'_> {
+    fn members(&self) -> impl Iterator<Item = (Slot, &[Slot])> {
+        let kept = |slot: &Slot| self.bits.as_ref().is_none_or(|bits| bits.contains(*slot));
+        let newest = self
+            .groups
+            .iter()
+            .filter_map(|members| Some((*members.first()?, members)));
+        newest.filter(move |(newest, _)| kept(newest))
+    }
+}
+
+impl Keyed for Newest<'_> {
+    fn each(&self, mut take: impl FnMut(u64, Slot)) {
+        for (newest, members) in self.members() {
+            let key = members.iter().map(|slot| self.keys.of(*slot)).min();
+            take(key.unwrap_or_default(), newest);
+        }
+    }
+}
+
+/// Records without a group.
+struct Alone<'s> {
+    keys: Keys<'s>,
+    slots: Vec<Slot>,
+}
+
+impl Keyed for Alone<'_> {
+    fn each(&self, mut take: impl FnMut(u64, Slot)) {
+        self.slots.iter().for_each(|slot| take(self.keys.of(*slot), *slot));
     }
 }
 
@@ -64,7 +129,7 @@ impl Shuffle {
 ///
 /// Keys spread evenly, so a page's keys lie near a known share of all keys: one pass counts the
 /// smaller ones and collects those around, and only these are sorted.
-fn select(keyed: impl Fn(&mut dyn FnMut(u64, Slot)), count: usize, places: Range<usize>) -> Vec<Slot> {
+fn select(keyed: &impl Keyed, count: usize, places: Range<usize>) -> Vec<Slot> {
     let (from, to) = (places.start.min(count), places.end.min(count));
     if from >= to {
         return Vec::new();
@@ -74,9 +139,9 @@ fn select(keyed: impl Fn(&mut dyn FnMut(u64, Slot)), count: usize, places: Range
     loop {
         let bound = |place: usize| ((place as u128 * u128::from(u64::MAX)) / count as u128) as u64;
         let low = bound(from.saturating_sub(margin));
-        let high = bound((to + margin).min(count));
-        let (mut below, mut near) = (0, Vec::with_capacity((to - from) + 2 * margin));
-        keyed(&mut |key, slot| {
+        let high = bound(to.saturating_add(margin).min(count));
+        let (mut below, mut near) = (0, Vec::new());
+        keyed.each(|key, slot| {
             if key < low {
                 below += 1;
             } else if key <= high {
@@ -85,12 +150,8 @@ fn select(keyed: impl Fn(&mut dyn FnMut(u64, Slot)), count: usize, places: Range
         });
         if below <= from && below + near.len() >= to {
             near.sort_unstable();
-            return near
-                .get(from - below..to - below)
-                .unwrap_or_default()
-                .iter()
-                .map(|(_, slot)| *slot)
-                .collect();
+            let page = near.get(from - below..to - below).unwrap_or_default();
+            return page.iter().map(|(_, slot)| *slot).collect();
         }
         if low == 0 && high == u64::MAX {
             // The count was wrong, which is a mistake elsewhere; whoever asks gets what there is.
@@ -111,13 +172,21 @@ fn scatter(mut x: u64) -> u64 {
 mod tests {
     use super::*;
 
+    struct Given(Vec<u64>);
+
+    impl Keyed for Given {
+        fn each(&self, mut take: impl FnMut(u64, Slot)) {
+            (0..).zip(&self.0).for_each(|(slot, key)| take(*key, slot));
+        }
+    }
+
     #[test]
     fn pages_by_rank_are_stretches_of_the_whole_order() {
         let keys: Vec<u64> = (0..5_000).map(scatter).collect();
         let uneven: Vec<u64> = (0..5_000).map(|number| scatter(number) >> 40).collect();
         for keys in [keys, uneven] {
-            let keyed = |take: &mut dyn FnMut(u64, Slot)| (0..).zip(&keys).for_each(|(slot, key)| take(*key, slot));
-            let whole = select(keyed, keys.len(), 0..usize::MAX);
+            let keyed = Given(keys.clone());
+            let whole = select(&keyed, keys.len(), 0..usize::MAX);
             assert!(
                 whole
                     .windows(2)
@@ -125,7 +194,7 @@ mod tests {
             );
             assert_eq!(whole.len(), keys.len());
             for start in [0, 1, 2_500, 4_950, 4_999, 5_000, 9_000] {
-                let page = select(keyed, keys.len(), start..start + 100);
+                let page = select(&keyed, keys.len(), start..start + 100);
                 assert_eq!(page, &whole[start.min(5_000)..(start + 100).min(5_000)]);
             }
         }

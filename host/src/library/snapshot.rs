@@ -75,7 +75,8 @@ pub struct Snapshot {
     keys: Keys,
     groups: [Groups; 2],
     folders: Arc<Folders>,
-    arranged: Mutex<StdHashMap<Arrangement, Arc<Vec<Slot>>>>,
+    // Shared with later snapshots as long as no order and no group changes.
+    arranged: Arc<Mutex<StdHashMap<Arrangement, Arc<Vec<Slot>>>>>,
 }
 
 impl Default for Snapshot {
@@ -94,7 +95,7 @@ impl Default for Snapshot {
             keys: Keys::default(),
             groups: [Groups::new(Grouping::SameBase), Groups::new(Grouping::Any)],
             folders: Arc::default(),
-            arranged: Mutex::default(),
+            arranged: Arc::default(),
         }
     }
 }
@@ -225,7 +226,7 @@ impl Snapshot {
             keys: self.keys.clone(),
             groups: self.groups.clone(),
             folders: self.folders.clone(),
-            arranged: Mutex::default(),
+            arranged: Arc::default(),
         };
         let changed = next.place(self, changes);
         let count = changed.len();
@@ -243,6 +244,10 @@ impl Snapshot {
             jobs.push(Box::new(|| groups.update(after, changed)));
         }
         run(jobs, count);
+        let groups = next.groups.iter().zip(&self.groups);
+        if next.orders.are_same(&self.orders) && groups.into_iter().all(|(own, before)| own.are_same(before)) {
+            next.arranged = self.arranged.clone();
+        }
         if !folders::same(&self.properties, &next.properties, changed) {
             next.folders = Arc::default();
         }

@@ -158,12 +158,19 @@ async fn starts(library: &Data, size: usize, data_dir: &Path) -> Result<Vec<Meas
 async fn ready(server: &Server, size: usize) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let status = server.get_json("/api/lm/loras/status", &[]).await?;
-        if status["is_initializing"] == false && status["total"] == size {
+        let reply = server.get("/api/lm/loras/status").await?;
+        if let Ok(status) = reply.json()
+            && status["is_initializing"] == false
+            && status["total"] == size
+        {
             return Ok(());
         }
         if Instant::now() > end {
-            bail!("{size} models were not read in time: {status}\n{}", server.log());
+            bail!(
+                "{size} models were not read in time: {}\n{}",
+                reply.text(),
+                server.log()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -4,13 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-<<<<<<< HEAD:host/src/library/store_schema.rs
-use super::descriptions;
-use super::record::Record;
-=======
 use super::FileKey;
+use crate::library::descriptions;
 use crate::library::record::Record;
->>>>>>> w-hash:host/src/library/store/schema.rs
 
 /// Raised when the serialised form of a record changes: its rows are dropped then and read from
 /// disk again, and nothing else in the store is.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::schema::{self, checksum, hash_bytes, is_broken, put_aside};
 use super::{FileKey, Hashes, Pending, Shared};
+use crate::library::descriptions;
 use crate::library::snapshot::Change;
 
 /// Rows in a transaction at most, so that the journal stays small.
