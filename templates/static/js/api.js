@@ -8,12 +8,12 @@ export class ApiError extends Error {
 
 const RETRY_AFTER = 1500;
 
-/** The JSON routes of one model type. Every call takes an AbortSignal and throws ApiError. */
+/** The JSON routes of one model type, or those of none. Every call takes an AbortSignal and throws ApiError. */
 export class Api {
   #base;
 
-  constructor(prefix) {
-    this.#base = `/api/lm/${encodeURIComponent(prefix)}/`;
+  constructor(prefix = "") {
+    this.#base = prefix ? `/api/lm/${encodeURIComponent(prefix)}/` : "/api/lm/";
   }
 
   async get(route, params = {}, signal = undefined) {

@@ -14,7 +14,7 @@ export function mountHelp() {
         h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
       h("div", { class: "keys" }, [...boundShortcuts()].map(([group, rows]) => h("section", { class: "keys__group" },
         h("h3", {}, t(`shortcuts.group.${group}`)),
-        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, row.keys.map((key) => h("kbd", {}, NAMES[key] ?? label(key)))))))))),
+        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, row.keys.map((key) => h("kbd", {}, `${held(row)}${NAMES[key] ?? label(key)}`))))))))),
       singleKeySwitch(),
     );
     dialog.showModal();
@@ -27,6 +27,11 @@ export function mountHelp() {
   document.addEventListener("keydown", (event) => {
     if (!document.querySelector("dialog[open]")) dispatch(event, "page");
   });
+}
+
+/** The key that is held down meanwhile. */
+function held({ ctrl, shift }) {
+  return [ctrl && `${t("key.Control")} `, shift && `${t("key.Shift")} `].filter(Boolean).join("");
 }
 
 function label(key) {

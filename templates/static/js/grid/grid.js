@@ -8,7 +8,8 @@ const RESTED = 110;
 
 /**
  * The windowed grid: a scrolled element of the list's height (or of as much as a browser can take), with only the
- * rows in it that can be seen. Events: `active` when the card that Tab reaches changed.
+ * rows in it that can be seen. Events: `active` when the card that Tab reaches changed, `drawn` when cards may show
+ * other models than before.
  */
 export class Grid extends EventTarget {
   #scroller;
@@ -180,6 +181,7 @@ export class Grid extends EventTarget {
       media: !fast,
     });
     this.#rows.setReachable(this.#active);
+    this.dispatchEvent(new Event("drawn"));
     if (!fast && total) this.#source.look(first * columns, (last + 1) * columns - 1);
     this.#lastTop += (this.#scale.top - this.#lastTop) / 2;
   }
