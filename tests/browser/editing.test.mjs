@@ -4,15 +4,22 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { expectNames, focusedName, openCard, startBrowser, withPage } from "./support/browser.mjs";
 import { startHost } from "./support/host.mjs";
-import { writeSmallLibrary } from "./support/library.mjs";
+import { writeModel, writeSmallLibrary } from "./support/library.mjs";
+
+const MANY = 230;
 
 let host;
 let browser;
 
 before(async () => {
-  host = await startHost({ loras: writeSmallLibrary });
+  host = await startHost({ loras: writeSmallLibrary, checkpoints: writeMany });
   browser = await startBrowser();
 });
+
+async function writeMany(root) {
+  for (let at = 0; at < MANY; at += 1) await writeModel(root, `many/m${String(at).padStart(3, "0")}.safetensors`);
+  return MANY;
+}
 
 after(async () => {
   await browser?.close();
@@ -302,7 +309,7 @@ test("the history lists what was done and takes it back, and names what was chan
     await first.locator(".history__kind", { hasText: "6 models edited" }).waitFor();
     assert.match(await first.locator(".history__names").textContent(), /birch.*and 3 more/s);
     const id = await first.getAttribute("data-id");
-    await first.getByRole("button", { name: "Take back" }).click();
+    await first.getByRole("button", { name: "Undo" }).click();
     const act = page.locator(`.history__act[data-id="${id}"]`);
     await act.locator(".edit__error", { hasText: "5 undone, 1 left as it is" }).waitFor();
     assert.match(await act.locator(".plan__row").textContent(), /fir.*was changed since/);
@@ -310,4 +317,41 @@ test("the history lists what was done and takes it back, and names what was chan
     assert.equal((await sidecar("trees/fir")).notes, "theirs");
     assert.ok(!(await sidecar("trees/birch")).tags.includes("historic"));
   }, { query: "?folder=trees" });
+});
+
+test("all of a list are chosen, also those that were not loaded yet, and so is a range into them", async () => {
+  await withPage(browser, `${host.url}/checkpoints`, async (page) => {
+    await page.locator("#count", { hasText: `${MANY} models` }).waitFor();
+    await focusGrid(page);
+    await page.keyboard.press("Control+a");
+    await chosen(page, MANY);
+    await page.locator(".bulk").getByRole("button", { name: "Favourite", exact: true }).click();
+    await toast(page, `${MANY} models changed`);
+    await undo(page);
+    await toast(page, "Undone");
+    await page.keyboard.press("Escape");
+    await page.locator(".bulk").waitFor({ state: "hidden" });
+
+    await page.getByRole("button", { name: "Select", exact: true }).click();
+    await page.locator(".card").first().click();
+    await page.keyboard.press("End");
+    await cell(page, "m229").locator(".card").click({ modifiers: ["Shift"] });
+    await chosen(page, MANY);
+  });
+});
+
+test("a card that is seen in part only is opened by a click, and chosen by one", async () => {
+  await open(async (page) => {
+    const { x, y } = await page.locator(".card").nth(7).boundingBox();
+    await page.mouse.click(x + 40, y + 30);
+    await page.locator("#details[open]").waitFor();
+    await page.keyboard.press("Escape");
+    await page.locator("#details").waitFor({ state: "hidden" });
+  }, { viewport: { width: 1280, height: 520 } });
+  await open(async (page) => {
+    await page.locator("#select-mode").click();
+    const { x, y } = await page.locator(".card").nth(7).boundingBox();
+    await page.mouse.click(x + 40, y + 10);
+    await chosen(page, 1);
+  }, { viewport: { width: 1280, height: 520 } });
 });

@@ -14,7 +14,7 @@ export function mountHelp() {
         h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
       h("div", { class: "keys" }, [...boundShortcuts()].map(([group, rows]) => h("section", { class: "keys__group" },
         h("h3", {}, t(`shortcuts.group.${group}`)),
-        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, row.keys.map((key) => h("kbd", {}, `${held(row)}${NAMES[key] ?? label(key)}`))))))))),
+        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, keysOf(row).map((keys) => h("kbd", {}, keys))))))))),
       singleKeySwitch(),
     );
     dialog.showModal();
@@ -29,9 +29,11 @@ export function mountHelp() {
   });
 }
 
-/** The key that is held down meanwhile. */
-function held({ ctrl, shift }) {
-  return [ctrl && `${t("key.Control")} `, shift && `${t("key.Shift")} `].filter(Boolean).join("");
+/** The keys of a row; those that are pressed while another is held stand together. */
+function keysOf({ keys, ctrl, shift }) {
+  const names = keys.map((key) => NAMES[key] ?? label(key));
+  const held = [ctrl && t("key.Control"), shift && t("key.Shift")].filter(Boolean);
+  return held.length ? [[...held, ...names].join(" ")] : names;
 }
 
 function label(key) {

@@ -41,7 +41,7 @@ export function mountCards({ grid, root, source, selection, toggleFavorite }) {
     } else return;
     event.preventDefault();
     event.stopPropagation();
-    grid.activate(index);
+    grid.activate(index, { reveal: false });
   }, true);
   // Shift and a click would mark text, and the active card must still be the one before the click.
   root.addEventListener("mousedown", (event) => {

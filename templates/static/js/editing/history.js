@@ -77,6 +77,7 @@ function row(act, acts, takeBack) {
   const outcome = h("div", { class: "history__outcome", "aria-live": "polite" });
   const what = kindOf(act, acts);
   const names = act.models.slice(0, NAMED).map(fileName).join(", ");
+  const button = t(act.undoes ? "undo.redo" : "undo.undo");
   const rest = act.count - Math.min(NAMED, act.models.length);
   return h("li", { class: "history__act", "data-id": act.id },
     h("div", { class: "history__what" },
@@ -85,7 +86,7 @@ function row(act, acts, takeBack) {
       h("span", { class: "history__names", title: act.models.join("\n") }, names, rest > 0 && ` ${tn("history.rest", rest)}`),
       outcome),
     act.can_undo
-      ? h("button", { class: "button button--quiet button--small", type: "button", "aria-label": t("history.undo", { what, name: names }), onclick: () => takeBack(act, outcome) }, icon("undo"), t(act.undoes ? "undo.redo" : "undo.undo"))
+      ? h("button", { class: "button button--quiet button--small", type: "button", "aria-label": t("history.undo", { act: button, what, name: names }), onclick: () => takeBack(act, outcome) }, icon("undo"), button)
       : h("span", { class: "history__undone" }, t("history.undone")));
 }
 

@@ -75,11 +75,11 @@ export class Grid extends EventTarget {
     return this.#rows.card(index);
   }
 
-  /** Makes `index` the card that Tab reaches, brings it into view and, if asked, focuses it. */
-  activate(index, { focus = true } = {}) {
+  /** Makes `index` the card that Tab reaches, brings it into view and focuses it, unless told otherwise. */
+  activate(index, { focus = true, reveal = true } = {}) {
     const last = (this.#source.total ?? 1) - 1;
     this.#active = Math.min(last, Math.max(0, index));
-    this.reveal(this.#active);
+    if (reveal) this.reveal(this.#active);
     this.#draw();
     if (focus) this.#rows.card(this.#active)?.link.focus({ preventScroll: true });
     this.dispatchEvent(new CustomEvent("active", { detail: this.#active }));
