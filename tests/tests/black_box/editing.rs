@@ -349,3 +349,23 @@ async fn edits_at_the_same_time_lose_nothing() -> Result<()> {
     assert_eq!(item["tags"].as_array().map(Vec::len), Some(40), "{item}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_bulk_edit_may_name_a_whole_large_library() -> Result<()> {
+    let library = Library::of([Model::lora("m").sidecar()])?;
+    let server = library.serve().await?;
+    let path = wire(&library.root("loras").join("m.safetensors"));
+    let mut paths: Vec<String> = (0..20_000)
+        .map(|number| format!("{path}.{}{number}", "x".repeat(60)))
+        .collect();
+    paths.push(path.clone());
+    let edit = json!({"file_paths": paths, "add_tags": ["t"]});
+    assert!(edit.to_string().len() > 1 << 20);
+    let answer = done(&server, "loras/bulk-edit", edit).await?;
+    assert_eq!(
+        json!([answer["success_count"], answer["failure_count"]]),
+        json!([1, 20_000])
+    );
+    assert_eq!(item_everywhere(&library, &server, "m").await?["tags"], json!(["t"]));
+    Ok(())
+}

@@ -41,11 +41,11 @@ export function mountEditing({ api, store, source, grid }) {
       exclude: (yes) => atOnce({ exclude: yes }, true),
     },
   });
-  // Other places show other models; what is chosen must be what can be seen.
-  let view = store.state.view;
-  store.watch(["view"], (state) => {
-    if (state.view !== view) selection.end();
-    view = state.view;
+  // Other places and libraries show other models; what is chosen must be what can be seen.
+  store.addEventListener("change", ({ detail: { changed } }) => {
+    if (changed.has("view") || changed.has("library")) selection.end();
+  });
+  store.watch(["view"], ({ view }) => {
     byId("select-mode").hidden = !isGridView(view);
   });
 
