@@ -170,7 +170,7 @@ test("closing the details saves what is typed", async () => {
 test("the star is set on the card, with its key, and in the details", async () => {
   await open(async (page) => {
     await cell(page, "Rowan").hover();
-    await cell(page, "Rowan").getByRole("button", { name: "Make Rowan a favourite" }).click();
+    await cell(page, "Rowan").getByRole("button", { name: "Favourite: Rowan" }).click();
     await onDisk("trees/rowan", (side) => side.favorite === true, "the star");
     await cell(page, "Rowan").locator(".mark--star").waitFor({ state: "attached" });
     assert.equal(await focusedName(page), "Rowan");
@@ -288,6 +288,17 @@ test("base model, star and exclusion are set for many", async () => {
     await page.locator(".notice__title").waitFor();
     await page.keyboard.press("Control+z");
     await expectNames(page, ["Knight", "Oracle"]);
+
+    await page.locator("#select-mode").click();
+    await cell(page, "Knight").locator(".card").click();
+    await page.locator(".bulk").getByRole("button", { name: "Exclude" }).click();
+    await expectNames(page, ["Oracle"]);
+    await page.locator("[data-place='excluded']").click();
+    await expectNames(page, ["Knight"]);
+    await focusGrid(page);
+    await page.keyboard.press("Space");
+    await page.locator(".bulk").getByRole("button", { name: "Restore" }).click();
+    await page.locator(".notice__title", { hasText: "Nothing is excluded" }).waitFor();
   }, { query: "?folder=characters" });
 });
 

@@ -167,7 +167,10 @@ async fn wrong_requests_say_what_is_wrong_and_change_nothing() -> Result<()> {
         json!([code, answer["success"], answer["failure_count"], answer["undo_id"]]),
         json!([200, false, 1, null])
     );
-    assert!(answer["error"].as_str().unwrap_or_default().contains("not a model"), "{answer}");
+    assert!(
+        answer["error"].as_str().unwrap_or_default().contains("not a model"),
+        "{answer}"
+    );
     assert_eq!(sidecar(&model)?, before);
     assert!(!outside.with_extension("metadata.json").exists());
     assert_eq!(server.get_json("/api/lm/history", &[]).await?["total"], 0);

@@ -95,7 +95,7 @@ class CardTools {
     this.#pick.setAttribute("aria-checked", String(chosen));
     this.#pick.setAttribute("aria-label", t("select.model", { name: item.model_name }));
     this.#favorite.setAttribute("aria-pressed", String(Boolean(item.favorite)));
-    const label = t(item.favorite ? "edit.unfavorite" : "edit.favorite", { name: item.model_name });
+    const label = t("edit.favorite", { name: item.model_name });
     this.#favorite.setAttribute("aria-label", label);
     this.#favorite.title = label;
   }
