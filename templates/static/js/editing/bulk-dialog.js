@@ -140,7 +140,7 @@ function shown(value) {
 }
 
 /** Names what could not be changed, and why. */
-export function failures(failed) {
+function failures(failed) {
   return [
     problem(tn("plan.notChanged", failed.length)),
     h("ul", { class: "plan__rows" }, failed.slice(0, PROBLEMS).map(({ file_path: path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)))),
