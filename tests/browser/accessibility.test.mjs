@@ -44,6 +44,48 @@ for (const colorScheme of ["light", "dark"]) {
   clean("the overview of keys", "/loras", (page) => page.locator("#help").click());
   clean("the list of problems", "/loras?view=problems", (page) => page.locator(".problem").first().waitFor());
   clean("the duplicates", "/loras?view=duplicates", (page) => page.locator("#view .notice__title").waitFor());
+  clean("the list while models are chosen", "/loras", async (page) => {
+    await page.locator("#select-mode").click();
+    await page.locator(".card").first().click();
+    await page.locator(".card").nth(1).hover();
+    await page.locator(".bulk__count", { hasText: "1 selected" }).waitFor();
+  });
+  clean("the chosen models on a phone", "/loras", async (page) => {
+    await page.locator("#select-mode").click();
+    await page.locator(".card").first().click();
+    await page.locator(".bulk__count", { hasText: "1 selected" }).waitFor();
+  }, { viewport: { width: 390, height: 844 } });
+  clean("the plan of a change", "/loras", async (page) => {
+    await page.locator("#select-mode").click();
+    await page.locator(".card").first().click();
+    await page.getByRole("button", { name: "Add tags" }).click();
+    await page.keyboard.type("sunlit");
+    await page.keyboard.press("Enter");
+    await page.locator(".plan__lead").waitFor();
+  });
+  clean("fields that are edited", "/loras", async (page) => {
+    await openCard(page, "Amber Style");
+    await page.getByRole("button", { name: "Edit: Base model" }).click();
+    await page.getByRole("option", { name: "Pony" }).waitFor();
+    await page.keyboard.press("ArrowDown");
+  });
+  clean("a field that could not be saved", "/loras", async (page) => {
+    await page.route("**/save-metadata", (route) => route.fulfill({ status: 200, contentType: "application/json", body: JSON.stringify({ success: false, error: "The disk is full" }) }));
+    await openCard(page, "Amber Style");
+    await page.getByRole("button", { name: "Edit: Notes" }).click();
+    await page.keyboard.type("x");
+    await page.keyboard.press("Control+Enter");
+    await page.locator(".edit__error", { hasText: "The disk is full" }).waitFor();
+  });
+  clean("the offer to undo, and the history", "/loras", async (page) => {
+    await page.locator(".card").nth(1).focus();
+    await page.keyboard.press("s");
+    await page.locator(".toast__action").waitFor();
+    assert.deepEqual(await violations(page), []);
+    await page.locator("#library-menu").click();
+    await page.getByRole("menuitem", { name: "History" }).click();
+    await page.locator(".history__act").first().waitFor();
+  });
   clean("an empty library", "/checkpoints", (page) => page.locator(".notice__code").waitFor());
   clean("the filters on a phone", "/loras", (page) => page.locator("#filters-toggle").click(), { viewport: { width: 390, height: 844 } });
 }

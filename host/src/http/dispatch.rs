@@ -20,6 +20,8 @@ use super::safety::{self, SECURITY_HEADERS};
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
+/// The same where a body names any number of models.
+const MAX_BODY_OF_MANY: usize = 64 << 20;
 
 /// A request on its way to a handler.
 pub struct Call {
@@ -154,7 +156,7 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         query_text,
         params,
         headers: parts.headers,
-        body: read_body(body).await?,
+        body: read_body(body, max_body(&target)).await?,
     };
     match (target, service) {
         (Target::Shared(shared), Some(service)) => handlers::of_type(shared, call, service).await,
@@ -170,11 +172,18 @@ pub fn is_ready(app: &App) -> bool {
     !app.starting.load(Ordering::Relaxed) && !types.is_empty() && types.iter().all(|slot| slot.service().is_some())
 }
 
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
+fn max_body(target: &Target) -> usize {
+    match target {
+        Target::Shared(Shared::BulkEdit) => MAX_BODY_OF_MANY,
+        _ => MAX_BODY,
+    }
+}
+
+async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, most).await.map_err(|_| {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The request's body is larger than {MAX_BODY} bytes, or broke off."),
+            format!("The request's body is larger than {most} bytes, or broke off."),
         )
     })
 }

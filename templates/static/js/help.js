@@ -14,7 +14,7 @@ export function mountHelp() {
         h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
       h("div", { class: "keys" }, [...boundShortcuts()].map(([group, rows]) => h("section", { class: "keys__group" },
         h("h3", {}, t(`shortcuts.group.${group}`)),
-        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, row.keys.map((key) => h("kbd", {}, NAMES[key] ?? label(key)))))))))),
+        h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, keysOf(row).map((keys) => h("kbd", {}, keys))))))))),
       singleKeySwitch(),
     );
     dialog.showModal();
@@ -27,6 +27,13 @@ export function mountHelp() {
   document.addEventListener("keydown", (event) => {
     if (!document.querySelector("dialog[open]")) dispatch(event, "page");
   });
+}
+
+/** The keys of a row; those that are pressed while another is held stand together. */
+function keysOf({ keys, ctrl, shift }) {
+  const names = keys.map((key) => NAMES[key] ?? label(key));
+  const held = [ctrl && t("key.Control"), shift && t("key.Shift")].filter(Boolean);
+  return held.length ? [[...held, ...names].join(" ")] : names;
 }
 
 function label(key) {

@@ -6,6 +6,7 @@ import { bootstrap } from "./bootstrap.js";
 import { Details } from "./details/panel.js";
 import { mountDisplay, rememberedTile } from "./display.js";
 import { byId } from "./dom.js";
+import { mountEditing } from "./editing/mount.js";
 import { mountChips } from "./filters/chips.js";
 import { Facts } from "./filters/facts.js";
 import { mountFacets, mountPlaces, Panel } from "./filters/panel.js";
@@ -72,7 +73,8 @@ mountSearch({ store, toGrid });
 mountSort({ store });
 bind("filters", () => panel.toggle());
 
-const details = new Details({ api, store, source });
+const editing = mountEditing({ api, store, source, grid });
+const details = new Details({ api, store, source, edits: editing.edits });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
   if (index >= 0) grid.activate(index, { focus: false });
@@ -83,7 +85,7 @@ details.addEventListener("closed", ({ detail: index }) => {
 
 const stage = new Stage({ api, store, open });
 const listing = mountListing({ store, source, grid, facts });
-const library = mountLibraryMenu({ api, store, live });
+const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });
 mountActivity({ api, general, live, store });
 mountLibrarySwitch({

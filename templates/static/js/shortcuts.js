@@ -2,12 +2,15 @@ import { remember, remembered } from "./preferences.js";
 
 /**
  * Every key of the page: the one table that the handlers and the overlay are made from, so that the overlay can't
- * list a key that does nothing. `single` keys are plain characters; people who dictate can switch them off.
+ * list a key that does nothing. `single` keys are plain characters; people who dictate can switch them off. `ctrl` keys
+ * are pressed with Ctrl or Cmd, `shift` keys with Shift.
  */
 const TABLE = [
   { id: "search", group: "page", keys: ["/"], single: true },
   { id: "filters", group: "page", keys: ["f"], single: true },
   { id: "help", group: "page", keys: ["?"], single: true },
+  { id: "undo", group: "page", keys: ["z"], ctrl: true },
+  { id: "select.end", group: "page", keys: ["Escape"] },
 
   { id: "grid.left", group: "grid", keys: ["ArrowLeft"] },
   { id: "grid.right", group: "grid", keys: ["ArrowRight"] },
@@ -19,11 +22,17 @@ const TABLE = [
   { id: "grid.pageDown", group: "grid", keys: ["PageDown"] },
   { id: "grid.open", group: "grid", keys: ["Enter"] },
   { id: "grid.veil", group: "grid", keys: ["v"], single: true },
+  { id: "grid.favorite", group: "grid", keys: ["s"], single: true },
+  { id: "grid.select", group: "grid", keys: [" "] },
+  { id: "grid.extend", group: "grid", keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], shift: true },
+  { id: "grid.selectAll", group: "grid", keys: ["a"], ctrl: true },
 
   { id: "details.previous", group: "details", keys: ["ArrowLeft"] },
   { id: "details.next", group: "details", keys: ["ArrowRight"] },
   { id: "details.veil", group: "details", keys: ["v"], single: true },
   { id: "details.copy", group: "details", keys: ["c"], single: true },
+  { id: "details.favorite", group: "details", keys: ["s"], single: true },
+  { id: "details.undo", group: "details", keys: ["z"], ctrl: true },
   { id: "details.close", group: "details", keys: ["Escape"] },
 ];
 
@@ -55,15 +64,24 @@ export function boundShortcuts() {
 
 /** Runs the handler of `group` for the key of `event`; says whether there was one. */
 export function dispatch(event, group) {
-  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return false;
-  const row = TABLE.find((row) => row.group === group && row.keys.includes(event.key));
+  if (event.defaultPrevented || event.isComposing || event.altKey) return false;
+  const ctrl = event.ctrlKey || event.metaKey;
+  const rows = TABLE.filter((row) => row.group === group && row.keys.includes(event.key) && Boolean(row.ctrl) === ctrl);
+  const row = rows.find((row) => row.shift && event.shiftKey) ?? rows.find((row) => !row.shift);
   if (!row || !handlers.has(row.id)) return false;
-  if (row.single && (!singleKeys || isTyping(event.target))) return false;
+  if (row.single && !singleKeys) return false;
+  if ((row.single || row.ctrl) && isTyping(event.target)) return false;
   if (handlers.get(row.id)(event) === false) return false;
   event.preventDefault();
   return true;
 }
 
-function isTyping(target) {
+/** Runs what `id` does, as if its key had been pressed. */
+export function run(id) {
+  handlers.get(id)?.();
+}
+
+/** Whether keys that are pressed in `target` are text. */
+export function isTyping(target) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }

@@ -157,6 +157,20 @@ async fn wrong_requests_say_what_is_wrong_and_change_nothing() -> Result<()> {
         let error = answer["error"].as_str().unwrap_or_default();
         assert!(code == status && error.contains(says), "{route}: {code} {answer}");
     }
+    let (code, answer) = post(
+        &server,
+        "loras/bulk-edit",
+        json!({"file_paths": [format!("{path}.none")], "add_tags": ["x"]}),
+    )
+    .await?;
+    assert_eq!(
+        json!([code, answer["success"], answer["failure_count"], answer["undo_id"]]),
+        json!([200, false, 1, null])
+    );
+    assert!(
+        answer["error"].as_str().unwrap_or_default().contains("not a model"),
+        "{answer}"
+    );
     assert_eq!(sidecar(&model)?, before);
     assert!(!outside.with_extension("metadata.json").exists());
     assert_eq!(server.get_json("/api/lm/history", &[]).await?["total"], 0);
@@ -336,5 +350,25 @@ async fn edits_at_the_same_time_lose_nothing() -> Result<()> {
     }
     let item = item_everywhere(&library, &server, "m").await?;
     assert_eq!(item["tags"].as_array().map(Vec::len), Some(40), "{item}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bulk_edit_may_name_a_whole_large_library() -> Result<()> {
+    let library = Library::of([Model::lora("m").sidecar()])?;
+    let server = library.serve().await?;
+    let path = wire(&library.root("loras").join("m.safetensors"));
+    let mut paths: Vec<String> = (0..20_000)
+        .map(|number| format!("{path}.{}{number}", "x".repeat(60)))
+        .collect();
+    paths.push(path.clone());
+    let edit = json!({"file_paths": paths, "add_tags": ["t"]});
+    assert!(edit.to_string().len() > 1 << 20);
+    let answer = done(&server, "loras/bulk-edit", edit).await?;
+    assert_eq!(
+        json!([answer["success_count"], answer["failure_count"]]),
+        json!([1, 20_000])
+    );
+    assert_eq!(item_everywhere(&library, &server, "m").await?["tags"], json!(["t"]));
     Ok(())
 }

@@ -255,13 +255,19 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
         })
         .collect();
     let failed = outcome.models.iter().filter(|edited| edited.result.is_err()).count();
-    Ok(json(&json!({
+    let mut answer = json!({
         "success": failed < results.len(),
         "success_count": results.len() - failed,
         "failure_count": failed,
         "results": results,
         "undo_id": outcome.undo_id,
-    })))
+    });
+    // Whoever only looks at `success` finds the reason where other answers have it.
+    let first = outcome.models.iter().find_map(|edited| edited.result.as_ref().err());
+    if let (true, Some(error)) = (failed == outcome.models.len(), first) {
+        answer["error"] = error.to_string().into();
+    }
+    Ok(json(&answer))
 }
 
 fn failure(path: &str, error: &EditError) -> Value {

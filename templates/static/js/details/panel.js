@@ -1,14 +1,15 @@
 import { ApiError, isAbort } from "../api.js";
 import { copy } from "../controls/copy-button.js";
-import { breakable, byId, h, icon, webAddress } from "../dom.js";
-import { baseDot, baseLabel, isUnknown } from "../grid/card.js";
-import { bind, dispatch } from "../shortcuts.js";
+import { byId, h, icon, webAddress } from "../dom.js";
+import { hasDrafts } from "../editing/drafts.js";
+import { Editor } from "../editing/editor.js";
+import { bind, dispatch, isTyping } from "../shortcuts.js";
 import { number, t } from "../texts.js";
 import { description } from "./description.js";
 import { factRows } from "./facts.js";
 import { findModel } from "./find.js";
 import { Picture } from "./picture.js";
-import { triggerWords, wordsSection } from "./words.js";
+import { triggerWords } from "./words.js";
 
 /**
  * The details of one model. Which one is `model` in the store, so that the address says it; this class only follows.
@@ -18,6 +19,7 @@ export class Details extends EventTarget {
   #api;
   #store;
   #source;
+  #edits;
   #dialog = byId("details");
   #picture = new Picture();
   // It takes the focus when the panel opens, so that Up and Down scroll the text.
@@ -26,12 +28,17 @@ export class Details extends EventTarget {
   #previous = step("left", "details.previous", () => this.#step(-1));
   #next = step("right", "details.next", () => this.#step(1));
   #item = null;
+  #editor = null;
+  // What is shown between and below the parts of the editor.
+  #callouts = h("div");
+  #facts = h("div");
   #index = -1;
   #asking = null;
   #leaving = false;
 
-  constructor({ api, store, source }) {
+  constructor({ api, store, source, edits }) {
     super();
+    this.#edits = edits;
     this.#api = api;
     this.#store = store;
     this.#source = source;
@@ -52,8 +59,15 @@ export class Details extends EventTarget {
       if (!getSelection().isCollapsed) return false;
       return this.#copyWords();
     });
+    bind("details.favorite", () => this.#editor?.toggleFavorite());
+    bind("details.undo", () => edits.undoLast());
     bind("details.close", () => this.#leave());
+    addEventListener("beforeunload", (event) => {
+      if (this.#editor?.dirty || hasDrafts()) event.preventDefault();
+    });
     this.#dialog.addEventListener("keydown", (event) => {
+      // Arrows move in what is typed, and fields have their own way with Escape.
+      if (isTyping(event.target)) return;
       // A video's own controls use the arrows too.
       if (!(event.target instanceof HTMLVideoElement) || event.key === "Escape") dispatch(event, "details");
     });
@@ -62,7 +76,8 @@ export class Details extends EventTarget {
       this.#leave();
     });
     this.#dialog.addEventListener("close", () => {
-      if (this.#store.state.model) this.#leave();
+      // A browser may close it without asking first.
+      if (this.#store.state.model) this.#leave({ unsaved: true });
     });
     this.#dialog.addEventListener("click", ({ target }) => {
       if (target === this.#dialog) this.#leave();
@@ -70,6 +85,7 @@ export class Details extends EventTarget {
 
     store.watch(["model"], ({ model }) => (model ? this.#show(model) : this.#close()));
     source.addEventListener("items", () => this.#listChanged());
+    edits.addEventListener("changed", () => this.#changed());
   }
 
   async #show(filePath) {
@@ -100,18 +116,44 @@ export class Details extends EventTarget {
   }
 
   #say(title, detail = "") {
-    this.#item = null;
+    this.#drop();
     this.#picture.clear();
     this.#body.replaceChildren(h("h2", { class: "details__name", id: "details-name" }, title), h("p", { class: "details__note" }, detail));
     this.#showPlace();
   }
 
   #fill(item) {
+    this.#drop();
     this.#item = item;
     this.#picture.show(item);
+    this.#editor = new Editor({
+      item,
+      edits: this.#edits,
+      api: this.#api,
+      showTag: (tag) => this.#store.set({ model: "", view: "all", tags: [tag], tagsNot: [] }),
+      leave: () => this.#leave(),
+    });
+    const { head, words, tags, notes, foot } = this.#editor.parts;
     this.#draw(null, null);
+    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, this.#facts, foot);
+    this.#editor.restore();
     this.#body.scrollTop = 0;
     this.#showPlace();
+  }
+
+  /** Shows what changed of the model; what is being typed stays, and so does the place in the text. */
+  async #refresh(item) {
+    const { media_url: media, model_name: name } = this.#item;
+    this.#item = item;
+    if (item.media_url !== media || item.model_name !== name) this.#picture.show(item);
+    this.#asking?.abort();
+    const { signal } = (this.#asking = new AbortController());
+    this.#editor.update(item, null);
+    try {
+      await this.#fillMore(item, signal);
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    }
   }
 
   /** What the list doesn't carry. Either part may be missing: a file without a sidecar has neither. */
@@ -128,32 +170,22 @@ export class Details extends EventTarget {
 
   #draw(metadata, html, link) {
     const item = this.#item;
-    const guessed = isUnknown(item.base_model);
-    const base = guessed ? item.base_model_hint : item.base_model;
-    const words = triggerWords(item, metadata);
-    const web = webAddress(link ?? item.hf_url);
-    this.#body.replaceChildren(...[
-      h("header", { class: "details__head" },
-        h("h2", { class: "details__name", id: "details-name" }, breakable(item.model_name)),
-        h("p", { class: "details__tags" },
-          h("span", { class: guessed ? "base base--guess" : "base" }, base && baseDot(base, guessed), baseLabel(item)),
-          item.favorite && h("span", { class: "details__star" }, icon("star"), t("mark.favorite")),
-          web && h("a", { class: "details__web", href: web.href, target: "_blank", rel: "noopener noreferrer" }, icon("external"), web.hostname))),
+    this.#editor.update(item, metadata, webAddress(link ?? item.hf_url));
+    this.#callouts.replaceChildren(...[
       item.problem && h("p", { class: "callout callout--bad" }, icon("alert"), h("span", {}, item.problem)),
       item.offline && h("p", { class: "callout" }, icon("offline"), h("span", {}, t("details.offline"))),
-      wordsSection(words),
-      item.tags.length > 0 && this.#tagsSection(item.tags),
-      item.notes && h("section", { class: "details__section" }, h("h3", {}, t("details.notes")), h("p", { class: "notes" }, item.notes)),
+    ].filter(Boolean));
+    this.#facts.replaceChildren(...[
       h("section", { class: "details__section" }, h("h3", {}, t("details.facts")),
         h("dl", { class: "facts" }, factRows(item, metadata).map(([label, value]) => h("div", { class: "fact" }, h("dt", {}, label), h("dd", {}, value))))),
       html && description(html),
     ].filter(Boolean));
   }
 
-  #tagsSection(tags) {
-    const filter = (tag) => this.#store.set({ model: "", view: "all", tags: [tag], tagsNot: [] });
-    return h("section", { class: "details__section" }, h("h3", {}, t("details.tags")),
-      h("ul", { class: "tags" }, tags.map((tag) => h("li", {}, h("button", { class: "tag", type: "button", title: t("details.filterTag", { tag }), onclick: () => filter(tag) }, tag)))));
+  #drop() {
+    this.#editor?.dispose();
+    this.#editor = null;
+    this.#item = null;
   }
 
   #showPlace() {
@@ -166,16 +198,24 @@ export class Details extends EventTarget {
 
   #listChanged() {
     if (!this.#item || !this.#dialog.open) return;
+    const before = this.#index;
     this.#index = this.#source.indexOf(this.#item.file_path);
     this.#showPlace();
+    if (before >= 0 && this.#index < 0) this.#changed();
     const now = this.#source.item(this.#index);
-    if (!now || JSON.stringify(now) === JSON.stringify(this.#item)) return;
-    this.#item = null;
-    this.#show(now.file_path);
+    if (now && JSON.stringify(now) !== JSON.stringify(this.#item)) this.#refresh(now);
+  }
+
+  // A change may take the model out of the list that is asked for; it is looked up then.
+  async #changed() {
+    if (!this.#item || this.#index >= 0) return;
+    const { file_path: filePath } = this.#item;
+    const found = await findModel(this.#api, filePath, this.#store.state.status?.roots ?? []).catch(() => null);
+    if (found && this.#item?.file_path === filePath) this.#refresh(found);
   }
 
   async #step(by) {
-    if (this.#index < 0) return;
+    if (this.#index < 0 || (this.#editor && !(await this.#editor.flush()))) return;
     const item = await this.#source.load(this.#index + by);
     if (item) this.#store.set({ model: item.file_path }, "replace");
   }
@@ -188,7 +228,10 @@ export class Details extends EventTarget {
   }
 
   // Going back is what the browser's Back button would do; only a page that was opened here has nothing to go back to.
-  #leave() {
+  async #leave({ unsaved = false } = {}) {
+    if (this.#leaving) return;
+    // What can't be saved keeps the details open; its field says why, and how to go without it.
+    if (this.#editor && !unsaved && !(await this.#editor.flush())) return;
     if (this.#leaving) return;
     this.#leaving = true;
     if (history.state?.opened) history.back();
@@ -201,7 +244,7 @@ export class Details extends EventTarget {
     this.#asking?.abort();
     this.#dialog.close();
     this.#picture.clear();
-    this.#item = null;
+    this.#drop();
     this.dispatchEvent(new CustomEvent("closed", { detail: this.#index }));
   }
 }

@@ -8,7 +8,8 @@ const RESTED = 110;
 
 /**
  * The windowed grid: a scrolled element of the list's height (or of as much as a browser can take), with only the
- * rows in it that can be seen. Events: `active` when the card that Tab reaches changed.
+ * rows in it that can be seen. Events: `active` when the card that Tab reaches changed, `drawn` when cards may show
+ * other models than before.
  */
 export class Grid extends EventTarget {
   #scroller;
@@ -74,11 +75,11 @@ export class Grid extends EventTarget {
     return this.#rows.card(index);
   }
 
-  /** Makes `index` the card that Tab reaches, brings it into view and, if asked, focuses it. */
-  activate(index, { focus = true } = {}) {
+  /** Makes `index` the card that Tab reaches, brings it into view and focuses it, unless told otherwise. */
+  activate(index, { focus = true, reveal = true } = {}) {
     const last = (this.#source.total ?? 1) - 1;
     this.#active = Math.min(last, Math.max(0, index));
-    this.reveal(this.#active);
+    if (reveal) this.reveal(this.#active);
     this.#draw();
     if (focus) this.#rows.card(this.#active)?.link.focus({ preventScroll: true });
     this.dispatchEvent(new CustomEvent("active", { detail: this.#active }));
@@ -181,6 +182,7 @@ export class Grid extends EventTarget {
       width: this.#shape.cardWidth,
     });
     this.#rows.setReachable(this.#active);
+    this.dispatchEvent(new Event("drawn"));
     if (!fast && total) this.#source.look(first * columns, (last + 1) * columns - 1);
     this.#lastTop += (this.#scale.top - this.#lastTop) / 2;
   }

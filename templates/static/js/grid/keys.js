@@ -28,10 +28,11 @@ export function bindGridKeys(grid, root, source, open) {
   root.addEventListener("keydown", (event) => {
     if (event.target.closest(".card")) dispatch(event, "grid");
   });
-  // A click or a screen reader's own focus moves the roving card too.
+  // A click or a screen reader's own focus moves the roving card too. The list must not move under a pointer that is
+  // down, or the click is lost; where the focus is out of sight, the browser itself scrolls.
   root.addEventListener("focusin", ({ target }) => {
     const index = Number(target.closest(".card")?.dataset.index ?? NaN);
-    if (!Number.isNaN(index) && index !== grid.active) grid.activate(index, { focus: false });
+    if (!Number.isNaN(index) && index !== grid.active) grid.activate(index, { focus: false, reveal: false });
   });
   root.addEventListener("click", (event) => {
     const link = event.target.closest("a.card");

@@ -33,6 +33,11 @@ export class Source extends EventTarget {
     if (params) this.#fetch(0);
   }
 
+  /** What is asked now: `{route, params}`; `params` is null while they can't be known. */
+  get question() {
+    return { route: this.#route, params: this.#params };
+  }
+
   /** Asks the same again, as something changed; what is shown stays until the answer is there. */
   reload() {
     if (!this.#params) return;

@@ -4,8 +4,11 @@ import { byId } from "../dom.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
 
-/** Scans on demand. The request lasts as long as the scan; what it finds comes as a live change. */
-export function mountLibraryMenu({ api, store, live }) {
+/**
+ * Scans on demand, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
+ * live change.
+ */
+export function mountLibraryMenu({ api, store, live, openHistory }) {
   const scan = async (full) => {
     if (store.state.scan) return;
     store.set({ scan: true });
@@ -29,6 +32,10 @@ export function mountLibraryMenu({ api, store, live }) {
       { label: t("scan.changes"), icon: "refresh", disabled: store.state.scan, run: () => scan(false) },
       { label: t("scan.everything"), icon: "layers", disabled: store.state.scan, run: () => scan(true) },
     ],
+  }, {
+    label: t("history.menu"),
+    kind: "action",
+    items: [{ label: t("history.open"), icon: "history", run: openHistory }],
   }]);
 
   return {

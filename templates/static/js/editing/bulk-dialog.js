@@ -1,0 +1,152 @@
+import { isAbort } from "../api.js";
+import { h, icon } from "../dom.js";
+import { number, t, tn } from "../texts.js";
+import { fileName, reasonOf } from "./edits.js";
+import { split } from "./editor.js";
+import { baseFinder, suggest, tagFinder } from "./suggestions.js";
+
+const SAMPLE = 5;
+const PROBLEMS = 20;
+
+/** What can be done with many models after its plan was seen. `change(text)` is the change, or null for no input. */
+const KINDS = {
+  addTags: { find: tagFinder, many: true, change: (text) => listed("add_tags", text) },
+  removeTags: { find: tagFinder, many: true, change: (text) => listed("remove_tags", text) },
+  base: { find: baseFinder, atFocus: true, change: (text) => (text ? { set: { base_model: text } } : null) },
+};
+
+function listed(key, text) {
+  const tags = split(text);
+  return tags.length ? { [key]: tags } : null;
+}
+
+/**
+ * Asks for the value, shows what would change, and changes it when that is confirmed. What could not be changed is named,
+ * and the dialog stays.
+ */
+export function bulkDialog(name, { paths, edits, api }) {
+  const kind = KINDS[name];
+  const dialog = h("dialog", { class: "sheet bulk-dialog", "aria-labelledby": "bulk-title" });
+  const input = h("input", { class: "edit__input", type: "text", id: "bulk-value", autocomplete: "off", spellcheck: "false" });
+  const outcome = h("div", { class: "plan", "aria-live": "polite" });
+  const go = h("button", { class: "button button--filled", type: "submit" }, t("plan.show"));
+  const close = () => dialog.close();
+  let planned = null;
+  let asking = null;
+
+  const reset = () => {
+    asking?.abort();
+    planned = null;
+    outcome.replaceChildren();
+    go.textContent = t("plan.show");
+    go.disabled = !kind.change(input.value.trim());
+  };
+  const busy = (yes) => {
+    go.disabled = yes;
+    outcome.setAttribute("aria-busy", String(yes));
+  };
+  const fail = (error) => outcome.replaceChildren(problem(t("plan.failed", { reason: reasonOf(error) })));
+
+  const plan = async () => {
+    const change = kind.change(input.value.trim());
+    if (!change) return;
+    const { signal } = (asking = new AbortController());
+    busy(true);
+    outcome.replaceChildren(h("p", {}, t("plan.asking")));
+    try {
+      const results = await edits.plan(paths, change, signal);
+      const changing = results.filter(({ success, changes }) => success && changes.length);
+      const failing = results.filter(({ success }) => !success);
+      outcome.replaceChildren(...planOf(changing, failing, paths.length));
+      if (changing.length) {
+        planned = { change, count: changing.length };
+        go.textContent = tn("plan.do", changing.length);
+      }
+      busy(false);
+      go.disabled = !changing.length;
+    } catch (error) {
+      if (isAbort(error)) return;
+      busy(false);
+      fail(error);
+    }
+  };
+  const make = async () => {
+    busy(true);
+    outcome.prepend(h("p", {}, t("edit.saving")));
+    try {
+      const failed = await edits.many(paths, planned.change);
+      if (!failed.length) {
+        close();
+        return;
+      }
+      reset();
+      outcome.replaceChildren(...failures(failed));
+    } catch (error) {
+      reset();
+      fail(error);
+    }
+  };
+
+  input.addEventListener("input", reset);
+  dialog.append(
+    h("div", { class: "sheet__head" },
+      h("h2", { class: "sheet__title", id: "bulk-title" }, tn(`plan.${name}`, paths.length)),
+      h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: close }, icon("close"))),
+    h("form", { class: "bulk-dialog__form", onsubmit: (event) => {
+      event.preventDefault();
+      if (planned) make();
+      else plan();
+    } },
+      h("label", { class: "bulk-dialog__label", for: "bulk-value" }, t(kind.many ? "plan.tags" : "fact.base")), input,
+      kind.many && h("p", { class: "edit__status" }, t("plan.commas")),
+      outcome,
+      h("div", { class: "bulk-dialog__buttons" }, h("button", { class: "button button--quiet", type: "button", onclick: close }, t("plan.cancel")), go)),
+  );
+  suggest(input, {
+    find: kind.find(api),
+    atFocus: kind.atFocus,
+    label: t(`bulk.${name}`),
+    choose: (text) => {
+      const before = kind.many ? input.value.slice(0, input.value.lastIndexOf(",") + 1) : "";
+      input.value = before ? `${before} ${text}` : text;
+      reset();
+    },
+  });
+  dialog.addEventListener("close", () => {
+    asking?.abort();
+    dialog.remove();
+  });
+  document.body.append(dialog);
+  reset();
+  dialog.showModal();
+  input.focus();
+}
+
+function planOf(changing, failing, of) {
+  const sample = changing.slice(0, SAMPLE).map(({ file_path: path, changes }) => h("li", { class: "plan__row" },
+    h("span", { class: "plan__name", title: path }, fileName(path)),
+    changes.map(({ from, to }) => h("span", { class: "plan__change" }, h("del", {}, shown(from)), h("span", { "aria-hidden": "true" }, "→"), h("ins", {}, shown(to))))));
+  return [
+    h("p", { class: "plan__lead" }, changing.length ? tn("plan.changes", changing.length, { of: number(of) }) : t("plan.nothing")),
+    sample.length > 0 && h("ul", { class: "plan__rows" }, sample),
+    changing.length > SAMPLE && h("p", { class: "edit__status" }, t("plan.more", { n: number(changing.length - SAMPLE) })),
+    ...(failing.length ? failures(failing) : []),
+  ].filter(Boolean);
+}
+
+function shown(value) {
+  const text = Array.isArray(value) ? value.join(", ") : String(value ?? "");
+  return text || t("plan.none");
+}
+
+/** Names what could not be changed, and why. */
+function failures(failed) {
+  return [
+    problem(tn("plan.notChanged", failed.length)),
+    h("ul", { class: "plan__rows" }, failed.slice(0, PROBLEMS).map(({ file_path: path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)))),
+  ];
+}
+
+function problem(text) {
+  return h("p", { class: "callout callout--bad", role: "alert" }, icon("alert"), h("span", {}, text));
+}

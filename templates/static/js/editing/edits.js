@@ -1,0 +1,136 @@
+import { Api } from "../api.js";
+import { t, tn } from "../texts.js";
+import { toast } from "../toast.js";
+
+/** The model's name, or that of its file. */
+export function nameOf(item) {
+  return item.model_name || fileName(item.file_path);
+}
+
+export function fileName(path) {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+export function reasonOf(error) {
+  return error.message || t("error.unreachable");
+}
+
+/**
+ * All changes of models go through here: each is asked of the server, said in a toast that can take it back, and
+ * remembered so that a key can. Every call throws ApiError when nothing was changed. Event `changed` after each.
+ */
+export class Edits extends EventTarget {
+  #api;
+  #general = new Api();
+  // What this page did and nobody has taken back yet, oldest first.
+  #done = [];
+  #dismiss = () => {};
+
+  constructor(api) {
+    super();
+    this.#api = api;
+  }
+
+  async set(item, fields, said) {
+    this.#made(await this.#api.post("save-metadata", { file_path: item.file_path, ...fields }), said);
+  }
+
+  /** Returns the tags that the model has then. */
+  async addTags(item, tags) {
+    const answer = await this.#api.post("add-tags", { file_path: item.file_path, tags });
+    this.#made(answer, t("did.tagsAdded", { tags: tags.join(", "), name: nameOf(item) }));
+    return answer.tags;
+  }
+
+  async removeTag(item, tag) {
+    await this.#bulk([item.file_path], { remove_tags: [tag] }, () => t("did.tagRemoved", { tag, name: nameOf(item) }));
+  }
+
+  async favorite(item, yes) {
+    await this.set(item, { favorite: yes }, t(yes ? "did.favorite" : "did.unfavorite", { name: nameOf(item) }));
+  }
+
+  async exclude(item, yes) {
+    this.#made(await this.#api.post(yes ? "exclude" : "unexclude", { file_path: item.file_path }), t(yes ? "did.excluded" : "did.restored", { name: nameOf(item) }));
+  }
+
+  /** What `change` would do: `[{file_path, success, changes: [{field, from, to}], error}]`. Nothing is changed. */
+  async plan(paths, change, signal) {
+    return (await this.#api.post("bulk-edit", { file_paths: paths, ...change, dry_run: true }, signal)).results;
+  }
+
+  /** One act over many models. Returns what could not be changed: `[{file_path, error}]`. */
+  async many(paths, change) {
+    const { results } = await this.#bulk(paths, change, (changed) => tn("did.many", changed));
+    return results.filter(({ success }) => !success);
+  }
+
+  async #bulk(paths, change, said) {
+    const answer = await this.#api.post("bulk-edit", { file_paths: paths, ...change });
+    this.#made(answer, said(answer.success_count));
+    return answer;
+  }
+
+  /** A page of what was done: `{total, acts}`. */
+  history(offset, limit, signal) {
+    return this.#general.get("history", { offset, limit }, signal);
+  }
+
+  /** Takes an act back. Returns `{restored, conflicts, undo_id}`; what was changed since is a conflict and stays. */
+  async undo(id) {
+    const answer = await this.#general.post("undo", { id });
+    this.#forget(id);
+    this.#changed();
+    return answer;
+  }
+
+  /** Takes the last act of this page back that still can be. */
+  async undoLast() {
+    const last = this.#done.at(-1);
+    if (last) await this.#takeBack(last);
+    else toast(t("undo.nothing"));
+  }
+
+  async #takeBack({ id, said }) {
+    this.#dismiss();
+    try {
+      const { conflicts, undo_id: redo } = await this.undo(id);
+      const again = redo && { label: t("undo.redo"), run: () => this.#takeBack({ id: redo, said: t("undo.undone", { what: said }) }) };
+      this.#say(conflicts.length ? conflictText(conflicts) : t("undo.undone", { what: said }), { action: again, bad: conflicts.length > 0 });
+    } catch (error) {
+      // Trying the same again would fail in the same way.
+      if (error.status) this.#forget(id);
+      this.#say(reasonOf(error), { bad: true });
+    }
+  }
+
+  #made({ undo_id: id }, said) {
+    if (!id) return;
+    const act = { id, said };
+    this.#done.push(act);
+    this.#changed();
+    this.#say(said, { action: { label: t("undo.undo"), run: () => this.#takeBack(act) } });
+  }
+
+  // Only the last one: a pile of messages would cover the page.
+  #say(text, options) {
+    this.#dismiss();
+    this.#dismiss = toast(text, options);
+  }
+
+  #forget(id) {
+    this.#done = this.#done.filter((act) => act.id !== id);
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("changed"));
+  }
+}
+
+const NAMED = 3;
+
+/** Which models an undo left as they are, and why. */
+export function conflictText(conflicts) {
+  const names = conflicts.slice(0, NAMED).map(({ error }) => error).join(" · ");
+  return tn("undo.conflicts", conflicts.length, { names });
+}
