@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use modelshelf_host::library::filter::{Filter, WantedInitial};
 use modelshelf_host::library::groups::Grouping;
-use modelshelf_host::library::haystack::Field;
 use modelshelf_host::library::listing::{Listing, Sort};
 use modelshelf_host::library::orders::SortKey;
 use modelshelf_host::library::record::{AutoV3, GroupKey, HashStatus, Record, Remote, Sha256, Stamp};

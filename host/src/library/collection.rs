@@ -1,19 +1,24 @@
 //! The library of one model type: the only owner of its records.
 
+mod receiver;
+mod report;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::hashing::{HashQueue, Hashed, Hashing, Publisher, Waited};
+use self::receiver::HashReceiver;
+use self::report::Report;
+use super::hashing::{HashQueue, Hashing, Waited};
 use super::keeping::Upkeep;
-use super::progress::{Activity, InitProgress, ProgressSink, ScanActivity};
+use super::progress::ProgressSink;
 use super::record::{HashStatus, Record};
 use super::roots::{self, Root};
-use super::scan::{self, Cancel, Folders, Job, Outcome, ScanKind, Stage, Walk};
+use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Walk};
 use super::search::Search;
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
@@ -358,7 +363,7 @@ impl Library {
         self.receive_hashes(&plugin);
         let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
         let scan = tokio::task::spawn_blocking(move || {
-            let mut report = Report::new(&library);
+            let mut report = Report::new(&library, folders.is_none());
             let job = Job {
                 library: &library,
                 plugin: &plugin,
@@ -384,145 +389,13 @@ impl Library {
 
     /// Tells clients that the library is here without a first reading.
     pub fn announce_warm(&self) {
-        Report::new(self).send("loading_cache", 1, "Loaded from the store".into(), None);
-        Report::new(self).send(
+        let report = Report::new(self, false);
+        report.send("loading_cache", 1, "Loaded from the store".into(), None);
+        report.send(
             "finalizing",
             100,
             format!("{} models", self.snapshot().len()),
             Some("complete"),
         );
-    }
-}
-
-/// Makes hashes visible in a library's records.
-struct HashReceiver {
-    library: Weak<Library>,
-    plugin: Arc<Plugin>,
-    handle: tokio::runtime::Handle,
-}
-
-impl Publisher for HashReceiver {
-    fn publish(&self, mut hashed: Vec<Hashed>) {
-        // A library that was closed meanwhile has its hashes in sidecars and in the store.
-        let Some(library) = self.library.upgrade() else {
-            return;
-        };
-        // Whoever changes a record at the same moment comes first; then it is done over.
-        while !hashed.is_empty() {
-            let snapshot = library.snapshot();
-            let (mut older, mut records) = (Vec::new(), Vec::new());
-            for result in &hashed {
-                if let Some(record) = snapshot
-                    .by_path(&result.path)
-                    .filter(|record| record.stamp == result.stamp)
-                {
-                    records.push(result.apply(record));
-                    older.push(record.clone());
-                }
-            }
-            self.handle.block_on(scan::serialise(&self.plugin, &mut records));
-            let moved = records.clone();
-            let replaced = library.publish_over(older.into_iter().zip(records).collect());
-            for record in moved.iter().filter(|record| !replaced.contains(&record.path)) {
-                library.recognise_moved(record);
-            }
-            hashed.retain(|result| replaced.contains(&result.path));
-        }
-        library.sink.models_changed(library.info.prefix());
-    }
-}
-
-/// Turns stages of a scan into messages for clients: the first reading in detail, later scans
-/// only by what they changed.
-struct Report<'l> {
-    library: &'l Library,
-    activity: ScanActivity,
-    first: bool,
-    last: u8,
-    total: usize,
-}
-
-impl<'l> Report<'l> {
-    fn new(library: &'l Library) -> Self {
-        Self {
-            library,
-            activity: ScanActivity::default(),
-            first: library.is_initializing(),
-            last: 0,
-            total: 0,
-        }
-    }
-
-    fn stage(&mut self, stage: Stage) {
-        let page_type = self.library.info.prefix();
-        let activity = match stage {
-            Stage::Walking => Some(self.activity.walking(page_type)),
-            Stage::Counted(total) => Some(self.activity.counted(page_type, total)),
-            Stage::Working(share) => self.activity.read(page_type, share),
-        };
-        self.tell(activity);
-        if !self.first {
-            return;
-        }
-        match stage {
-            Stage::Walking => self.send("scan_folders", 0, "Looking through the folders".into(), None),
-            Stage::Counted(total) => {
-                self.total = total;
-                self.send("count_models", 1, format!("{total} models to read"), None);
-            }
-            Stage::Working(share) => {
-                let percent = (share * 98.0) as u8 + 1;
-                if percent > self.last {
-                    self.last = percent;
-                    let known = self.library.snapshot().len();
-                    self.send(
-                        "process_models",
-                        percent.min(99),
-                        format!("{known} of {} models read", self.total),
-                        None,
-                    );
-                    self.library.sink.models_changed(self.library.info.prefix());
-                }
-            }
-        }
-    }
-
-    fn tell(&self, activity: Option<Activity>) {
-        if let Some(activity) = activity {
-            self.library.sink.activity(activity);
-        }
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        let ended = self.activity.ended(self.library.info.prefix(), outcome.cancelled);
-        self.tell(Some(ended));
-        // What was read before a cancellation is there to be used, so the first reading is over all the same.
-        if self.first && outcome.cancelled {
-            self.library.initializing.store(false, Ordering::Relaxed);
-            self.send("finalizing", self.last, "Cancelled".into(), Some("cancelled"));
-        } else if self.first {
-            self.library.initializing.store(false, Ordering::Relaxed);
-            self.send("finalizing", 99, "Finishing".into(), None);
-            self.send(
-                "finalizing",
-                100,
-                format!("{} models", self.library.snapshot().len()),
-                Some("complete"),
-            );
-        }
-        if outcome.changed + outcome.removed > 0 || outcome.roots_changed {
-            self.library.sink.models_changed(self.library.info.prefix());
-        }
-    }
-
-    fn send(&self, stage: &'static str, progress: u8, details: String, status: Option<&'static str>) {
-        self.library.sink.init(InitProgress {
-            stage,
-            progress,
-            details,
-            status,
-            scanner_type: self.library.info.id().to_owned(),
-            page_type: self.library.info.prefix().to_owned(),
-        });
     }
 }

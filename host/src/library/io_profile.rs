@@ -71,6 +71,10 @@ fn detect(folder: &Path) -> Option<IoProfile> {
     let device = rustix::fs::stat(folder).ok()?.st_dev;
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let block = format!("/sys/dev/block/{major}:{minor}");
+    // What a virtual disk says of itself says nothing of the disk of its host.
+    if std::fs::canonicalize(&block).is_ok_and(|device| device.components().any(is_virtual)) {
+        return Some(IoProfile::Fast);
+    }
     // A partition has its queue one level up.
     let rotational = ["queue/rotational", "../queue/rotational"]
         .iter()
@@ -79,6 +83,12 @@ fn detect(folder: &Path) -> Option<IoProfile> {
         "1" => IoProfile::Hdd,
         _ => IoProfile::Fast,
     })
+}
+
+#[cfg(target_os = "linux")]
+fn is_virtual(part: std::path::Component) -> bool {
+    let name = part.as_os_str().to_string_lossy();
+    ["virtio", "vbd-", "vmbus"].iter().any(|bus| name.starts_with(bus))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -57,7 +57,7 @@ fn stems(library: &Library, from: &str, to: &str) -> Result<(PathBuf, PathBuf)> 
 async fn a_weight_file_that_was_moved_alone_keeps_its_history_and_is_not_hashed_again() -> Result<()> {
     let library = Library::of([treasured("old/amber").preview("png")])?;
     let server = library.serve().await?;
-    let (before, read) = (item(&server, "amber").await?, bytes_read(&server).await?);
+    let (before, read) = (hashed(&server).await?, bytes_read(&server).await?);
     let (from, to) = stems(&library, "old/amber", "new/deep/gold")?;
     let left_behind = std::fs::read(beside(&from, "metadata.json"))?;
     std::fs::rename(beside(&from, "safetensors"), beside(&to, "safetensors"))?;
@@ -85,10 +85,8 @@ async fn a_weight_file_that_was_moved_alone_keeps_its_history_and_is_not_hashed_
 async fn a_sidecar_that_a_moved_file_brought_wins() -> Result<()> {
     let library = Library::of([treasured("amber")])?;
     let server = library.serve().await?;
-    let (read, hash) = (
-        bytes_read(&server).await?,
-        item(&server, "amber").await?["sha256"].clone(),
-    );
+    let hash = hashed(&server).await?["sha256"].clone();
+    let read = bytes_read(&server).await?;
     let (from, to) = stems(&library, "amber", "sub/amber")?;
     std::fs::rename(beside(&from, "safetensors"), beside(&to, "safetensors"))?;
     let mut side = sidecar(&from)?;
@@ -177,7 +175,7 @@ async fn a_move_between_two_roots_while_the_server_is_off_is_recognised() -> Res
     let data = library.path().join("data");
     let options = || library.options().root("loras", &second.root("loras")).data_dir(&data);
     let server = options().serve().await?;
-    let before = item(&server, "amber").await?;
+    let before = hashed(&server).await?;
     server.stop().await?;
     std::fs::rename(
         library.root("loras").join("amber.safetensors"),

@@ -109,6 +109,7 @@ fn record(path: &Path) -> Record {
     record.path = path.to_str().unwrap().into();
     record.file_name = path.file_stem().unwrap().to_str().unwrap().into();
     record.stamp = scan::stamp(path).unwrap();
+    record.root = 0;
     record.sha256 = None;
     record.hash_status = HashStatus::Calculating;
     record

@@ -18,10 +18,10 @@ pub fn slots_in(snapshot: &Snapshot, roots: &[Root], folder: &Path, depth: Depth
     };
     let root = roots::find_folder(roots, &wire).and_then(|root| roots.get(usize::from(root)));
     let relative = root.and_then(|root| root.relative(&wire)).unwrap_or_default();
-    let folders = &snapshot.properties().folders;
+    let properties = snapshot.properties();
     match depth {
-        Depth::Deep => folders.below(relative, snapshot.visible()),
-        Depth::Shallow => folders.get(relative).cloned().unwrap_or_default(),
+        Depth::Deep => properties.below(relative, snapshot.visible()),
+        Depth::Shallow => properties.folders.get(relative).cloned().unwrap_or_default(),
     }
 }
 

@@ -158,13 +158,15 @@ impl Reader<'_> {
         {
             (record.sha256, record.blake3) = (Some(hashes.sha256), Some(hashes.blake3));
             record.hash_status = HashStatus::Completed;
+        } else if record.sha256.is_some() && record.blake3.is_none() {
+            record.blake3 = self.hashes.known(&record).map(|hashes| hashes.blake3);
+        }
+        if record.sha256.is_some() && sidecar.text("sha256").is_empty() {
             sidecar.0.insert("sha256".into(), record.sha256_hex().into());
             sidecar
                 .0
                 .insert("hash_status".into(), record.hash_status.as_str().into());
             dirty = true;
-        } else if record.sha256.is_some() && record.blake3.is_none() {
-            record.blake3 = self.hashes.known(&record).map(|hashes| hashes.blake3);
         }
         let dirty = dirty && !shared;
         if dirty && record.hash_status == HashStatus::Calculating {
