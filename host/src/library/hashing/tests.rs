@@ -152,6 +152,8 @@ async fn files_are_hashed_several_at_once_and_published() {
     for (path, bytes) in paths.iter().zip(&contents) {
         assert!(right(setup.record_of(path), bytes), "{}", path.display());
     }
+    // A thread puts its file down a moment after the last result is there.
+    setup.until(|status| status.running == 0).await;
     let (last, status) = (setup.last(), setup.hashing.status());
     assert_eq!((last.status, last.done, last.total), (ActivityStatus::Done, 40, 40));
     assert_eq!(
