@@ -6,17 +6,22 @@
 //! so that an act that a crash cut off is found: one that moved files is rolled back, and one that
 //! changed contents, each whole in itself, stays and can be taken back.
 
+mod act;
+mod draft;
+mod files;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 
+pub use self::act::{Act, ActKind, Step};
+pub use self::draft::Draft;
+pub use self::files::digest;
+use self::files::{load, save, step_name};
 use super::trash;
-use crate::files::{atomic, hash, private_folder, rename};
-
-const ACT: &str = "act.json";
+use crate::files::private_folder;
 
 /// Why history can't be kept. The library is then not changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,96 +53,6 @@ pub enum HistoryError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ActKind {
-    /// Metadata was edited.
-    Edit,
-    /// Models were hidden.
-    Exclude,
-    /// Models were shown again.
-    Unexclude,
-    /// Models were put into the trash.
-    Delete,
-    /// A model got another file name.
-    Rename,
-    /// An earlier act was taken back.
-    Undo,
-}
-
-/// One step of an act.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
-    /// A file got another content. What it was before is kept beside the act, by the step's place.
-    Content {
-        /// The model that the file belongs to.
-        model: String,
-        /// The file.
-        path: String,
-        /// Whether there was such a file before.
-        existed: bool,
-        /// SHA-256 of the file after the step, lower-case hex; empty until that is known.
-        #[serde(default)]
-        after: String,
-    },
-    /// A file got another name or place.
-    Renamed {
-        /// The model that the file belongs to.
-        model: String,
-        /// Where it was.
-        from: String,
-        /// Where it is.
-        to: String,
-    },
-}
-
-impl Step {
-    /// The model that the step belongs to.
-    pub fn model(&self) -> &str {
-        match self {
-            Self::Content { model, .. } | Self::Renamed { model, .. } => model,
-        }
-    }
-}
-
-/// One act.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Act {
-    /// 32 lower-case hex digits.
-    pub id: String,
-    /// When, in seconds since 1970-01-01 UTC.
-    pub at: f64,
-    /// What.
-    pub kind: ActKind,
-    /// Id of the model type.
-    pub model_type: String,
-    /// What was done, in that order.
-    pub steps: Vec<Step>,
-    /// Bytes that wait in the trash for its undo; 0 once it was undone.
-    #[serde(default)]
-    pub trash_bytes: u64,
-    /// Whether it came to its end; while it is being done, the files of its steps say what was done.
-    ended: bool,
-    /// The act that it takes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undoes: Option<String>,
-    /// The act that took it back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undone_by: Option<String>,
-}
-
-impl Act {
-    /// A file that is where an undo would put one.
-    pub fn occupied(&self) -> Option<&str> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Renamed { from, .. } if Path::new(from).symlink_metadata().is_ok() => Some(from.as_str()),
-            _ => None,
-        })
-    }
 }
 
 /// How much is kept.
@@ -267,7 +182,7 @@ impl History {
         self.acts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, act: Act) {
+    pub(super) fn add(&self, act: Act) {
         let undone = act.undoes.clone();
         let mut acts = self.lock();
         if let Some(undone) = undone.and_then(|id| acts.iter_mut().find(|other| other.id == id)) {
@@ -326,213 +241,6 @@ impl History {
     }
 }
 
-/// An act that is being done.
-pub struct Draft<'h> {
-    history: &'h History,
-    folder: PathBuf,
-    act: Act,
-}
-
-impl Draft<'_> {
-    /// Id of the act.
-    pub fn id(&self) -> &str {
-        &self.act.id
-    }
-
-    /// Keeps the content of a file that is about to change. Only when this is done may it be changed.
-    ///
-    /// # Errors
-    /// When the copy can't be written; the file must not be changed then.
-    pub fn keep(&mut self, model: &str, path: &str, before: Option<&[u8]>) -> Result<(), HistoryError> {
-        let step = Step::Content {
-            model: model.to_owned(),
-            path: path.to_owned(),
-            existed: before.is_some(),
-            after: String::new(),
-        };
-        self.note(step, before.unwrap_or_default())
-    }
-
-    /// Notes what the file that was kept last holds now.
-    pub fn changed_to(&mut self, content: &[u8]) {
-        if let Some(Step::Content { after, .. }) = self.act.steps.last_mut() {
-            *after = digest(content);
-        }
-    }
-
-    /// Gives a file another name or place on its file system; never over another file.
-    ///
-    /// # Errors
-    /// When the step can't be noted, or the file not be moved; it is then where it was.
-    pub fn rename(&mut self, model: &str, from: &Path, to: &Path) -> Result<(), HistoryError> {
-        let step = Step::Renamed {
-            model: model.to_owned(),
-            from: trash::noted(from),
-            to: trash::noted(to),
-        };
-        self.note(step, &[])?;
-        rename::to_new(from, to).map_err(|source| {
-            self.unchanged();
-            match source.kind() {
-                std::io::ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
-                _ => HistoryError::Move {
-                    from: from.to_owned(),
-                    to: to.to_owned(),
-                    source,
-                },
-            }
-        })
-    }
-
-    /// Forgets the last step: it was not done after all.
-    pub fn unchanged(&mut self) {
-        self.act.steps.pop();
-        let _ = std::fs::remove_file(self.folder.join(step_name(self.act.steps.len())));
-    }
-
-    /// How many steps there are, for [`Self::back_to`].
-    pub fn mark(&self) -> usize {
-        self.act.steps.len()
-    }
-
-    /// Takes the steps after a mark back.
-    pub fn back_to(&mut self, mark: usize) {
-        while self.act.steps.len() > mark {
-            let place = self.act.steps.len() - 1;
-            if let Some(step) = self.act.steps.last() {
-                roll_back(&self.folder, step, place);
-            }
-            self.unchanged();
-        }
-    }
-
-    /// Notes bytes that wait in the trash.
-    pub fn add_trash(&mut self, bytes: u64) {
-        self.act.trash_bytes += bytes;
-    }
-
-    /// What was done so far.
-    pub fn act(&self) -> &Act {
-        &self.act
-    }
-
-    fn note(&mut self, step: Step, before: &[u8]) -> Result<(), HistoryError> {
-        let path = self.folder.join(step_name(self.act.steps.len()));
-        let written = serde_json::to_vec(&step)
-            .map_err(std::io::Error::from)
-            .and_then(|mut content| {
-                content.push(b'\n');
-                content.extend_from_slice(before);
-                atomic::write(&path, &content)
-            });
-        written.map_err(|source| HistoryError::Io { path, source })?;
-        self.act.steps.push(step);
-        Ok(())
-    }
-
-    /// Ends the act; its id, or none when nothing was changed.
-    pub fn end(mut self) -> Option<String> {
-        if self.act.steps.is_empty() {
-            let _ = std::fs::remove_dir_all(&self.folder);
-            return None;
-        }
-        self.act.ended = true;
-        if let Err(error) = save(&self.folder, &self.act) {
-            tracing::error!(%error, "an act is done and can't be undone after a restart");
-        }
-        let id = self.act.id.clone();
-        self.history.add(self.act);
-        Some(id)
-    }
-}
-
-/// Takes a step back as far as it was done.
-fn roll_back(folder: &Path, step: &Step, place: usize) {
-    let done = match step {
-        Step::Renamed { from, to, .. } => {
-            if Path::new(to).exists() && !Path::new(from).exists() {
-                rename::to_new(Path::new(to), Path::new(from))
-            } else {
-                Ok(())
-            }
-        }
-        Step::Content {
-            path, existed: true, ..
-        } => std::fs::read(folder.join(step_name(place))).and_then(|copy| {
-            let line = copy
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(copy.len(), |end| end + 1);
-            atomic::write(Path::new(path), copy.get(line..).unwrap_or_default())
-        }),
-        Step::Content { path, .. } => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    };
-    if let Err(error) = done {
-        tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");
-    }
-}
-
-/// SHA-256 of a content as acts note it.
-pub fn digest(content: &[u8]) -> String {
-    hash::hex(&Sha256::digest(content))
-}
-
-fn step_name(place: usize) -> String {
-    format!("{place}.step")
-}
-
-fn save(folder: &Path, act: &Act) -> Result<(), HistoryError> {
-    let path = folder.join(ACT);
-    serde_json::to_vec(act)
-        .map_err(std::io::Error::from)
-        .and_then(|bytes| atomic::write(&path, &bytes))
-        .map_err(|source| HistoryError::Io { path, source })
-}
-
-/// An act from its folder; where it was cut off, the files as they are now count as its result.
-fn load(folder: &Path) -> Option<Act> {
-    let bytes = std::fs::read(folder.join(ACT)).ok()?;
-    let mut act: Act = match serde_json::from_slice(&bytes) {
-        Ok(act) => act,
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
-            return None;
-        }
-    };
-    if act.ended {
-        return Some(act);
-    }
-    act.steps = (0..)
-        .map_while(|place| {
-            let copy = std::fs::read(folder.join(step_name(place))).ok()?;
-            serde_json::from_slice(copy.split(|byte| *byte == b'\n').next()?).ok()
-        })
-        .collect();
-    let moves = act.steps.iter().any(|step| matches!(step, Step::Renamed { .. }));
-    if moves || act.steps.is_empty() {
-        for (place, step) in act.steps.iter().enumerate().rev() {
-            roll_back(folder, step, place);
-        }
-        tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
-        trash::tidy(&act);
-        let _ = std::fs::remove_dir_all(folder);
-        return None;
-    }
-    for step in &mut act.steps {
-        if let Step::Content { path, after, .. } = step {
-            *after = std::fs::read(&*path).map(|bytes| digest(&bytes)).unwrap_or_default();
-        }
-    }
-    act.ended = true;
-    if let Err(error) = save(folder, &act) {
-        tracing::warn!(%error, "an act that was cut off can't be ended");
-    }
-    Some(act)
-}
-
 fn now() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -540,75 +248,4 @@ fn now() -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
-        let data = tempfile::tempdir().unwrap();
-        let settings = HistorySettings {
-            days: 1,
-            acts: 2,
-            ..HistorySettings::default()
-        };
-        let history = History::open(data.path(), settings.clone());
-        let mut ids = Vec::new();
-        for number in 0..3 {
-            let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
-            draft.keep("m", "m.json", Some(&[number])).unwrap();
-            draft.changed_to(b"new");
-            ids.push(draft.end().unwrap());
-        }
-        assert!(history.begin(ActKind::Edit, "t", None).unwrap().end().is_none());
-        drop(history);
-        let history = History::open(data.path(), settings);
-        let kept: Vec<String> = history.acts().into_iter().map(|act| act.id).collect();
-        assert_eq!(kept, [ids[2].clone(), ids[1].clone()]);
-        let act = history.act(&ids[2]).unwrap();
-        assert_eq!(history.before(&act, 0).unwrap(), Some(vec![2]));
-        assert!(matches!(&act.steps[0], Step::Content { after, .. } if *after == digest(b"new")));
-        assert!(matches!(history.act(&ids[0]), Err(HistoryError::Unknown(_))));
-        assert_eq!(std::fs::read_dir(data.path().join("history")).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn an_act_that_was_cut_off_is_ended_with_the_files_as_they_are() {
-        let data = tempfile::tempdir().unwrap();
-        let file = data.path().join("a.json");
-        std::fs::write(&file, "new").unwrap();
-        let history = History::open(data.path(), HistorySettings::default());
-        let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
-        draft.keep("m", file.to_str().unwrap(), Some(b"old")).unwrap();
-        let id = draft.id().to_owned();
-        drop(draft);
-        drop(history);
-        let history = History::open(data.path(), HistorySettings::default());
-        let act = history.act(&id).unwrap();
-        assert!(matches!(&act.steps[0], Step::Content { after, .. } if *after == digest(b"new")));
-        assert_eq!(history.before(&act, 0).unwrap().as_deref(), Some(&b"old"[..]));
-    }
-
-    #[test]
-    fn an_act_that_moved_files_and_was_cut_off_is_rolled_back() {
-        let data = tempfile::tempdir().unwrap();
-        let file = |name: &str| data.path().join(name);
-        std::fs::write(file("a"), "a").unwrap();
-        std::fs::write(file("b"), "b").unwrap();
-        let history = History::open(data.path(), HistorySettings::default());
-        let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
-        draft.rename("m", &file("a"), &file("a2")).unwrap();
-        draft.keep("m", file("b").to_str().unwrap(), Some(b"b")).unwrap();
-        std::fs::write(file("b"), "changed").unwrap();
-        assert!(matches!(
-            draft.rename("m", &file("a2"), &file("b")),
-            Err(HistoryError::Occupied(_))
-        ));
-        drop(draft);
-        drop(history);
-        let history = History::open(data.path(), HistorySettings::default());
-        assert!(history.acts().is_empty());
-        assert_eq!(std::fs::read(file("a")).unwrap(), b"a");
-        assert_eq!(std::fs::read(file("b")).unwrap(), b"b");
-        assert!(!file("a2").exists());
-    }
-}
+mod tests;

@@ -1,0 +1,95 @@
+//! An act: what was done, step by step.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActKind {
+    /// Metadata was edited.
+    Edit,
+    /// Models were hidden.
+    Exclude,
+    /// Models were shown again.
+    Unexclude,
+    /// Models were put into the trash.
+    Delete,
+    /// A model got another file name.
+    Rename,
+    /// An earlier act was taken back.
+    Undo,
+}
+
+/// One step of an act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A file got another content. What it was before is kept beside the act, by the step's place.
+    Content {
+        /// The model that the file belongs to.
+        model: String,
+        /// The file.
+        path: String,
+        /// Whether there was such a file before.
+        existed: bool,
+        /// SHA-256 of the file after the step, lower-case hex; empty until that is known.
+        #[serde(default)]
+        after: String,
+    },
+    /// A file got another name or place.
+    Renamed {
+        /// The model that the file belongs to.
+        model: String,
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
+}
+
+impl Step {
+    /// The model that the step belongs to.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Content { model, .. } | Self::Renamed { model, .. } => model,
+        }
+    }
+}
+
+/// One act.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Act {
+    /// 32 lower-case hex digits.
+    pub id: String,
+    /// When, in seconds since 1970-01-01 UTC.
+    pub at: f64,
+    /// What.
+    pub kind: ActKind,
+    /// Id of the model type.
+    pub model_type: String,
+    /// What was done, in that order.
+    pub steps: Vec<Step>,
+    /// Bytes that wait in the trash for its undo; 0 once it was undone.
+    #[serde(default)]
+    pub trash_bytes: u64,
+    /// Whether it came to its end; while it is being done, the files of its steps say what was done.
+    pub(super) ended: bool,
+    /// The act that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
+    /// The act that took it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_by: Option<String>,
+}
+
+impl Act {
+    /// A file that is where an undo would put one.
+    pub fn occupied(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Renamed { from, .. } if Path::new(from).symlink_metadata().is_ok() => Some(from.as_str()),
+            _ => None,
+        })
+    }
+}
