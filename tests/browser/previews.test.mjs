@@ -56,6 +56,8 @@ for (const [deviceScaleFactor, least] of [[1, 160], [3, 480]]) {
   test(`the list loads previews in the width that a screen of density ${deviceScaleFactor} needs`, async () => {
     await asked({ deviceScaleFactor }, async (page, widths) => {
       await image(page, "Amber").waitFor();
+      // The browser chooses among the widths a moment after the card is there.
+      await page.waitForFunction(() => [...document.querySelectorAll("img.media")].every((own) => own.currentSrc));
       const { used, shown } = await image(page, "Amber").evaluate((own) => ({ used: Number(new URL(own.currentSrc).searchParams.get("w")), shown: own.getBoundingClientRect().width }));
       assert.ok(used >= shown * deviceScaleFactor && used >= least, `${used} for ${shown}`);
       assert.ok(used < shown * deviceScaleFactor * 2, `${used} for ${shown}`);
@@ -69,7 +71,7 @@ test("a picture that is wider than its card is sharp, too", async () => {
     await image(page, "Broad").waitFor();
     await page.waitForFunction(() => {
       const own = [...document.querySelectorAll("img.media")].find((each) => each.sizes !== document.querySelector("img.media").sizes);
-      return own && Number(new URL(own.currentSrc).searchParams.get("w")) >= own.getBoundingClientRect().height * 3;
+      return own?.currentSrc && Number(new URL(own.currentSrc).searchParams.get("w")) >= own.getBoundingClientRect().height * 3;
     });
   });
 });
