@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static CONTENT_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Notes that so many bytes of model files, sidecars or previews were read for the library.
+/// Notes that so many bytes of model files or sidecars were read for the library.
 /// Looking at names, sizes and times is not reading.
 pub fn content_read(bytes: u64) {
     CONTENT_BYTES.fetch_add(bytes, Ordering::Relaxed);

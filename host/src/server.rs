@@ -30,6 +30,8 @@ use crate::terminal::Terminal;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
+/// How often what is too old is looked for in the history.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -72,6 +74,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let router = http::router(app.clone());
     println!("listening on http://{address}");
 
+    let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let loading = tokio::spawn(load(app.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -84,6 +87,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         () = asked_to_end() => {
             tracing::info!("ending");
             loading.abort();
+            forgetting.abort();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
                     service.library.close();
@@ -110,6 +114,18 @@ fn hashing_options(settings: &Settings, active: &ActiveLibrary) -> HashingOption
         bytes_per_second: settings.hashing.megabytes_per_second * 1e6,
         block: active.contract.hash_block(),
         network: settings.hashing.network,
+    }
+}
+
+/// Takes what is too old out of the history and the trash, also while nobody changes anything.
+async fn forget_old(history: Arc<History>) {
+    let mut every = tokio::time::interval(FORGET_EVERY);
+    loop {
+        every.tick().await;
+        let own = history.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || own.forget_old()).await {
+            tracing::error!(%error, "old history is not forgotten");
+        }
     }
 }
 

@@ -387,6 +387,19 @@ impl Library {
         outcome
     }
 
+    /// Has the folders of these files looked at again, where a scan runs.
+    pub(super) fn look_at_after_scan<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if running {
+            self.upkeep.watch.look_at(paths);
+        }
+    }
+
+    /// Tells clients that models changed.
+    pub(super) fn tell_changed(&self) {
+        self.sink.models_changed(self.info.prefix());
+    }
+
     /// Tells clients that the library is here without a first reading.
     pub fn announce_warm(&self) {
         let report = Report::new(self, false);

@@ -1,57 +1,64 @@
 //! Deleting models: all their files go into the trash, from where an undo brings them back.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::PoisonError;
 
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
 use super::history::{ActKind, Draft, HistoryError};
 use super::preview;
-use super::sidecar;
+use super::sidecar::{self, Sidecar};
 use super::trash;
 use crate::files::rooted::{RootedPath, RootedPathError};
 
 impl Library {
     /// Puts models into the trash, with their sidecars and previews. Blocks; one act at a time in a library.
-    /// A file that is not there is no error: its result has no record, as that of a deleted one, and `existed` says so.
+    /// What is not there is no error, and not among the models of the outcome.
     ///
     /// # Errors
     /// When a path leads out of the library's folders, or the history can't be written; nothing is changed then.
-    pub fn delete(&self, tools: &Tools, paths: &[String]) -> Result<(Outcome, HashSet<String>), EditError> {
+    pub fn delete(&self, tools: &Tools, paths: &[String]) -> Result<Outcome, EditError> {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = self.allowed();
-        let mut there = Vec::new();
+        let (allowed, snapshot, offline) = (self.allowed(), self.snapshot(), self.offline());
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
         for path in paths {
-            match RootedPath::open(&allowed, path) {
-                Ok(_) if self.info().extension_of(path).is_some() => there.push(path),
-                Ok(_) => return Err(EditError::NotFound(path.clone())),
-                Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => {}
-                Err(_) => return Err(EditError::Outside(path.clone())),
+            // Records are known by the path that a walk finds.
+            let plain: PathBuf = Path::new(path).components().collect();
+            let path = trash::noted(&plain);
+            if plain.components().any(|part| part == Component::ParentDir) {
+                return Err(EditError::Outside(path));
+            }
+            let record = snapshot.by_path(&path);
+            if record.is_some_and(|record| offline.get(usize::from(record.root)) == Some(&true)) {
+                return Err(EditError::Away(path));
+            }
+            match RootedPath::open(&allowed, &path) {
+                Ok(_) if self.info().extension_of(&path).is_some() && !trash::is_inside(&plain) => there.push(path),
+                Ok(_) => return Err(EditError::NotFound(path)),
+                // It may still be listed.
+                Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => missing.push((path, None)),
+                Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
+                Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),
             }
         }
         let mut draft = tools.history.begin(ActKind::Delete, self.info().id(), None)?;
-        let (mut seen, mut deleted) = (HashSet::new(), HashSet::new());
+        let mut seen = HashSet::new();
         let mut changed = Vec::with_capacity(there.len());
-        for path in there.into_iter().filter(|path| seen.insert(path.as_str())) {
+        for path in there.into_iter().filter(|path| seen.insert(path.clone())) {
             let mark = draft.mark();
-            let done = self.delete_one(&mut draft, path);
-            match &done {
-                Ok(()) => {
-                    deleted.insert(path.clone());
-                }
-                Err(_) => draft.back_to(mark),
+            let done = self.delete_one(&mut draft, &path);
+            if done.is_err() {
+                draft.back_to(mark);
             }
-            changed.push((path.clone(), done));
+            changed.push((path, done));
         }
-        let expires_at = tools.history.trash_ends(draft.act().at);
-        if let Err(error) = trash::write_manifests(draft.act(), self.info().prefix(), expires_at) {
-            tracing::warn!(%error, "the trash has no manifest for other programs");
-        }
-        let touched = self.touched(draft.act());
-        let undo_id = draft.end();
+        self.write_manifests(tools, &draft);
+        let mut touched = self.touched(draft.act());
+        touched.append(&mut missing);
+        let undo_id = draft.end()?;
         let models = self.take_up(tools, changed, &touched);
-        Ok((Outcome { undo_id, models }, deleted))
+        Ok(Outcome { undo_id, models })
     }
 
     fn delete_one(&self, draft: &mut Draft, path: &str) -> Result<(), EditError> {
@@ -63,9 +70,7 @@ impl Library {
         })?;
         for file in self.files_of(path) {
             let Some(name) = file.file_name() else { continue };
-            let bytes = std::fs::symlink_metadata(&file).map_or(0, |metadata| metadata.len());
             draft.rename(path, &file, &trash.join(name))?;
-            draft.add_trash(bytes);
         }
         Ok(())
     }
@@ -84,6 +89,10 @@ impl Library {
             .extensions()
             .filter(|other| !extension.eq_ignore_ascii_case(other));
         if others.any(|other| folder.join(format!("{stem}{other}")).exists()) {
+            // The sidecar goes with the model that it is about.
+            let beside = sidecar::path_for(folder, stem);
+            let owner = Sidecar::read(&beside).ok().flatten();
+            files.extend(owner.filter(|own| own.text("file_path") == path).map(|_| beside));
             return files;
         }
         let beside = preview::ENDINGS

@@ -4,7 +4,7 @@
 //! record made anew from the disk. Whatever happens in between, the sidecar is the old or the
 //! new one, and the next scan finds out which.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -19,6 +19,7 @@ use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::trash;
+use crate::files::rooted::RootedPathError;
 use crate::files::{atomic, private_folder};
 use crate::plugins::Plugin;
 
@@ -45,9 +46,18 @@ pub enum EditError {
     /// The text can't be a file's name.
     #[error("{0:?} can't be a file name: {1}")]
     Name(String, &'static str),
+    /// A file has the name that a model would get.
+    #[error("A file with this name already exists: {}. Choose another name", .0.display())]
+    NameTaken(PathBuf),
     /// A path from a request leads out of the library's folders.
     #[error("{0} is outside the library's folders")]
     Outside(String),
+    /// The model is known, and its disk is not there.
+    #[error("{0} is on a disk that is away; attach it and try again")]
+    Away(String),
+    /// A path can't be looked at.
+    #[error(transparent)]
+    Open(#[from] RootedPathError),
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
@@ -94,10 +104,6 @@ impl Beside {
         };
         Ok(Self { path, bytes })
     }
-
-    fn wire(&self) -> String {
-        crate::files::wire_path(&self.path).unwrap_or_else(|| self.path.display().to_string())
-    }
 }
 
 /// A sidecar before and after edits.
@@ -137,8 +143,10 @@ impl Library {
     /// Makes edits on each of these models. Blocks; one act at a time in a library.
     ///
     /// # Errors
-    /// When the history can't be written; nothing is changed then. What goes wrong with one model is in its result.
+    /// When a path leads out of the library's folders, or the history can't be written; nothing is changed then. What
+    /// goes wrong with one model is in its result.
     pub fn edit(&self, tools: &Tools, kind: ActKind, paths: &[String], edits: &[Edit]) -> Result<Outcome, EditError> {
+        self.check_inside(paths)?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut draft = tools.history.begin(kind, self.info().id(), None)?;
         let mut seen = HashSet::new();
@@ -148,7 +156,7 @@ impl Library {
             .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
             .collect();
         let touched = self.touched(draft.act());
-        let undo_id = draft.end();
+        let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
             models: self.take_up(tools, written, &touched),
@@ -161,6 +169,8 @@ impl Library {
     /// When the history can't be written or read; nothing is changed then.
     pub fn undo(&self, tools: &Tools, act: &Act) -> Result<Outcome, EditError> {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pinned = tools.history.pin(&act.id)?;
+        let act = &*pinned.act;
         let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
         let mut written: Vec<(String, Result<(), EditError>)> = Vec::new();
         let places: Vec<usize> = (0..act.steps.len()).rev().collect();
@@ -173,16 +183,28 @@ impl Library {
                 .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place));
             if undone.is_err() {
                 draft.back_to(mark);
+                draft.is_partial();
             }
-            written.push((own.first().map_or("", model).to_owned(), undone));
+            // What an earlier, partial undo took back is not told again.
+            if undone.is_err() || draft.mark() > mark {
+                written.push((own.first().map_or("", model).to_owned(), undone));
+            }
         }
         trash::tidy(act);
+        self.write_manifests(tools, &draft);
         let touched = self.touched(draft.act());
-        let undo_id = draft.end();
+        let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
             models: self.take_up(tools, written, &touched),
         })
+    }
+
+    /// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
+    pub(super) fn check_inside(&self, paths: &[String]) -> Result<(), EditError> {
+        let is_outside = |path: &&String| self.roots().iter().all(|root| root.relative(path).is_none());
+        let outside = paths.iter().find(is_outside);
+        outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
     }
 
     /// What edits would change, without changing it: of each model the fields that differ, as they are and as
@@ -224,6 +246,7 @@ impl Library {
     }
 
     fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
+        let _turn = sidecar::turn(Path::new(path));
         let prepared = self.prepare(path, edits)?;
         let beside = &prepared.beside;
         if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
@@ -233,7 +256,7 @@ impl Library {
             // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
             put_aside(beside)?;
         }
-        draft.keep(path, &beside.wire(), beside.bytes.as_deref())?;
+        draft.keep(path, &trash::noted(&beside.path), beside.bytes.as_deref())?;
         if let Err(error) = prepared.after.write(&beside.path) {
             draft.unchanged();
             return Err(error.into());
@@ -242,14 +265,23 @@ impl Library {
         Ok(())
     }
 
-    /// Paths of models that an act moved from or to.
-    pub(super) fn touched(&self, act: &Act) -> Vec<String> {
+    /// Tells other programs of what an act put into the trash.
+    pub(super) fn write_manifests(&self, tools: &Tools, draft: &Draft) {
+        let act = draft.act();
+        if let Err(error) = trash::write_manifests(act, self.info().prefix(), tools.history.trash_ends(act.at)) {
+            tracing::warn!(%error, "the trash has no manifest for other programs");
+        }
+    }
+
+    /// Paths of models that an act moved from or to, each with the record that it had at its other end.
+    pub(super) fn touched(&self, act: &Act) -> Vec<(String, Option<Arc<Record>>)> {
+        let snapshot = self.snapshot();
         let ends = act.steps.iter().flat_map(|step| match step {
-            Step::Renamed { from, to, .. } => vec![from, to],
+            Step::Renamed { from, to, .. } => vec![(from, None), (to, snapshot.by_path(from).cloned())],
             Step::Content { .. } => Vec::new(),
         });
-        ends.filter(|path| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
-            .cloned()
+        ends.filter(|(path, _)| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
+            .map(|(path, was)| (path.clone(), was))
             .collect()
     }
 
@@ -259,14 +291,21 @@ impl Library {
         &self,
         tools: &Tools,
         changed: Vec<(String, Result<(), EditError>)>,
-        touched: &[String],
+        touched: &[(String, Option<Arc<Record>>)],
     ) -> Vec<Edited> {
         let done = changed.iter().filter(|(_, result)| result.is_ok());
-        let mut paths: Vec<&str> = done.map(|(path, _)| path.as_str()).collect();
-        paths.extend(touched.iter().map(String::as_str));
-        paths.sort_unstable();
-        paths.dedup();
-        scan::reread(self, tools.plugin, tools.handle, &paths);
+        let mut paths: BTreeMap<&str, Option<&Record>> = done.map(|(path, _)| (path.as_str(), None)).collect();
+        for (path, was) in touched {
+            let known = paths.entry(path).or_default();
+            *known = known.or(was.as_deref());
+        }
+        if !paths.is_empty() {
+            let paths: Vec<(&str, Option<&Record>)> = paths.into_iter().collect();
+            scan::reread(self, tools.plugin, tools.handle, &paths);
+            self.tell_changed();
+            // A scan that runs may have read some of them before, and publish that after this.
+            self.look_at_after_scan(paths.iter().map(|(path, _)| *path));
+        }
         let snapshot = self.snapshot();
         let models = changed.into_iter().map(|(path, result)| {
             let result = result.map(|()| snapshot.by_path(&path).cloned());
@@ -281,6 +320,15 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
         None => Ok(()),
         Some(Step::Renamed { model, from, to }) => {
             let (now, then) = (Path::new(to), Path::new(from));
+            match (now.symlink_metadata(), then.symlink_metadata()) {
+                (Err(_), Ok(_)) => return Ok(()),
+                // A preview that somebody took away must not keep its model from coming back.
+                (Err(_), Err(_)) if from != model && to != model => {
+                    tracing::warn!(file = to, "is gone, and can't come back with its model");
+                    return Ok(());
+                }
+                _ => {}
+            }
             if trash::is_inside(then) {
                 // Deleted again: the folder went when the files came back.
                 let parent = then.parent().unwrap_or(then);
@@ -288,18 +336,17 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
                     path: parent.to_owned(),
                     source,
                 })?;
-                draft.add_trash(std::fs::metadata(now).map_or(0, |metadata| metadata.len()));
             }
             Ok(draft.rename(model, now, then)?)
         }
         Some(Step::Content { model, path, after, .. }) => {
+            let _turn = sidecar::turn(Path::new(model));
             let before = history.before(act, place)?;
             let now = Beside::read(PathBuf::from(path))?;
-            let unchanged = now
-                .bytes
-                .as_deref()
-                .is_some_and(|bytes| history::digest(bytes) == *after);
-            if !unchanged {
+            if now.bytes == before {
+                return Ok(());
+            }
+            if now.bytes.as_deref().map(history::digest).unwrap_or_default() != *after {
                 return Err(EditError::ChangedSince(path.clone()));
             }
             draft.keep(model, path, now.bytes.as_deref())?;
@@ -312,7 +359,9 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
                 draft.unchanged();
                 return Err(SidecarError::Io { path: now.path, source }.into());
             }
-            draft.changed_to(before.as_deref().unwrap_or_default());
+            if let Some(bytes) = &before {
+                draft.changed_to(bytes);
+            }
             Ok(())
         }
     }

@@ -10,16 +10,16 @@ mod act;
 mod draft;
 mod files;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
 pub use self::act::{Act, ActKind, Step};
 pub use self::draft::Draft;
 pub use self::files::digest;
-use self::files::{load, save, step_name};
+use self::files::{load, save};
 use super::trash;
 use crate::files::private_folder;
 
@@ -85,23 +85,26 @@ pub struct History {
     folder: PathBuf,
     settings: HistorySettings,
     // Oldest first.
-    acts: Mutex<VecDeque<Act>>,
+    acts: Mutex<VecDeque<Arc<Act>>>,
+    // Acts that are being taken back: nothing of them may go meanwhile.
+    pinned: Mutex<HashSet<String>>,
 }
 
 impl History {
     /// Opens the history of a data folder, forgets what is too old, and ends acts that a crash cut off.
     pub fn open(data_folder: &Path, settings: HistorySettings) -> Self {
         let folder = data_folder.join("history");
-        let mut acts: Vec<Act> = std::fs::read_dir(&folder)
+        let mut acts: Vec<Arc<Act>> = std::fs::read_dir(&folder)
             .into_iter()
             .flatten()
-            .filter_map(|entry| load(&entry.ok()?.path()))
+            .filter_map(|entry| load(&entry.ok()?.path()).map(Arc::new))
             .collect();
         acts.sort_by(|a, b| a.at.total_cmp(&b.at));
         let history = Self {
             folder,
             settings,
             acts: Mutex::new(acts.into()),
+            pinned: Mutex::default(),
         };
         history.forget_old();
         history
@@ -135,6 +138,8 @@ impl History {
             history: self,
             folder,
             act,
+            whole: true,
+            done: false,
         })
     }
 
@@ -144,7 +149,7 @@ impl History {
     }
 
     /// Acts, newest first.
-    pub fn acts(&self) -> Vec<Act> {
+    pub fn acts(&self) -> Vec<Arc<Act>> {
         self.lock().iter().rev().cloned().collect()
     }
 
@@ -152,13 +157,24 @@ impl History {
     ///
     /// # Errors
     /// When there is none with this id, or it was taken back already.
-    pub fn act(&self, id: &str) -> Result<Act, HistoryError> {
+    pub fn act(&self, id: &str) -> Result<Arc<Act>, HistoryError> {
         let act = self.lock().iter().find(|act| act.id == id).cloned();
         match act {
             None => Err(HistoryError::Unknown(id.to_owned())),
             Some(act) if act.undone_by.is_some() => Err(HistoryError::Undone(id.to_owned())),
             Some(act) => Ok(act),
         }
+    }
+
+    /// Keeps an act and its files in the trash from being forgotten, as long as the answer lives.
+    ///
+    /// # Errors
+    /// As [`Self::act`].
+    pub fn pin(&self, id: &str) -> Result<Pinned<'_>, HistoryError> {
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let act = self.act(id)?;
+        pinned.insert(id.to_owned());
+        Ok(Pinned { history: self, act })
     }
 
     /// The content that a file of an act had before; none where there was no file.
@@ -169,75 +185,94 @@ impl History {
         if !matches!(act.steps.get(place), Some(Step::Content { existed: true, .. })) {
             return Ok(None);
         }
-        let path = self.folder.join(&act.id).join(step_name(place));
-        let copy = std::fs::read(&path).map_err(|source| HistoryError::Io { path, source })?;
-        let line = copy
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(copy.len(), |end| end + 1);
-        Ok(copy.get(line..).map(<[u8]>::to_vec))
+        let folder = self.folder.join(&act.id);
+        let read = files::before(&folder, place);
+        read.map(Some).map_err(|source| HistoryError::Io {
+            path: folder.join(files::step_name(place)),
+            source,
+        })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Act>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Act>>> {
         self.acts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, act: Act) {
+    /// Adds an act that came to its end. One that took back only a part of another leaves that to be undone again.
+    fn add(&self, act: Act, whole: bool) {
         let undone = act.undoes.clone();
         let mut acts = self.lock();
         if let Some(undone) = undone.and_then(|id| acts.iter_mut().find(|other| other.id == id)) {
-            undone.undone_by = Some(act.id.clone());
-            undone.trash_bytes = 0;
+            let undone = Arc::make_mut(undone);
+            undone.undone_by = whole.then(|| act.id.clone());
+            undone.trash_bytes = trash::waiting_bytes(undone);
             if let Err(error) = save(&self.folder.join(&undone.id), undone) {
                 tracing::warn!(%error, "history does not show that an act was undone");
             }
         }
-        acts.push_back(act);
+        acts.push_back(Arc::new(act));
         drop(acts);
         self.forget_old();
     }
 
-    fn forget_old(&self) {
+    /// Forgets what is older than settings say or over their bounds, and takes it out of the trash. Reads and removes files.
+    pub fn forget_old(&self) {
         let now = now();
         let age = |days: u64| now - days as f64 * 86_400.0;
         let bound = self.settings.trash_gib.saturating_mul(1 << 30);
-        let mut acts = self.lock();
-        let mut kept = VecDeque::with_capacity(acts.len());
-        let (mut gone, mut bytes) = (Vec::new(), 0u64);
-        // Newest first, so that what is over a bound is the oldest.
-        while let Some(act) = acts.pop_back() {
-            bytes = bytes.saturating_add(act.trash_bytes);
-            let over = kept.len() >= self.settings.acts.max(1) || act.at < age(self.settings.days);
-            let last = kept.is_empty();
-            let trash_over = act.trash_bytes > 0 && !last && (bytes > bound || act.at < age(self.settings.trash_days));
-            if over || trash_over {
-                gone.push(act);
+        let (mut plain, mut bytes, mut last) = (0, 0u64, true);
+        // Newest first, so that what is over a bound is the oldest. What waits in the trash goes by the bounds of the
+        // trash alone.
+        self.forget(|act| {
+            let is_last = std::mem::take(&mut last);
+            if act.has_trash() {
+                let over = bytes.saturating_add(act.trash_bytes) > bound || act.at < age(self.settings.trash_days);
+                bytes += if over { 0 } else { act.trash_bytes };
+                over && !is_last
             } else {
-                kept.push_front(act);
+                plain += 1;
+                plain > self.settings.acts.max(1) || act.at < age(self.settings.days)
             }
-        }
-        *acts = kept;
-        drop(acts);
-        for act in gone {
-            trash::empty(&act);
-            let folder = self.folder.join(&act.id);
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "old history can't be removed");
-            }
-        }
+        });
     }
 
     /// Forgets every act whose files wait in the trash, and the files with them. Bytes that became free.
     pub fn empty_trash(&self) -> u64 {
-        let mut acts = self.lock();
-        let (gone, kept): (Vec<Act>, Vec<Act>) = acts.drain(..).partition(|act| act.trash_bytes > 0);
-        acts.extend(kept);
-        drop(acts);
-        for act in &gone {
-            trash::empty(act);
-            let _ = std::fs::remove_dir_all(self.folder.join(&act.id));
+        self.forget(Act::has_trash)
+    }
+
+    /// Forgets acts, asked about newest first, but those that are pinned and those of which something can't be removed
+    /// now. Bytes that became free.
+    fn forget(&self, mut is_over: impl FnMut(&Act) -> bool) -> u64 {
+        // Held to the end, so that nothing is taken back meanwhile.
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<Arc<Act>> = self.lock().iter().rev().filter(|act| is_over(act)).cloned().collect();
+        let mut freed = 0;
+        let mut forgotten = HashSet::new();
+        for act in gone.iter().filter(|act| !pinned.contains(&act.id)) {
+            let Some(bytes) = trash::empty(act) else { continue };
+            freed += bytes;
+            let folder = self.folder.join(&act.id);
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "old history can't be removed");
+            }
+            forgotten.insert(act.id.as_str());
         }
-        gone.iter().map(|act| act.trash_bytes).sum()
+        self.lock().retain(|act| !forgotten.contains(act.id.as_str()));
+        freed
+    }
+}
+
+/// An act that can't be forgotten while this lives.
+pub struct Pinned<'h> {
+    history: &'h History,
+    /// The act.
+    pub act: Arc<Act>,
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        let mut pinned = self.history.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        pinned.remove(&self.act.id);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
-use super::history::{ActKind, Draft};
+use super::history::{ActKind, Draft, HistoryError};
 use super::metadata;
 use super::sidecar::{self, Sidecar};
 use super::trash::noted;
@@ -39,20 +39,15 @@ impl Library {
         if let Some(reason) = unfit(name) {
             return Err(EditError::Name(name.to_owned(), reason));
         }
+        self.check_inside(&[path.to_owned()])?;
         if self.snapshot().by_path(path).is_none() || !Path::new(path).is_file() {
             return Err(EditError::NotFound(path.to_owned()));
         }
         let mut draft = tools.history.begin(ActKind::Rename, self.info().id(), None)?;
-        let files = match self.rename_files(&mut draft, path, name) {
-            Ok(files) => files,
-            Err(error) => {
-                draft.back_to(0);
-                draft.end();
-                return Err(error);
-            }
-        };
+        // A draft that does not come to its end takes back what was done.
+        let files = self.rename_files(&mut draft, path, name)?;
         let touched = self.touched(draft.act());
-        let undo_id = draft.end();
+        let undo_id = draft.end()?;
         let new_path = files.first().cloned().unwrap_or_default();
         let models = self.take_up(tools, vec![(new_path.clone(), Ok(()))], &touched);
         Ok(Renamed {
@@ -81,18 +76,28 @@ impl Library {
             .into_iter()
             .filter_map(|file| new_name(&file).map(|to| (file, to)))
             .collect();
+        // Another model's files must not become this one's.
+        let beside = sidecar::path_for(folder, name);
+        let others = self
+            .info()
+            .extensions()
+            .map(|extension| folder.join(format!("{name}{extension}")));
+        if let Some(taken) = others
+            .chain([beside.clone()])
+            .find(|path| path.symlink_metadata().is_ok())
+        {
+            return Err(EditError::NameTaken(taken));
+        }
         for (from, to) in &moves {
-            draft.rename(path, from, to)?;
+            draft.rename(path, from, to).map_err(|error| match error {
+                HistoryError::Occupied(taken) => EditError::NameTaken(taken),
+                error => error.into(),
+            })?;
         }
         let renamed: Vec<String> = moves.iter().map(|(_, to)| noted(to)).collect();
-        let beside = sidecar::path_for(folder, name);
         let before = std::fs::read(&beside).ok();
-        // A model that shared its sidecar with another one gets its own; a broken one stays as it is.
-        let mut sidecar = match Sidecar::read(&beside) {
-            Ok(Some(sidecar)) => sidecar,
-            Ok(None) => metadata::of_record(record, self.info()),
-            Err(_) => return Ok(renamed),
-        };
+        // A model that shared its sidecar with another one gets its own.
+        let mut sidecar = Sidecar::read(&beside)?.unwrap_or_else(|| metadata::of_record(record, self.info()));
         sidecar.0.insert("file_name".into(), json!(name));
         sidecar.0.insert("file_path".into(), json!(renamed.first()));
         let preview = sidecar.text("preview_url").to_owned();

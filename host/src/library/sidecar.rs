@@ -4,6 +4,7 @@
 //! survive; typed reading is tolerant, since many programs write these files.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
@@ -23,6 +24,19 @@ const REQUIRED: [&str; 8] = [
     "base_model",
     "preview_url",
 ];
+
+/// Of this many models at most one is changed at a time by each of them.
+const TURNS: usize = 64;
+
+/// Held by whoever reads a model's sidecar, changes it and writes it back, so that no part of the server writes over what
+/// another one wrote meanwhile.
+pub fn turn(model: &Path) -> MutexGuard<'static, ()> {
+    static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
+    // By the stem, since models of one stem share a sidecar.
+    let stem = model.with_extension("");
+    let place = super::item::media_key(&stem.to_string_lossy()) as usize % TURNS;
+    LOCKS[place].lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why a sidecar was not read or written.
 #[derive(Debug, thiserror::Error)]

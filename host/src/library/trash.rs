@@ -50,35 +50,67 @@ pub fn write_manifests(act: &Act, model_type: &str, expires_at: u64) -> std::io:
     Ok(())
 }
 
-/// Removes the files of an act that wait in the trash, for good, and their folders. Of an act
-/// that was undone nothing waits there, or it waits for another act.
-pub fn empty(act: &Act) {
-    let steps = act.steps.iter().filter(|_| act.undone_by.is_none());
-    for step in steps {
-        if let Step::Renamed { to, .. } = step
-            && is_inside(Path::new(to))
-            && let Err(error) = std::fs::remove_file(to)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(file = to, %error, "can't be taken out of the trash");
+/// Removes the files of an act that wait in the trash, for good, and their folders: the bytes that
+/// became free. None when some of it can't be removed now, such as on a disk that is away.
+pub fn empty(act: &Act) -> Option<u64> {
+    let (mut freed, mut all) = (0, true);
+    for step in act.steps.iter().filter(|_| act.has_trash()) {
+        let Step::Renamed { to, .. } = step else { continue };
+        let path = Path::new(to);
+        if !is_inside(path) {
+            continue;
+        }
+        let bytes = std::fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
+        match std::fs::remove_file(path) {
+            Ok(()) => freed += bytes,
+            // Gone is only what is missing from a disk that is there.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_reachable(path) => {}
+            Err(error) => {
+                tracing::warn!(file = to, %error, "can't be taken out of the trash; it is tried again later");
+                all = false;
+            }
         }
     }
     tidy(act);
+    all.then_some(freed)
+}
+
+/// Whether the folder is there in which the trash of a file lies.
+fn is_reachable(path: &Path) -> bool {
+    path.ancestors().nth(3).is_some_and(Path::is_dir)
+}
+
+/// Bytes of an act that wait in the trash now.
+pub fn waiting_bytes(act: &Act) -> u64 {
+    let waiting = act.steps.iter().filter_map(|step| match step {
+        Step::Renamed { to, .. } if is_inside(Path::new(to)) => std::fs::symlink_metadata(to).ok(),
+        _ => None,
+    });
+    waiting.map(|metadata| metadata.len()).sum()
 }
 
 /// Removes the folders of an act in which nothing waits any more.
 pub fn tidy(act: &Act) {
-    for folder in folders(act) {
-        let only_manifest = std::fs::read_dir(&folder).is_ok_and(|entries| {
-            let mut entries = entries.flatten();
-            entries.all(|entry| entry.file_name() == MANIFEST)
-        });
-        if only_manifest {
-            let _ = std::fs::remove_file(folder.join(MANIFEST));
-            let _ = std::fs::remove_dir(&folder);
-            // Only when it is empty: other acts may have files there.
-            let _ = folder.parent().map(std::fs::remove_dir);
-        }
+    folders(act).iter().for_each(|folder| tidy_folder(folder));
+}
+
+/// Removes the folder in the trash that a file lay in, when nothing waits in it any more.
+pub fn tidy_behind(path: &Path) {
+    if let Some(folder) = path.parent().filter(|folder| is_trash(folder)) {
+        tidy_folder(folder);
+    }
+}
+
+fn tidy_folder(folder: &Path) {
+    let only_manifest = std::fs::read_dir(folder).is_ok_and(|entries| {
+        let mut entries = entries.flatten();
+        entries.all(|entry| entry.file_name() == MANIFEST)
+    });
+    if only_manifest {
+        let _ = std::fs::remove_file(folder.join(MANIFEST));
+        let _ = std::fs::remove_dir(folder);
+        // Only when it is empty: other acts may have files there.
+        let _ = folder.parent().map(std::fs::remove_dir);
     }
 }
 

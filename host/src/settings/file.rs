@@ -1,5 +1,4 @@
-//! Our own `settings.toml`: the tables `[server]`, `[limits]` and `[plugins.ID]`, and beside
-//! them the contract's keys.
+//! Our own `settings.toml`: the tables of `Tables`, and beside them the contract's keys.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

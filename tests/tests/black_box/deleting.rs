@@ -5,20 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use modelshelf_tests::model::wire;
-use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
+use modelshelf_tests::{Library, Model, Server, sorted_names};
 use serde_json::{Value, json};
 
-async fn post(server: &Server, route: &str, body: Value) -> Result<(u16, Value)> {
-    let call = Call::post(&format!("/api/lm/{route}"), &body).header("Sec-Fetch-Site", "same-origin");
-    let reply = server.send(&call).await?;
-    Ok((reply.status, reply.json()?))
-}
-
-async fn done(server: &Server, route: &str, body: Value) -> Result<Value> {
-    let (status, answer) = post(server, route, body).await?;
-    anyhow::ensure!(status == 200 && answer["success"] == true, "{route}: {status} {answer}");
-    Ok(answer)
-}
+use crate::acts::{done, post};
 
 /// All files below a folder with their bytes.
 fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -204,6 +194,79 @@ async fn the_trash_is_emptied_on_request_and_then_nothing_is_left() -> Result<()
     assert_eq!(std::fs::read_dir(library.root("loras").join("a"))?.count(), 0);
     let (status, _) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
     assert_eq!(status, 404);
+    assert_eq!(listed(&server).await?, ["n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_undo_that_was_in_the_way_of_a_file_can_be_done_again_for_the_rest() -> Result<()> {
+    let library = Library::of(["m", "n"].map(|name| Model::lora(name).sidecar()))?;
+    let server = library.serve().await?;
+    let before = files(&library.root("loras"))?;
+    let paths = ["m", "n"].map(|name| model(&library, name));
+    let id = done(&server, "loras/bulk-delete", json!({ "file_paths": paths })).await?["undo_id"].clone();
+    std::fs::write(&paths[0], "another file")?;
+    let undone = done(&server, "undo", json!({ "id": id })).await?;
+    assert_eq!(undone["restored"], json!([paths[1]]));
+    assert_eq!(undone["conflicts"][0]["file_path"], json!(paths[0]));
+    let acts = server.get_json("/api/lm/history", &[]).await?;
+    assert!(acts["acts"][1]["trash_bytes"].as_u64() > Some(0), "{acts}");
+
+    std::fs::remove_file(&paths[0])?;
+    let undone = done(&server, "undo", json!({ "id": id })).await?;
+    assert_eq!(undone["restored"], json!([paths[0]]));
+    assert_eq!(files(&library.root("loras"))?, before);
+    server.scan("loras", false).await?;
+    assert_eq!(listed(&server).await?, ["m", "n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_path_deletes_the_model_that_it_means_and_nothing_in_the_trash() -> Result<()> {
+    let library = Library::of(["a/m", "n"].map(|name| Model::lora(name).sidecar()))?;
+    let server = library.serve().await?;
+    let spelled = model(&library, "a/m").replace("/a/", "//./a//");
+    let id = done(&server, "loras/delete", json!({ "file_path": spelled })).await?["batch_id"].clone();
+    assert_eq!(listed(&server).await?, ["n"]);
+    let trashed = files(&library.root("loras"))?
+        .into_keys()
+        .find(|path| path.ends_with("/m.safetensors"))
+        .unwrap_or_default();
+    for path in [
+        trashed,
+        format!("{}/../n.safetensors", wire(&library.root("loras").join("a"))),
+    ] {
+        let (status, answer) = post(&server, "loras/delete", json!({ "file_path": path })).await?;
+        assert!(status == 404 || status == 400, "{path}: {status} {answer}");
+    }
+    assert_eq!(listed(&server).await?, ["n"]);
+    done(&server, "undo-delete", json!({ "batch_id": id })).await?;
+    assert_eq!(listed(&server).await?, ["m", "n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_preview_that_somebody_took_out_of_the_trash_does_not_keep_its_model_there() -> Result<()> {
+    let library = Library::of([Model::lora("m").preview("png")])?;
+    let server = library.serve().await?;
+    let id = done(&server, "loras/delete", json!({"file_path": model(&library, "m")})).await?["batch_id"].clone();
+    let preview = files(&library.root("loras"))?
+        .into_keys()
+        .find(|path| path.ends_with("/m.png"))
+        .unwrap_or_default();
+    std::fs::remove_file(preview)?;
+    done(&server, "undo", json!({ "id": id })).await?;
+    assert_eq!(listed(&server).await?, ["m"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_whose_file_is_gone_leaves_the_list_when_it_is_deleted() -> Result<()> {
+    let library = Library::of(["m", "n"].map(|name| Model::lora(name).sidecar()))?;
+    let server = library.serve().await?;
+    std::fs::remove_file(model(&library, "m"))?;
+    let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "m")})).await?;
+    assert_eq!(answer["batch_id"], Value::Null);
     assert_eq!(listed(&server).await?, ["n"]);
     Ok(())
 }

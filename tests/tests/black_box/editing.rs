@@ -4,24 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use modelshelf_tests::model::wire;
-use modelshelf_tests::{Call, Library, Model, Server};
+use modelshelf_tests::{Library, Model, Server};
 use serde_json::{Value, json};
+
+use crate::acts::{done, post};
 
 fn sidecar(model: &Path) -> Result<Value> {
     let path = model.with_extension("metadata.json");
     Ok(serde_json::from_slice(&std::fs::read(&path).context("no sidecar")?)?)
-}
-
-async fn post(server: &Server, route: &str, body: Value) -> Result<(u16, Value)> {
-    let call = Call::post(&format!("/api/lm/{route}"), &body).header("Sec-Fetch-Site", "same-origin");
-    let reply = server.send(&call).await?;
-    Ok((reply.status, reply.json()?))
-}
-
-async fn done(server: &Server, route: &str, body: Value) -> Result<Value> {
-    let (status, answer) = post(server, route, body).await?;
-    anyhow::ensure!(status == 200 && answer["success"] == true, "{route}: {status} {answer}");
-    Ok(answer)
 }
 
 /// The item of a model here and on a server that was started on the same folders and knows nothing.
@@ -370,5 +360,23 @@ async fn a_bulk_edit_may_name_a_whole_large_library() -> Result<()> {
         json!([1, 20_000])
     );
     assert_eq!(item_everywhere(&library, &server, "m").await?["tags"], json!(["t"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_metadata_file_that_an_edit_made_goes_with_its_undo_and_comes_back() -> Result<()> {
+    let library = Library::of([Model::lora("m").sidecar()])?;
+    let server = library.serve().await?;
+    let model = library.root("loras").join("m.safetensors");
+    let file = model.with_extension("metadata.json");
+    std::fs::remove_file(&file)?;
+    let edit = json!({"file_path": wire(&model), "notes": "n"});
+    let made = done(&server, "loras/save-metadata", edit).await?;
+    let after = std::fs::read(&file)?;
+    let undone = done(&server, "undo", json!({"id": made["undo_id"]})).await?;
+    assert!(!file.exists());
+    done(&server, "undo", json!({"id": undone["undo_id"]})).await?;
+    assert_eq!(std::fs::read(&file)?, after);
+    assert_eq!(server.item("loras", "m").await?["notes"], "n");
     Ok(())
 }

@@ -2,14 +2,10 @@
 
 use anyhow::Result;
 use modelshelf_tests::model::wire;
-use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
+use modelshelf_tests::{Library, Model, sorted_names};
 use serde_json::{Value, json};
 
-async fn post(server: &Server, route: &str, body: Value) -> Result<(u16, Value)> {
-    let call = Call::post(&format!("/api/lm/{route}"), &body).header("Sec-Fetch-Site", "same-origin");
-    let reply = server.send(&call).await?;
-    Ok((reply.status, reply.json()?))
-}
+use crate::acts::post;
 
 fn names(library: &Library) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(library.root("loras"))?.flatten();
@@ -100,5 +96,27 @@ async fn a_name_that_is_taken_or_is_none_changes_nothing() -> Result<()> {
     assert_eq!(std::fs::read(root.join("free.png"))?, b"another picture");
     assert_eq!(sorted_names(&server.list("loras", &[]).await?), ["m", "n"]);
     assert_eq!(server.get_json("/api/lm/history", &[]).await?["total"], 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rename_never_takes_over_another_models_metadata() -> Result<()> {
+    let library = Library::of([
+        Model::new("checkpoints", "m").tags(&["own"]),
+        Model::new("checkpoints", "other").tags(&["theirs"]),
+    ])?;
+    let root = library.root("checkpoints");
+    // Metadata whose weights somebody took away, and weights of another kind.
+    std::fs::remove_file(root.join("other.safetensors"))?;
+    std::fs::write(root.join("third.ckpt"), "weights")?;
+    let server = library.serve().await?;
+    let theirs = std::fs::read(root.join("other.metadata.json"))?;
+    for name in ["other", "third"] {
+        let body = json!({"file_path": wire(&root.join("m.safetensors")), "new_file_name": name});
+        let (status, answer) = post(&server, "checkpoints/rename", body).await?;
+        assert_eq!(status, 400, "{answer}");
+    }
+    assert_eq!(std::fs::read(root.join("other.metadata.json"))?, theirs);
+    assert_eq!(server.item("checkpoints", "m").await?["tags"], json!(["own"]));
     Ok(())
 }

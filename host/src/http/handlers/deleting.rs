@@ -1,6 +1,6 @@
 //! Deleting models, undoing that in the contract's words, and the trash.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -10,38 +10,15 @@ use serde_json::{Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
-use super::editing::{body, take_back, take_path};
+use super::editing::{act, body, take_back, take_path};
 use super::json;
-use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::editing::EditError;
 use crate::library::history::{HistoryError, Step};
-use crate::library::progress::ProgressSink;
-
-async fn run(
-    call: &Call,
-    service: Arc<TypeService>,
-    paths: Vec<String>,
-) -> Result<(Outcome, HashSet<String>), ApiError> {
-    let prefix = service.plugin.info().prefix().to_owned();
-    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
-    let done = blocking(move || {
-        let tools = Tools {
-            plugin: &service.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        service.library.delete(&tools, &paths)
-    })
-    .await??;
-    if !done.1.is_empty() {
-        call.app.hub.models_changed(&prefix);
-    }
-    Ok(done)
-}
 
 /// POST `delete`. A file that is not there is a success without a batch.
 pub async fn delete(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let path = take_path(&mut body(&call)?, "Model path is required")?;
-    let (outcome, _) = run(&call, service, vec![path]).await?;
+    let outcome = act(&call, &service, move |library, tools| library.delete(tools, &[path])).await?;
     for edited in outcome.models {
         edited.result?;
     }
@@ -63,23 +40,25 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
     if paths.is_empty() {
         return Err(ApiError::bad_request("No file paths provided for deletion"));
     }
-    let (outcome, deleted) = run(&call, service, paths.clone()).await?;
+    let wanted = paths.clone();
+    let outcome = act(&call, &service, move |library, tools| library.delete(tools, &wanted)).await?;
+    let became: HashMap<&str, Option<&EditError>> = outcome
+        .models
+        .iter()
+        .map(|edited| (edited.path.as_str(), edited.result.as_ref().err()))
+        .collect();
     let results: Vec<Value> = paths
         .iter()
-        .map(|path| {
-            let error = outcome.models.iter().find(|edited| edited.path == *path);
-            match error.and_then(|edited| edited.result.as_ref().err()) {
-                Some(error) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
-                None if deleted.contains(path) => {
-                    json!({ "file_path": path, "success": true, "deleted_files": [path] })
-                }
-                None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),
-            }
+        .map(|path| match became.get(path.as_str()) {
+            Some(None) => json!({ "file_path": path, "success": true, "deleted_files": [path] }),
+            Some(Some(error)) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
+            None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),
         })
         .collect();
+    let deleted = became.values().filter(|error| error.is_none()).count();
     Ok(json(&json!({
-        "success": true, "status": "success", "total_deleted": deleted.len(), "total_attempted": paths.len(),
-        "cache_updated": !deleted.is_empty(), "results": results, "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
+        "success": true, "status": "success", "total_deleted": deleted, "total_attempted": paths.len(),
+        "cache_updated": deleted > 0, "results": results, "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
     })))
 }
 

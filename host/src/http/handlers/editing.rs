@@ -12,12 +12,13 @@ use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
 use super::json;
+use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
 use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::item;
-use crate::library::progress::ProgressSink;
 use crate::library::record::Record;
+use crate::library::sidecar::SidecarError;
 
 /// Most models of one request.
 const MAX_MODELS: usize = 100_000;
@@ -32,11 +33,15 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
             EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::Outside(_) | EditError::Name(..) => StatusCode::BAD_REQUEST,
+            EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
+            | EditError::Away(_)
+            | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
-            EditError::Sidecar(_) | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
+            EditError::Sidecar(_)
+            | EditError::Open(_)
+            | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
@@ -57,41 +62,23 @@ pub fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String,
     }
 }
 
-/// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
-fn inside(service: &TypeService, paths: &[String]) -> Result<(), EditError> {
-    let outside = paths
-        .iter()
-        .find(|path| service.library.roots().iter().all(|root| root.relative(path).is_none()));
-    outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
-}
-
-/// Makes edits and tells clients.
-async fn edit(
+/// Does something to a library away from the threads that serve requests.
+pub async fn act<T: Send + 'static>(
     call: &Call,
     service: &Arc<TypeService>,
-    kind: ActKind,
-    paths: Vec<String>,
-    edits: Vec<Edit>,
-) -> Result<Outcome, ApiError> {
-    inside(service, &paths)?;
-    let (history, service_too, handle) = (
-        call.app.history.clone(),
-        service.clone(),
-        tokio::runtime::Handle::current(),
-    );
-    let outcome = blocking(move || {
+    work: impl FnOnce(&Library, &Tools) -> Result<T, EditError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (history, own) = (call.app.history.clone(), service.clone());
+    let handle = tokio::runtime::Handle::current();
+    let done = blocking(move || {
         let tools = Tools {
-            plugin: &service_too.plugin,
+            plugin: &own.plugin,
             history: &history,
             handle: &handle,
         };
-        service_too.library.edit(&tools, kind, &paths, &edits)
-    })
-    .await??;
-    if outcome.undo_id.is_some() {
-        call.app.hub.models_changed(service.plugin.info().prefix());
-    }
-    Ok(outcome)
+        work(&own.library, &tools)
+    });
+    Ok(done.await??)
 }
 
 /// An edit of one model: its record and the id for an undo.
@@ -102,7 +89,11 @@ async fn edit_one(
     path: String,
     one: Edit,
 ) -> Result<(Arc<Record>, Option<String>), ApiError> {
-    let outcome = edit(call, service, kind, vec![path.clone()], vec![one]).await?;
+    let paths = vec![path.clone()];
+    let outcome = act(call, service, move |library, tools| {
+        library.edit(tools, kind, &paths, &[one])
+    })
+    .await?;
     let edited = outcome.models.into_iter().next();
     let record = edited.map_or(Ok(None), |edited| edited.result)?;
     Ok((record.ok_or(EditError::NotFound(path))?, outcome.undo_id))
@@ -158,23 +149,10 @@ pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, A
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         _ => return Err(ApiError::bad_request(missing)),
     };
-    inside(&service, std::slice::from_ref(&path))?;
-    let prefix = service.plugin.info().prefix().to_owned();
-    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
-    let renamed = blocking(move || {
-        let tools = Tools {
-            plugin: &service.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        service.library.rename(&tools, &path, &name)
-    });
-    let renamed = renamed.await?.map_err(|error| match error {
-        // The contract's status for it.
-        EditError::History(HistoryError::Occupied(_)) => ApiError::bad_request("A file with this name already exists"),
-        error => error.into(),
-    })?;
-    call.app.hub.models_changed(&prefix);
+    let renamed = act(&call, &service, move |library, tools| {
+        library.rename(tools, &path, &name)
+    })
+    .await?;
     let mut models = renamed.outcome.models.into_iter();
     let record = models.find_map(|edited| edited.result.ok()?);
     Ok(json(&json!({
@@ -245,7 +223,10 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
         ([_], Some(false)) => ActKind::Unexclude,
         _ => ActKind::Edit,
     };
-    let outcome = edit(&call, &service, kind, paths, edits).await?;
+    let outcome = act(&call, &service, move |library, tools| {
+        library.edit(tools, kind, &paths, &edits)
+    })
+    .await?;
     let results: Vec<Value> = outcome
         .models
         .iter()
@@ -279,7 +260,7 @@ pub fn history(call: &Call) -> Result<Response, ApiError> {
     let limit = call.query.limit(ACTS, MAX_ACTS, Zero::Default)?;
     let offset = usize::try_from(call.query.integer("offset", 0)?).unwrap_or(0);
     let acts = call.app.history.acts();
-    let page: Vec<Value> = acts.iter().skip(offset).take(limit).map(described).collect();
+    let page: Vec<Value> = acts.iter().skip(offset).take(limit).map(|act| described(act)).collect();
     Ok(json(&json!({ "success": true, "total": acts.len(), "acts": page })))
 }
 
@@ -323,8 +304,8 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
     ))
 }
 
-/// Takes an act back and tells clients.
-pub async fn take_back(call: &Call, id: &str) -> Result<(Outcome, Act), ApiError> {
+/// Takes an act back.
+pub async fn take_back(call: &Call, id: &str) -> Result<(Outcome, Arc<Act>), ApiError> {
     let act = call.app.history.act(id).map_err(EditError::from)?;
     let types = call.app.types.load_full();
     let slot = types.iter().find(|slot| slot.info.id() == act.model_type);
@@ -334,19 +315,9 @@ pub async fn take_back(call: &Call, id: &str) -> Result<(Outcome, Act), ApiError
             act.model_type
         ))
     })?;
-    let prefix = service.plugin.info().prefix().to_owned();
-    let (history, handle) = (call.app.history.clone(), tokio::runtime::Handle::current());
-    let (outcome, act) = blocking(move || {
-        let tools = Tools {
-            plugin: &service.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        service.library.undo(&tools, &act).map(|outcome| (outcome, act))
+    let (outcome, act) = self::act(call, &service, move |library, tools| {
+        library.undo(tools, &act).map(|outcome| (outcome, act))
     })
-    .await??;
-    if outcome.undo_id.is_some() {
-        call.app.hub.models_changed(&prefix);
-    }
+    .await?;
     Ok((outcome, act))
 }

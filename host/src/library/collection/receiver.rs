@@ -44,6 +44,6 @@ impl Publisher for HashReceiver {
             }
             hashed.retain(|result| replaced.contains(&result.path));
         }
-        library.sink.models_changed(library.info.prefix());
+        library.tell_changed();
     }
 }

@@ -58,7 +58,7 @@ impl<'l> Report<'l> {
                         format!("{known} of {} models read", self.total),
                         None,
                     );
-                    self.library.sink.models_changed(self.library.info.prefix());
+                    self.library.tell_changed();
                 }
             }
         }
@@ -93,7 +93,7 @@ impl<'l> Report<'l> {
             );
         }
         if outcome.changed + outcome.removed > 0 || outcome.roots_changed {
-            self.library.sink.models_changed(self.library.info.prefix());
+            self.library.tell_changed();
         }
     }
 

@@ -112,6 +112,7 @@ fn write_sidecar(
 ) -> Option<(Option<Stamp>, Option<Stamp>)> {
     let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
     let path = sidecar::path_for(folder, &record.file_name);
+    let _turn = sidecar::turn(Path::new(&*record.path));
     let before = stamp(&path).ok();
     let mut sidecar = Sidecar::read(&path).ok()??;
     if metadata::is_anothers(record, &sidecar) {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::library::trash;
+
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,7 +36,7 @@ pub enum Step {
         path: String,
         /// Whether there was such a file before.
         existed: bool,
-        /// SHA-256 of the file after the step, lower-case hex; empty until that is known.
+        /// SHA-256 of the file after the step, lower-case hex; empty where there is no file then.
         #[serde(default)]
         after: String,
     },
@@ -85,6 +87,12 @@ pub struct Act {
 }
 
 impl Act {
+    /// Whether files of it may wait in the trash for its undo.
+    pub fn has_trash(&self) -> bool {
+        let into_trash = |step: &Step| matches!(step, Step::Renamed { to, .. } if trash::is_inside(Path::new(to)));
+        self.undone_by.is_none() && self.steps.iter().any(into_trash)
+    }
+
     /// A file that is where an undo would put one.
     pub fn occupied(&self) -> Option<&str> {
         self.steps.iter().find_map(|step| match step {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::act::{Act, Step};
-use super::files::{digest, save, step_name};
+use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::files::{atomic, rename};
 use crate::library::trash;
@@ -13,6 +13,10 @@ pub struct Draft<'h> {
     pub(super) history: &'h History,
     pub(super) folder: PathBuf,
     pub(super) act: Act,
+    // Whether an undo took back all of its act.
+    pub(super) whole: bool,
+    // Whether it came to its end; what did not is taken back.
+    pub(super) done: bool,
 }
 
 impl Draft<'_> {
@@ -55,6 +59,7 @@ impl Draft<'_> {
         self.note(step, &[])?;
         rename::to_new(from, to).map_err(|source| {
             self.unchanged();
+            trash::tidy_behind(to);
             match source.kind() {
                 std::io::ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
                 _ => HistoryError::Move {
@@ -77,20 +82,26 @@ impl Draft<'_> {
         self.act.steps.len()
     }
 
-    /// Takes the steps after a mark back.
-    pub fn back_to(&mut self, mark: usize) {
+    /// Takes the steps after a mark back; whether all could be. One that could not stays noted.
+    pub fn back_to(&mut self, mark: usize) -> bool {
         while self.act.steps.len() > mark {
             let place = self.act.steps.len() - 1;
-            if let Some(step) = self.act.steps.last() {
-                roll_back(&self.folder, step, place);
+            let back = self
+                .act
+                .steps
+                .last()
+                .is_none_or(|step| roll_back(&self.folder, step, place));
+            if !back {
+                return false;
             }
             self.unchanged();
         }
+        true
     }
 
-    /// Notes bytes that wait in the trash.
-    pub fn add_trash(&mut self, bytes: u64) {
-        self.act.trash_bytes += bytes;
+    /// Notes that an undo left something of its act as it is.
+    pub fn is_partial(&mut self) {
+        self.whole = false;
     }
 
     /// What was done so far.
@@ -113,46 +124,64 @@ impl Draft<'_> {
     }
 
     /// Ends the act; its id, or none when nothing was changed.
-    pub fn end(mut self) -> Option<String> {
+    ///
+    /// # Errors
+    /// When that can't be written: all its steps are taken back then.
+    pub fn end(mut self) -> Result<Option<String>, HistoryError> {
         if self.act.steps.is_empty() {
-            let _ = std::fs::remove_dir_all(&self.folder);
-            return None;
+            return Ok(None);
         }
         self.act.ended = true;
-        if let Err(error) = save(&self.folder, &self.act) {
-            tracing::error!(%error, "an act is done and can't be undone after a restart");
-        }
-        let id = self.act.id.clone();
-        self.history.add(self.act);
-        Some(id)
+        self.act.trash_bytes = trash::waiting_bytes(&self.act);
+        save(&self.folder, &self.act)?;
+        self.done = true;
+        let steps = std::mem::take(&mut self.act.steps);
+        let act = Act {
+            steps,
+            ..self.act.clone()
+        };
+        let id = act.id.clone();
+        self.history.add(act, self.whole);
+        Ok(Some(id))
     }
 }
 
-/// Takes a step back as far as it was done.
-pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) {
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // Nothing is done by halves, whatever ended it. What can't be taken back now is tried at the next start.
+            if self.back_to(0) {
+                let _ = std::fs::remove_dir_all(&self.folder);
+            }
+        }
+    }
+}
+
+/// Takes a step back as far as it was done. False when it is not back: the disk may be away.
+pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
     let done = match step {
         Step::Renamed { from, to, .. } => {
-            if Path::new(to).exists() && !Path::new(from).exists() {
-                rename::to_new(Path::new(to), Path::new(from))
-            } else {
-                Ok(())
+            let there = |path: &str| Path::new(path).symlink_metadata().is_ok();
+            match (there(from), there(to)) {
+                (true, _) => Ok(()),
+                (false, true) => {
+                    let back = rename::to_new(Path::new(to), Path::new(from));
+                    trash::tidy_behind(Path::new(to));
+                    back
+                }
+                (false, false) => Err(std::io::ErrorKind::NotFound.into()),
             }
         }
         Step::Content {
             path, existed: true, ..
-        } => std::fs::read(folder.join(step_name(place))).and_then(|copy| {
-            let line = copy
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(copy.len(), |end| end + 1);
-            atomic::write(Path::new(path), copy.get(line..).unwrap_or_default())
-        }),
+        } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),
         Step::Content { path, .. } => match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
     };
-    if let Err(error) = done {
+    if let Err(error) = &done {
         tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");
     }
+    done.is_ok()
 }

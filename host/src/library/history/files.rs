@@ -34,10 +34,39 @@ pub(super) fn save(folder: &Path, act: &Act) -> Result<(), HistoryError> {
         .map_err(|source| HistoryError::Io { path, source })
 }
 
-/// An act from its folder; where it was cut off, the files as they are now count as its result.
+/// What the changed file of a step was before.
+///
+/// # Errors
+/// When the step's file can't be read.
+pub(super) fn before(folder: &Path, place: usize) -> std::io::Result<Vec<u8>> {
+    let mut copy = std::fs::read(folder.join(step_name(place)))?;
+    let line = copy.iter().position(|byte| *byte == b'\n');
+    Ok(copy.split_off(line.map_or(copy.len(), |end| end + 1)))
+}
+
+/// The steps that were noted in a folder.
+fn noted(folder: &Path) -> std::io::Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    loop {
+        let copy = match std::fs::read(folder.join(step_name(steps.len()))) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(steps),
+            read => read?,
+        };
+        let line = copy.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        steps.push(serde_json::from_slice(line)?);
+    }
+}
+
+/// An act from its folder. Of one that was cut off, moves are rolled back; contents stay as they are, and can be taken back.
 pub(super) fn load(folder: &Path) -> Option<Act> {
-    let bytes = std::fs::read(folder.join(ACT)).ok()?;
-    let mut act: Act = match serde_json::from_slice(&bytes) {
+    let read = || -> std::io::Result<Act> {
+        let mut act: Act = serde_json::from_slice(&std::fs::read(folder.join(ACT))?)?;
+        if !act.ended {
+            act.steps = noted(folder)?;
+        }
+        Ok(act)
+    };
+    let mut act = match read() {
         Ok(act) => act,
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
@@ -47,21 +76,17 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
-    act.steps = (0..)
-        .map_while(|place| {
-            let copy = std::fs::read(folder.join(step_name(place))).ok()?;
-            serde_json::from_slice(copy.split(|byte| *byte == b'\n').next()?).ok()
-        })
-        .collect();
     let moves = act.steps.iter().any(|step| matches!(step, Step::Renamed { .. }));
     if moves || act.steps.is_empty() {
-        for (place, step) in act.steps.iter().enumerate().rev() {
-            roll_back(folder, step, place);
+        let steps = act.steps.iter().enumerate().rev();
+        if steps.fold(true, |all, (place, step)| roll_back(folder, step, place) && all) {
+            tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
+            trash::tidy(&act);
+            let _ = std::fs::remove_dir_all(folder);
+            return None;
         }
-        tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
-        trash::tidy(&act);
-        let _ = std::fs::remove_dir_all(folder);
-        return None;
+        // A disk may be away: what was moved can be taken back like any other act, once it is there.
+        tracing::warn!(act = act.id, kind = ?act.kind, "an act that was cut off can't be rolled back now; undo it from the history");
     }
     for step in &mut act.steps {
         if let Step::Content { path, after, .. } = step {

@@ -14,12 +14,19 @@ fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
         let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
         draft.keep("m", "m.json", Some(&[number])).unwrap();
         draft.changed_to(b"new");
-        ids.push(draft.end().unwrap());
+        ids.push(draft.end().unwrap().unwrap());
     }
-    assert!(history.begin(ActKind::Edit, "t", None).unwrap().end().is_none());
+    assert!(
+        history
+            .begin(ActKind::Edit, "t", None)
+            .unwrap()
+            .end()
+            .unwrap()
+            .is_none()
+    );
     drop(history);
     let history = History::open(data.path(), settings);
-    let kept: Vec<String> = history.acts().into_iter().map(|act| act.id).collect();
+    let kept: Vec<String> = history.acts().into_iter().map(|act| act.id.clone()).collect();
     assert_eq!(kept, [ids[2].clone(), ids[1].clone()]);
     let act = history.act(&ids[2]).unwrap();
     assert_eq!(history.before(&act, 0).unwrap(), Some(vec![2]));
@@ -37,7 +44,8 @@ fn an_act_that_was_cut_off_is_ended_with_the_files_as_they_are() {
     let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
     draft.keep("m", file.to_str().unwrap(), Some(b"old")).unwrap();
     let id = draft.id().to_owned();
-    drop(draft);
+    // As a crash leaves it.
+    std::mem::forget(draft);
     drop(history);
     let history = History::open(data.path(), HistorySettings::default());
     let act = history.act(&id).unwrap();
@@ -60,11 +68,90 @@ fn an_act_that_moved_files_and_was_cut_off_is_rolled_back() {
         draft.rename("m", &file("a2"), &file("b")),
         Err(HistoryError::Occupied(_))
     ));
-    drop(draft);
+    // As a crash leaves it.
+    std::mem::forget(draft);
     drop(history);
     let history = History::open(data.path(), HistorySettings::default());
     assert!(history.acts().is_empty());
     assert_eq!(std::fs::read(file("a")).unwrap(), b"a");
     assert_eq!(std::fs::read(file("b")).unwrap(), b"b");
     assert!(!file("a2").exists());
+}
+
+#[test]
+fn an_act_that_is_dropped_on_its_way_is_taken_back_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.path().join(name);
+    std::fs::write(file("a"), "a").unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = history.begin(ActKind::Rename, "t", None).unwrap();
+    draft.rename("m", &file("a"), &file("a2")).unwrap();
+    drop(draft);
+    assert!(file("a").exists() && !file("a2").exists() && history.acts().is_empty());
+    assert_eq!(std::fs::read_dir(data.path().join("history")).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_relative_link_is_rolled_back_though_it_leads_nowhere_from_the_trash() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.path().join(name);
+    std::fs::create_dir(file("models")).unwrap();
+    std::fs::write(file("weights"), "w").unwrap();
+    std::os::unix::fs::symlink("../weights", file("models/a")).unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+    let trash = trash::folder_for(&file("models"), draft.id()).unwrap();
+    draft.rename("m", &file("models/a"), &trash.join("a")).unwrap();
+    drop(draft);
+    assert_eq!(std::fs::read(file("models/a")).unwrap(), b"w");
+    assert!(!file("models").join(trash::STAGING).exists());
+}
+
+#[test]
+fn a_cut_off_move_on_a_disk_that_is_away_stays_to_be_undone() {
+    let data = tempfile::tempdir().unwrap();
+    let disk = data.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::write(disk.join("a"), "a").unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+    let trash = trash::folder_for(&disk, draft.id()).unwrap();
+    draft.rename("m", &disk.join("a"), &trash.join("a")).unwrap();
+    let id = draft.id().to_owned();
+    std::mem::forget(draft);
+    drop(history);
+    std::fs::rename(&disk, data.path().join("elsewhere")).unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    assert!(history.act(&id).unwrap().has_trash());
+    assert_eq!(history.empty_trash(), 0);
+    assert!(history.act(&id).is_ok(), "what can't be removed is not forgotten");
+    std::fs::rename(data.path().join("elsewhere"), &disk).unwrap();
+    assert_eq!(history.empty_trash(), 1);
+    assert!(!disk.join(trash::STAGING).exists());
+}
+
+#[test]
+fn the_bound_of_acts_leaves_the_trash_alone() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("a"), "a").unwrap();
+    let settings = HistorySettings {
+        acts: 1,
+        ..HistorySettings::default()
+    };
+    let history = History::open(data.path(), settings);
+    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+    let trash = trash::folder_for(data.path(), draft.id()).unwrap();
+    draft.rename("m", &data.path().join("a"), &trash.join("a")).unwrap();
+    let id = draft.end().unwrap().unwrap();
+    for number in 0..4 {
+        let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
+        draft.keep("m", "m.json", Some(&[number])).unwrap();
+        draft.end().unwrap();
+    }
+    assert_eq!(history.acts().len(), 2);
+    let pinned = history.pin(&id).unwrap();
+    assert_eq!(history.empty_trash(), 0, "an act that is being undone stays");
+    drop(pinned);
+    assert_eq!(history.empty_trash(), 1);
 }

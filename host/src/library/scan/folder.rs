@@ -134,6 +134,82 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
     look
 }
 
+/// The names in a folder, from which it is told what belongs to each model.
+pub struct Names<S> {
+    path: PathBuf,
+    wire: String,
+    root: u16,
+    folder: ArcStr,
+    // Sorted.
+    names: Vec<S>,
+}
+
+impl<S: AsRef<str>> Names<S> {
+    /// Sorted names of the files in a folder; `wire` is its path as clients see it.
+    pub fn new(path: &Path, wire: String, names: Vec<S>, roots: &[Root]) -> Self {
+        let root = roots::find_folder(roots, &wire).unwrap_or_default();
+        let relative = roots
+            .get(usize::from(root))
+            .and_then(|root| root.relative(&wire))
+            .unwrap_or_default();
+        Self {
+            path: path.to_owned(),
+            root,
+            folder: relative.into(),
+            wire,
+            names,
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model of this file name, with what lies beside it; none when the name is no model's.
+    ///
+    /// # Errors
+    /// As [`stamp`], when the file can't be looked at.
+    pub fn model(&self, name: &str, is_link: bool, info: &TypeInfo) -> std::io::Result<Option<Found>> {
+        let Some(stem) = info
+            .extension_of(name)
+            .and_then(|extension| name.strip_suffix(extension))
+        else {
+            return Ok(None);
+        };
+        let path = self.path.join(name);
+        let stamp = self::stamp(&path)?;
+        let has = |name: &str| self.names.binary_search_by(|own| own.as_ref().cmp(name)).is_ok();
+        let beside = |ending: &str| {
+            let name = format!("{stem}{ending}");
+            has(&name).then(|| self.path.join(name))
+        };
+        let preview = preview::find(&self.names, stem).and_then(|name| {
+            Some(Preview {
+                path: format!("{}/{name}", self.wire).into(),
+                stamp: self::stamp(&self.path.join(name)).ok()?,
+            })
+        });
+        let unfinished = compat().unfinished_endings.iter().find_map(|ending| {
+            let name = format!("{name}{ending}");
+            has(&name).then(|| name.into())
+        });
+        Ok(Some(Found {
+            path: format!("{}/{name}", self.wire).into(),
+            root: self.root,
+            folder: self.folder.clone(),
+            stem: stem.into(),
+            stamp,
+            sidecar: beside(".metadata.json").and_then(|path| self::stamp(&path).ok()),
+            preview,
+            civitai_info: beside(".civitai.info").is_some(),
+            unfinished,
+            aliases: Vec::new(),
+            linked_to: is_link.then(|| path.canonicalize().ok()).flatten(),
+        }))
+    }
+}
+
 impl Look {
     /// Notes where a link leads; whether that is a file.
     fn follow(&mut self, path: &Path) -> bool {
@@ -172,59 +248,22 @@ impl Look {
             self.problems.push((self.path.display().to_string(), reason));
             return;
         };
-        let root = roots::find_folder(roots, &wire).unwrap_or_default();
-        let folder: ArcStr = roots
-            .get(usize::from(root))
-            .and_then(|root| root.relative(&wire))
-            .unwrap_or_default()
-            .into();
         let mut sorted: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         sorted.sort_unstable();
-        let has = |name: &str| sorted.binary_search(&name).is_ok();
+        let names = Names::new(&self.path, wire, sorted, roots);
         for (name, is_link) in models {
-            let path = self.path.join(name);
-            let stamp = match stamp(&path) {
-                Ok(stamp) => stamp,
+            match names.model(name, *is_link, info) {
+                Ok(found) => self.found.extend(found),
                 Err(error) => {
-                    let path = format!("{wire}/{name}");
+                    let path = format!("{}/{name}", names.wire);
                     let gone = error.kind() == std::io::ErrorKind::NotFound && self.path.is_dir();
                     // A pipe in a model's place has replaced it. Anything else may be the disk's fault.
                     if !gone && error.kind() != std::io::ErrorKind::InvalidInput {
                         self.unreadable.push(path.clone());
                     }
                     self.problems.push((path, format!("it can't be read: {error}")));
-                    continue;
                 }
-            };
-            let extension = info.extension_of(name).unwrap_or_default();
-            let stem = &name[..name.len() - extension.len()];
-            let beside = |ending: &str| {
-                let name = format!("{stem}{ending}");
-                has(&name).then(|| self.path.join(name))
-            };
-            let preview = preview::find(&sorted, stem).and_then(|name| {
-                Some(Preview {
-                    path: format!("{wire}/{name}").into(),
-                    stamp: self::stamp(&self.path.join(name)).ok()?,
-                })
-            });
-            let unfinished = compat().unfinished_endings.iter().find_map(|ending| {
-                let name = format!("{name}{ending}");
-                has(&name).then(|| name.into())
-            });
-            self.found.push(Found {
-                path: format!("{wire}/{name}").into(),
-                root,
-                folder: folder.clone(),
-                stem: stem.into(),
-                stamp,
-                sidecar: beside(".metadata.json").and_then(|path| self::stamp(&path).ok()),
-                preview,
-                civitai_info: beside(".civitai.info").is_some(),
-                unfinished,
-                aliases: Vec::new(),
-                linked_to: is_link.then(|| path.canonicalize().ok()).flatten(),
-            });
+            }
         }
     }
 

@@ -191,6 +191,7 @@ fn write_sidecar(processed: Processed) -> Record {
     if let Some(sidecar) = sidecar {
         let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
         let path = sidecar::path_for(folder, &record.file_name);
+        let _turn = sidecar::turn(Path::new(&*record.path));
         if hashing::write(&record, &sidecar, &path) {
             record.sidecar = stamp(&path).ok();
         }

@@ -1,30 +1,28 @@
 //! Making records of single files anew, after this server changed the files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::folder::{Found, stamp};
+use super::folder::{Found, Names};
 use super::plan::Task;
 use super::process::{self, Reader};
 use super::reading::now;
 use crate::files::wire_path;
 use crate::library::collection::Library;
-use crate::library::preview;
-use crate::library::record::{HashStatus, Preview, Record};
+use crate::library::record::{HashStatus, Record};
 use crate::library::roots;
 use crate::library::safetensors::Interest;
-use crate::library::sidecar;
 use crate::library::snapshot::Change;
 use crate::plugins::Plugin;
 
 /// Models that cross the plugin boundary in one call.
 const BATCH: usize = 128;
 
-/// Reads these models again and publishes their records; ones that are gone from the disk are
+/// Reads these models again, each with the record that it had elsewhere before it was moved, and publishes their records; ones that are gone from the disk are
 /// taken out. Blocks; `handle` is where plugin calls are awaited.
 ///
 /// A file that can't be read is left as it is known: the next scan says what is wrong with it.
-pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, paths: &[&str]) {
+pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, paths: &[(&str, Option<&Record>)]) {
     let headers = &plugin.info().descriptor.headers;
     let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
     let reader = Reader {
@@ -37,17 +35,20 @@ pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handl
     for batch in paths.chunks(BATCH) {
         let snapshot = library.snapshot();
         let mut changes = Vec::new();
-        let mut names = Names::default();
+        let mut names = None;
         let mut read = Vec::with_capacity(batch.len());
-        for path in batch {
+        for (path, was) in batch {
             let known = snapshot.by_path(path).map(|known| &**known);
             let Some(found) = found(library, &mut names, path, known) else {
-                changes.push(Change::Remove((*path).into()));
+                // What can't be looked at for another reason may be there.
+                if matches!(Path::new(path).try_exists(), Ok(false)) {
+                    changes.push(Change::Remove((*path).into()));
+                }
                 continue;
             };
             let task = Task {
                 found: &found,
-                was: None,
+                was: was.map(|was| Arc::new(was.clone())),
                 leaves: false,
                 hash: false,
             };
@@ -71,55 +72,23 @@ pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handl
     }
 }
 
-/// Names in a folder, sorted, of the folder that was asked about last: models of one folder come together.
-#[derive(Default)]
-struct Names {
-    folder: PathBuf,
-    names: Vec<String>,
-}
-
-impl Names {
-    fn of(&mut self, folder: &Path) -> &[String] {
-        if self.folder != folder {
-            folder.clone_into(&mut self.folder);
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            self.names = entries
-                .filter_map(|entry| entry.file_name().into_string().ok())
-                .collect();
-            self.names.sort_unstable();
-        }
-        &self.names
-    }
-}
-
-/// What a walk would find at a path; none when no model file of the library is there.
-fn found(library: &Library, names: &mut Names, path: &str, known: Option<&Record>) -> Option<Found> {
+/// What a walk would find at a path; none when no model file of the library is there. `names` are those of the folder
+/// that was asked about last: models of one folder come together.
+fn found(library: &Library, names: &mut Option<Names<String>>, path: &str, known: Option<&Record>) -> Option<Found> {
     let file = Path::new(path);
-    let folder = file.parent()?;
-    let root = roots::find(library.roots(), path)?;
-    let relative = library.roots().get(usize::from(root))?.relative(path)?;
-    let name = file.file_name()?.to_str()?;
-    let extension = library.info().extension_of(name)?;
-    let stem = name.strip_suffix(extension)?;
-    let preview = preview::find(names.of(folder), stem).and_then(|name| {
-        let path = folder.join(name);
-        Some(Preview {
-            path: wire_path(&path)?.into(),
-            stamp: stamp(&path).ok()?,
-        })
-    });
-    Some(Found {
-        path: path.into(),
-        root,
-        folder: relative.rsplit_once('/').map_or("", |(folder, _)| folder).into(),
-        stem: stem.into(),
-        stamp: stamp(file).ok()?,
-        sidecar: stamp(&sidecar::path_for(folder, stem)).ok(),
-        preview,
-        civitai_info: folder.join(format!("{stem}.civitai.info")).exists(),
-        unfinished: None,
-        // Links are a walk's business; what it found of them is still so.
-        aliases: known.map(|known| known.aliases.clone()).unwrap_or_default(),
-        linked_to: None,
-    })
+    let (folder, name) = (file.parent()?, file.file_name()?.to_str()?);
+    roots::find(library.roots(), path)?;
+    if names.as_ref().is_none_or(|names| names.path() != folder) {
+        let entries = std::fs::read_dir(folder).ok()?.flatten();
+        let mut all: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        all.sort_unstable();
+        *names = Some(Names::new(folder, wire_path(folder)?, all, library.roots()));
+    }
+    let is_link = file.is_symlink();
+    let mut found = names.as_ref()?.model(name, is_link, library.info()).ok()??;
+    // Other paths are a walk's business; what it found of them is still so.
+    found.aliases = known.map(|known| known.aliases.clone()).unwrap_or_default();
+    Some(found)
 }
