@@ -19,8 +19,8 @@ use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::trash;
+use crate::files::atomic;
 use crate::files::rooted::RootedPathError;
-use crate::files::{atomic, private_folder};
 use crate::plugins::Plugin;
 
 /// Why a model was not changed.
@@ -90,13 +90,19 @@ pub struct Tools<'a> {
 }
 
 /// A sidecar on the disk.
-struct Beside {
-    path: PathBuf,
-    bytes: Option<Vec<u8>>,
+pub(super) struct Beside {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its content; none where there is no such file.
+    pub bytes: Option<Vec<u8>>,
 }
 
 impl Beside {
-    fn read(path: PathBuf) -> Result<Self, SidecarError> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is there and can't be read.
+    pub fn read(path: PathBuf) -> Result<Self, SidecarError> {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -155,43 +161,6 @@ impl Library {
             .filter(|path| seen.insert(path.as_str()))
             .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
             .collect();
-        let touched = self.touched(draft.act());
-        let undo_id = draft.end()?;
-        Ok(Outcome {
-            undo_id,
-            models: self.take_up(tools, written, &touched),
-        })
-    }
-
-    /// Takes an act back. A file that was changed since is left as it is.
-    ///
-    /// # Errors
-    /// When the history can't be written or read; nothing is changed then.
-    pub fn undo(&self, tools: &Tools, act: &Act) -> Result<Outcome, EditError> {
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let pinned = tools.history.pin(&act.id)?;
-        let act = &*pinned.act;
-        let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
-        let mut written: Vec<(String, Result<(), EditError>)> = Vec::new();
-        let places: Vec<usize> = (0..act.steps.len()).rev().collect();
-        let model = |place: &usize| act.steps.get(*place).map_or("", Step::model);
-        // The steps of a model are taken back together or not at all.
-        for own in places.chunk_by(|a, b| model(a) == model(b)) {
-            let mark = draft.mark();
-            let undone = own
-                .iter()
-                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place));
-            if undone.is_err() {
-                draft.back_to(mark);
-                draft.is_partial();
-            }
-            // What an earlier, partial undo took back is not told again.
-            if undone.is_err() || draft.mark() > mark {
-                written.push((own.first().map_or("", model).to_owned(), undone));
-            }
-        }
-        trash::tidy(act);
-        self.write_manifests(tools, &draft);
         let touched = self.touched(draft.act());
         let undo_id = draft.end()?;
         Ok(Outcome {
@@ -312,58 +281,6 @@ impl Library {
             Edited { path, result }
         });
         models.collect()
-    }
-}
-
-fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
-    match act.steps.get(place) {
-        None => Ok(()),
-        Some(Step::Renamed { model, from, to }) => {
-            let (now, then) = (Path::new(to), Path::new(from));
-            match (now.symlink_metadata(), then.symlink_metadata()) {
-                (Err(_), Ok(_)) => return Ok(()),
-                // A preview that somebody took away must not keep its model from coming back.
-                (Err(_), Err(_)) if from != model && to != model => {
-                    tracing::warn!(file = to, "is gone, and can't come back with its model");
-                    return Ok(());
-                }
-                _ => {}
-            }
-            if trash::is_inside(then) {
-                // Deleted again: the folder went when the files came back.
-                let parent = then.parent().unwrap_or(then);
-                private_folder(parent).map_err(|source| HistoryError::Io {
-                    path: parent.to_owned(),
-                    source,
-                })?;
-            }
-            Ok(draft.rename(model, now, then)?)
-        }
-        Some(Step::Content { model, path, after, .. }) => {
-            let _turn = sidecar::turn(Path::new(model));
-            let before = history.before(act, place)?;
-            let now = Beside::read(PathBuf::from(path))?;
-            if now.bytes == before {
-                return Ok(());
-            }
-            if now.bytes.as_deref().map(history::digest).unwrap_or_default() != *after {
-                return Err(EditError::ChangedSince(path.clone()));
-            }
-            draft.keep(model, path, now.bytes.as_deref())?;
-            let written = match &before {
-                Some(bytes) => atomic::write(&now.path, bytes),
-                // The history has the content that goes.
-                None => std::fs::remove_file(&now.path),
-            };
-            if let Err(source) = written {
-                draft.unchanged();
-                return Err(SidecarError::Io { path: now.path, source }.into());
-            }
-            if let Some(bytes) = &before {
-                draft.changed_to(bytes);
-            }
-            Ok(())
-        }
     }
 }
 

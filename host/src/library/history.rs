@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 pub use self::act::{Act, ActKind, Step};
 pub use self::draft::Draft;
-pub use self::files::digest;
+pub use self::files::{OF_THE_SERVER, digest};
 use self::files::{load, save};
 use super::trash;
 use crate::files::private_folder;

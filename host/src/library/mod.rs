@@ -57,6 +57,7 @@ pub mod store;
 pub mod text;
 pub mod thumbnails;
 pub mod trash;
+pub mod undoing;
 pub mod waiting;
 pub mod watch;
 

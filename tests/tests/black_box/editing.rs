@@ -380,3 +380,23 @@ async fn a_metadata_file_that_an_edit_made_goes_with_its_undo_and_comes_back() -
     assert_eq!(server.item("loras", "m").await?["notes"], "n");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_hash_that_came_after_an_edit_does_not_keep_it_from_being_undone() -> Result<()> {
+    let library = Library::of([Model::new("checkpoints", "m")
+        .side("notes", "old")
+        .side("sha256", "")
+        .side("hash_status", "pending")])?;
+    let server = library.serve().await?;
+    let model = library.root("checkpoints").join("m.safetensors");
+    let edit = json!({"file_path": wire(&model), "notes": "new"});
+    let id = done(&server, "checkpoints/save-metadata", edit).await?["undo_id"].clone();
+    done(&server, "checkpoints/hash", json!({})).await?;
+    server.scan("checkpoints", false).await?;
+    let hash = sidecar(&model)?["sha256"].clone();
+    assert_eq!(hash.as_str().map(str::len), Some(64));
+    done(&server, "undo", json!({ "id": id })).await?;
+    let on_disk = sidecar(&model)?;
+    assert_eq!(json!([on_disk["notes"], on_disk["sha256"]]), json!(["old", hash]));
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::HistoryError;
@@ -12,9 +13,19 @@ use crate::library::trash;
 
 const ACT: &str = "act.json";
 
-/// SHA-256 of a content as acts note it.
+/// Fields of a sidecar that the server finds out and writes by itself, at any time.
+pub const OF_THE_SERVER: [&str; 3] = ["sha256", "hash_status", "autov3"];
+
+/// SHA-256 of a content as acts note it: of a JSON object without [`OF_THE_SERVER`], so that a hash
+/// that comes after an act is no change of somebody else's.
 pub fn digest(content: &[u8]) -> String {
-    hash::hex(&Sha256::digest(content))
+    let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(content) else {
+        return hash::hex(&Sha256::digest(content));
+    };
+    OF_THE_SERVER.iter().for_each(|key| {
+        object.shift_remove(*key);
+    });
+    hash::hex(&Sha256::digest(Value::Object(object).to_string()))
 }
 
 /// Name of the file of a step.
