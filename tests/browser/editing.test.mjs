@@ -324,9 +324,14 @@ test("the history lists what was done and takes it back, and names what was chan
     const act = page.locator(`.history__act[data-id="${id}"]`);
     await act.locator(".edit__error", { hasText: "5 undone, 1 left as it is" }).waitFor();
     assert.match(await act.locator(".plan__row").textContent(), /fir.*was changed since/);
-    await act.locator(".history__undone").waitFor();
     assert.equal((await sidecar("trees/fir")).notes, "theirs");
     assert.ok(!(await sidecar("trees/birch")).tags.includes("historic"));
+
+    // What was left can be taken back once the file is again as the act left it.
+    await writeFile(sidecarFile("trees/fir"), JSON.stringify(theirs));
+    await act.getByRole("button", { name: "Undo" }).click();
+    await act.locator(".history__undone").waitFor();
+    assert.ok(!(await sidecar("trees/fir")).tags.includes("historic"));
   }, { query: "?folder=trees" });
 });
 
