@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::bindings::{Derived, FileFacts, GuestRequest, GuestResponse, Model, ModelTypePre, QueryFilter};
+use super::bindings::{
+    Derived, FileFacts, GuestRequest, GuestResponse, Model, ModelTypePre, OrganiseInput, Placement, QueryFilter,
+};
 use super::code_cache::CodeCache;
 use super::descriptor::TypeInfo;
 use super::engine::PluginEngine;
@@ -180,6 +182,19 @@ impl Plugin {
             .run(move |instance, store| Box::pin(async move { instance.call_format(store, &models).await }))
             .await?;
         self.same_length("format", expected, answer)
+    }
+
+    /// How models are filed; as many answers as models.
+    ///
+    /// # Errors
+    /// When the whole call failed.
+    pub async fn organise(&self, models: Arc<[OrganiseInput]>) -> Result<Vec<Placement>, CallError> {
+        let expected = models.len();
+        let (answer, _) = self
+            .call("organise", self.engine.limits().rule_time(), self.rule_reach())
+            .run(move |instance, store| Box::pin(async move { instance.call_organise(store, &models).await }))
+            .await?;
+        self.same_length("organise", expected, answer)
     }
 
     /// The type's own query parameters as a filter.
