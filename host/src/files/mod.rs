@@ -5,6 +5,7 @@ pub mod atomic;
 pub mod hash;
 pub mod rename;
 pub mod rooted;
+pub mod transfer;
 
 use std::path::Path;
 

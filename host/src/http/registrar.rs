@@ -104,6 +104,10 @@ pub enum Shared {
     Unexclude,
     /// Gives a model another file name.
     Rename,
+    /// Moves a model.
+    MoveModel,
+    /// Moves several models.
+    MoveModels,
     /// Puts a model into the trash.
     Delete,
     /// Puts several models into the trash.
@@ -207,8 +211,8 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/model-description", Shared::ModelDescription),
     get("/api/lm/{prefix}/relative-paths", Shared::RelativePaths),
     // Moves and auto-organise
-    post("/api/lm/{prefix}/move_model", MUTATIONS),
-    post("/api/lm/{prefix}/move_models_bulk", MUTATIONS),
+    post("/api/lm/{prefix}/move_model", Shared::MoveModel),
+    post("/api/lm/{prefix}/move_models_bulk", Shared::MoveModels),
     get_changing("/api/lm/{prefix}/auto-organize", MUTATIONS),
     post("/api/lm/{prefix}/auto-organize", MUTATIONS),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),

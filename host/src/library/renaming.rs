@@ -3,14 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use serde_json::json;
-
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
-use super::history::{ActKind, Draft, HistoryError};
-use super::metadata;
-use super::sidecar::{self, Sidecar};
-use super::trash::noted;
+use super::history::{ActKind, Draft};
+use super::sidecar;
+use crate::cancel::Cancel;
 
 /// What a file name can't hold on one system or another. Source: contract section 1.2.
 const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
@@ -40,13 +37,15 @@ impl Library {
             return Err(EditError::Name(name.to_owned(), reason));
         }
         self.check_inside(&[path.to_owned()])?;
+        let path = self.listed(path);
+        let path = path.as_str();
         if self.snapshot().by_path(path).is_none() || !Path::new(path).is_file() {
             return Err(EditError::NotFound(path.to_owned()));
         }
         let mut draft = tools.history.begin(ActKind::Rename, self.info().id(), None)?;
         // A draft that does not come to its end takes back what was done.
         let files = self.rename_files(&mut draft, path, name)?;
-        let touched = self.touched(draft.act());
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         let new_path = files.first().cloned().unwrap_or_default();
         let models = self.take_up(tools, vec![(new_path.clone(), Ok(()))], &touched);
@@ -88,26 +87,7 @@ impl Library {
         {
             return Err(EditError::NameTaken(taken));
         }
-        for (from, to) in &moves {
-            draft.rename(path, from, to).map_err(|error| match error {
-                HistoryError::Occupied(taken) => EditError::NameTaken(taken),
-                error => error.into(),
-            })?;
-        }
-        let renamed: Vec<String> = moves.iter().map(|(_, to)| noted(to)).collect();
-        let before = std::fs::read(&beside).ok();
-        // A model that shared its sidecar with another one gets its own.
-        let mut sidecar = Sidecar::read(&beside)?.unwrap_or_else(|| metadata::of_record(record, self.info()));
-        sidecar.0.insert("file_name".into(), json!(name));
-        sidecar.0.insert("file_path".into(), json!(renamed.first()));
-        let preview = sidecar.text("preview_url").to_owned();
-        if let Some((_, to)) = moves.iter().find(|(from, _)| noted(from) == preview) {
-            sidecar.0.insert("preview_url".into(), json!(noted(to)));
-        }
-        draft.keep(path, &noted(&beside), before.as_deref())?;
-        sidecar.write(&beside)?;
-        draft.changed_to(&std::fs::read(&beside).unwrap_or_default());
-        Ok(renamed)
+        self.relocate(draft, record, &moves, &Cancel::default())
     }
 }
 

@@ -16,6 +16,7 @@ mod killed;
 mod libraries;
 mod listing;
 mod moves;
+mod moving;
 mod not_yet;
 mod odd_names;
 mod offline;

@@ -21,7 +21,7 @@ use crate::library::record::Record;
 use crate::library::sidecar::SidecarError;
 
 /// Most models of one request.
-const MAX_MODELS: usize = 100_000;
+pub const MAX_MODELS: usize = 100_000;
 /// Most acts that `history` answers at once.
 const MAX_ACTS: usize = 500;
 /// Acts that it answers unless another number is asked for.
@@ -38,10 +38,12 @@ impl From<EditError> for ApiError {
             | EditError::Away(_)
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
+            | EditError::TargetTaken(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
             | EditError::Open(_)
-            | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
+            | EditError::NotFiled(_)
+            | EditError::History(HistoryError::Io { .. } | HistoryError::Folder { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
@@ -265,7 +267,8 @@ pub fn history(call: &Call) -> Result<Response, ApiError> {
 }
 
 fn described(act: &Act) -> Value {
-    let mut models: Vec<&str> = act.steps.iter().map(Step::model).collect();
+    let models = act.steps.iter().map(Step::model);
+    let mut models: Vec<&str> = models.filter(|model| !model.is_empty()).collect();
     models.dedup();
     let count = models.len();
     models.truncate(NAMED);

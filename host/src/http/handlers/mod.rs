@@ -9,6 +9,7 @@ mod folders;
 mod hashing;
 mod listing;
 mod media;
+mod moving;
 mod names;
 mod page;
 pub mod plugin;
@@ -64,6 +65,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Exclude => editing::exclude(call, service, true).await,
         Shared::Unexclude => editing::exclude(call, service, false).await,
         Shared::Rename => editing::rename(call, service).await,
+        Shared::MoveModel => moving::move_model(call, service).await,
+        Shared::MoveModels => moving::move_models(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
