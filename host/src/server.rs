@@ -61,6 +61,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let app = Arc::new(App {
         history,
+        organising: Arc::default(),
         providers,
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),

@@ -62,6 +62,8 @@ pub enum Shared {
     Scan,
     /// Stops what runs.
     CancelTask,
+    /// Files models by the template.
+    AutoOrganize,
     /// The last progress of auto-organise.
     AutoOrganizeProgress,
     /// Readiness, progress and generation; ours.
@@ -213,8 +215,8 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     // Moves and auto-organise
     post("/api/lm/{prefix}/move_model", Shared::MoveModel),
     post("/api/lm/{prefix}/move_models_bulk", Shared::MoveModels),
-    get_changing("/api/lm/{prefix}/auto-organize", MUTATIONS),
-    post("/api/lm/{prefix}/auto-organize", MUTATIONS),
+    get_changing("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
+    post("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
     // Provider look-ups
     post("/api/lm/{prefix}/fetch-civitai", PROVIDERS),

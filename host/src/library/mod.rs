@@ -35,6 +35,7 @@ pub mod moves;
 pub mod moving;
 mod order_build;
 pub mod orders;
+pub mod organising;
 mod parallel;
 pub mod path_template;
 pub mod path_texts;

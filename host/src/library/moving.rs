@@ -71,6 +71,14 @@ impl MovePlan {
             .map_or_else(|| self.path.clone(), |file| noted(&file.to))
     }
 
+    /// Its files as pairs of places.
+    pub(super) fn moves(&self) -> Vec<(PathBuf, PathBuf)> {
+        self.files
+            .iter()
+            .map(|file| (file.from.clone(), file.to.clone()))
+            .collect()
+    }
+
     /// Bytes of its files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -386,12 +394,7 @@ impl<'m> Moving<'m> {
             .by_path(&plan.path)
             .ok_or_else(|| EditError::NotFound(plan.path.clone()))?;
         self.draft.make_folders(&plan.path, &plan.folder)?;
-        let moves: Vec<(PathBuf, PathBuf)> = plan
-            .files
-            .iter()
-            .map(|file| (file.from.clone(), file.to.clone()))
-            .collect();
-        let moved = self.library.relocate(&mut self.draft, record, &moves, cancel)?;
+        let moved = self.library.relocate(&mut self.draft, record, &plan.moves(), cancel)?;
         Ok(moved.into_iter().next().unwrap_or_default())
     }
 

@@ -20,6 +20,7 @@ mod moving;
 mod not_yet;
 mod odd_names;
 mod offline;
+mod organising;
 mod pages;
 mod plugin_faults;
 mod plugin_routes;

@@ -9,8 +9,6 @@ const OF_A_TYPE: &[(&str, &str)] = &[
     ("POST", "replace-preview"),
     ("POST", "set-preview-from-url"),
     ("POST", "verify-duplicates"),
-    ("GET", "auto-organize"),
-    ("POST", "auto-organize"),
     ("POST", "fetch-civitai"),
     ("POST", "fetch-all-civitai"),
     ("POST", "relink-civitai"),

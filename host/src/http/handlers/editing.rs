@@ -11,7 +11,7 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
-use super::json;
+use super::{json, moving};
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -142,7 +142,7 @@ pub async fn exclude(call: Call, service: Arc<TypeService>, exclude: bool) -> Re
     ))
 }
 
-/// POST `rename`. `undo_id` is ours.
+/// POST `rename`. `dry_run` and `undo_id` are ours.
 pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let missing = "File path and new file name are required";
     let mut fields = body(&call)?;
@@ -151,6 +151,13 @@ pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, A
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         _ => return Err(ApiError::bad_request(missing)),
     };
+    if fields.get("dry_run").and_then(Value::as_bool) == Some(true) {
+        let plan = blocking(move || service.library.plan_rename(&path, &name)).await??;
+        return Ok(json(&moving::shown(
+            &[(plan.path.clone(), Ok(plan))],
+            EditError::to_string,
+        )));
+    }
     let renamed = act(&call, &service, move |library, tools| {
         library.rename(tools, &path, &name)
     })

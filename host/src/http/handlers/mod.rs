@@ -11,6 +11,7 @@ mod listing;
 mod media;
 mod moving;
 mod names;
+mod organising;
 mod page;
 pub mod plugin;
 mod scan;
@@ -53,9 +54,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
         Shared::CancelTask => Ok(scan::cancel(&service)),
-        Shared::AutoOrganizeProgress => Err(ApiError::not_found(
-            "No auto-organize has run since the server started.",
-        )),
+        Shared::AutoOrganize => organising::organise(call, service).await,
+        Shared::AutoOrganizeProgress => organising::progress(&call),
         Shared::Status => Ok(scan::status(&call, &service)),
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
