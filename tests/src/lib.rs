@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod binary;
+pub mod component;
 pub mod http;
 pub mod library;
 pub mod model;
