@@ -125,8 +125,14 @@ impl RootedPath {
             path: existing.display().to_string(),
             source,
         })?;
-        if !allowed.resolved.iter().any(|root| resolved.starts_with(root)) || !resolved.is_dir() {
+        if !allowed.resolved.iter().any(|root| resolved.starts_with(root)) {
             return Err(outside());
+        }
+        if !resolved.is_dir() {
+            return Err(RootedPathError::Io {
+                path: existing.display().to_string(),
+                source: std::io::ErrorKind::NotADirectory.into(),
+            });
         }
         Ok(())
     }

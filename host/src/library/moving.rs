@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::collection::Library;
 use super::editing::{EditError, Tools};
@@ -15,8 +16,10 @@ use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::files::rooted::{RootedPath, RootedPathError};
 
-/// Models that are made visible together.
+/// Models that are made visible together, at most this many or this long apart.
 const BATCH: usize = 50;
+/// See [`BATCH`].
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// Names that are tried for a model whose own is taken.
 const MAX_NAMES: u32 = 10_000;
 
@@ -144,12 +147,12 @@ impl Library {
     /// When the folder is not one of the library's.
     pub fn plan_moves(&self, tools: &Tools, paths: &[String], to: &Destination) -> Result<Vec<Planned>, EditError> {
         self.target(to.folder)?;
-        let mut claimed = Claimed::default();
+        let mut survey = Survey::of_many();
         let targets = self.targets(tools, paths, to);
         let plans = paths.iter().zip(targets).map(|(path, target)| {
-            let plan = target.and_then(|target| self.plan_move(path, &target, Clash::Rename, &claimed));
+            let plan = target.and_then(|target| self.plan_move(path, &target, Clash::Rename, &mut survey));
             if let Ok(plan) = &plan {
-                claimed.add(plan);
+                survey.add(plan);
             }
             (path.clone(), plan)
         });
@@ -202,13 +205,13 @@ impl Library {
         }
     }
 
-    /// What moving a model does. `claimed` are places that models before it will have.
+    /// What moving a model does. `survey` knows the places that models before it will have.
     pub(super) fn plan_move(
         &self,
         path: &str,
         target: &str,
         clash: Clash,
-        claimed: &Claimed,
+        survey: &mut Survey,
     ) -> Result<MovePlan, EditError> {
         let given = path;
         let path = self.listed(path);
@@ -236,12 +239,12 @@ impl Library {
             plan.copies = false;
             return Ok(plan);
         }
-        let files = self.travelling(record, source);
+        let files = self.travelling(record, source, survey);
         let is_free = |stem: &str| -> Result<(), PathBuf> {
             let others = self.info().extensions().map(|extension| format!("{stem}{extension}"));
             let own = files.iter().map(|(_, ending)| format!("{stem}{ending}"));
             let mut places = others.chain(own).map(|name| plan.folder.join(name));
-            let taken = places.find(|place| claimed.0.contains(place) || place.symlink_metadata().is_ok());
+            let taken = places.find(|place| survey.claimed.contains(place) || place.symlink_metadata().is_ok());
             taken.map_or(Ok(()), Err)
         };
         let mut stem = record.file_name.to_string();
@@ -272,17 +275,10 @@ impl Library {
 
     /// The files that travel with a model, itself first, each with the rest of its name: all whose names start with the
     /// model's and a dot, unless they are another model's.
-    fn travelling(&self, record: &Record, folder: &Path) -> Vec<(PathBuf, String)> {
+    fn travelling(&self, record: &Record, folder: &Path, survey: &mut Survey) -> Vec<(PathBuf, String)> {
         let stem = &*record.file_name;
         let own = Path::new(&*record.path);
-        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        // What is listed here are names that a client could write.
-        let names = names.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> = names
-            .filter(|name| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.')))
-            .collect();
-        names.sort_unstable();
+        let names = survey.names(folder, &format!("{stem}."));
         let model_stem = |name: &str| {
             let extension = self.info().extension_of(name)?;
             name.strip_suffix(extension).map(str::to_owned)
@@ -325,15 +321,50 @@ impl Library {
     }
 }
 
-/// Places that a plan has given away.
+/// What plans of several models need of each other.
 #[derive(Debug, Default)]
-pub(super) struct Claimed(HashSet<PathBuf>);
+pub(super) struct Survey {
+    // Places that were given away.
+    claimed: HashSet<PathBuf>,
+    // Whether folders stay as they are meanwhile.
+    keeps: bool,
+    // Names in the folder that was asked about last, sorted: models of one folder come together.
+    names: Option<(PathBuf, Vec<String>)>,
+}
 
-impl Claimed {
-    /// Those of a model.
-    pub fn add(&mut self, plan: &MovePlan) {
-        self.0.extend(plan.files.iter().map(|file| file.to.clone()));
+impl Survey {
+    /// For plans that nothing is done between.
+    pub fn of_many() -> Self {
+        Self {
+            keeps: true,
+            ..Self::default()
+        }
     }
+
+    /// Gives the places of a model away.
+    pub fn add(&mut self, plan: &MovePlan) {
+        self.claimed.extend(plan.files.iter().map(|file| file.to.clone()));
+    }
+
+    /// Names of the files in a folder that start with a text.
+    fn names(&mut self, folder: &Path, start: &str) -> Vec<String> {
+        let known = self.names.take().filter(|(of, _)| self.keeps && of == folder);
+        let (_, names) = self
+            .names
+            .insert(known.unwrap_or_else(|| (folder.to_owned(), file_names(folder))));
+        let first = names.partition_point(|name| name.as_str() < start);
+        let own = names.iter().skip(first).take_while(|name| name.starts_with(start));
+        own.cloned().collect()
+    }
+}
+
+/// Names of the files in a folder that a client could write, sorted.
+fn file_names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// An act that moves models one after the other.
@@ -344,8 +375,9 @@ pub(super) struct Moving<'m> {
     pub draft: Draft<'m>,
     // How many steps are visible to readers.
     shown: usize,
-    // Models that are not yet.
+    // Models that are not yet, and since when.
     waiting: usize,
+    since: Instant,
 }
 
 impl<'m> Moving<'m> {
@@ -361,6 +393,7 @@ impl<'m> Moving<'m> {
             tools,
             shown: 0,
             waiting: 0,
+            since: Instant::now(),
         })
     }
 
@@ -370,7 +403,7 @@ impl<'m> Moving<'m> {
     /// Why it is where it was.
     pub fn one(&mut self, path: &str, target: &str, clash: Clash, cancel: &Cancel) -> Result<String, EditError> {
         let turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = self.library.plan_move(path, target, clash, &Claimed::default())?;
+        let plan = self.library.plan_move(path, target, clash, &mut Survey::default())?;
         if plan.files.is_empty() {
             return Ok(plan.path);
         }
@@ -382,7 +415,7 @@ impl<'m> Moving<'m> {
         drop(turn);
         let path = done?;
         self.waiting += 1;
-        if self.waiting >= BATCH {
+        if self.waiting >= BATCH || self.since.elapsed() > SHOW_EVERY {
             self.show();
         }
         Ok(path)
@@ -404,6 +437,7 @@ impl<'m> Moving<'m> {
         let touched = self.library.touched(steps);
         self.shown = self.draft.mark();
         self.waiting = 0;
+        self.since = Instant::now();
         if !touched.is_empty() {
             self.library.take_up(self.tools, Vec::new(), &touched);
         }

@@ -10,7 +10,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use super::collection::Library;
 use super::editing::{EditError, Tools};
 use super::history::ActKind;
-use super::moving::{Claimed, Clash, Moving, Planned};
+use super::moving::{Clash, Moving, Planned, Survey};
 use super::path_template::{self, PathTemplate};
 use super::record::Record;
 use super::trash::{self, noted};
@@ -194,11 +194,11 @@ impl Library {
     pub fn plan_organise(&self, tools: &Tools, wish: &Wish) -> OrganisePlan {
         let candidates = self.candidates(wish);
         let (mut models, mut skipped) = (Vec::new(), 0);
-        let mut claimed = Claimed::default();
+        let mut survey = Survey::of_many();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {
                 let plan = match place {
-                    Ok(Place::Folder(folder)) => self.plan_move(&record.path, &folder, Clash::Refuse, &claimed),
+                    Ok(Place::Folder(folder)) => self.plan_move(&record.path, &folder, Clash::Refuse, &mut survey),
                     Ok(Place::Unknown) => {
                         skipped += 1;
                         continue;
@@ -210,7 +210,7 @@ impl Library {
                         skipped += 1;
                         continue;
                     }
-                    Ok(plan) => claimed.add(plan),
+                    Ok(plan) => survey.add(plan),
                     Err(_) => {}
                 }
                 models.push((record.path.to_string(), plan));

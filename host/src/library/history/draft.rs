@@ -18,7 +18,7 @@ pub struct Draft<'h> {
     // Whether an undo took back all of its act.
     pub(super) whole: bool,
     // Files whose copies are in place, and which are still to be removed.
-    pub(super) sources: Vec<PathBuf>,
+    pub(super) sources: Vec<(PathBuf, PathBuf)>,
     // Whether it came to its end; what did not is taken back.
     pub(super) done: bool,
 }
@@ -105,7 +105,7 @@ impl Draft<'_> {
             return Err(not_moved(from, to, source));
         }
         transfer::sync_folder_of(to);
-        self.sources.push(from.to_owned());
+        self.sources.push((from.to_owned(), to.to_owned()));
         Ok(())
     }
 
@@ -114,11 +114,8 @@ impl Draft<'_> {
     /// # Errors
     /// When one can't be removed: it is there, with its copy.
     pub fn settle(&mut self) -> Result<(), HistoryError> {
-        while let Some(source) = self.sources.pop() {
-            std::fs::remove_file(&source).map_err(|error| HistoryError::Io {
-                path: source,
-                source: error,
-            })?;
+        while let Some((from, to)) = self.sources.pop() {
+            std::fs::remove_file(&from).map_err(|source| not_moved(&from, &to, source))?;
         }
         Ok(())
     }
