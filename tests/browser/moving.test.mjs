@@ -70,7 +70,7 @@ test("a model is moved into a new folder after its plan was seen, and Undo bring
     await cell(page, "Fir").click({ button: "right" });
     await item(page, "Move …").click();
     const dialog = page.getByRole("dialog", { name: "Move 1 model" });
-    await dialog.getByLabel("Folder in it").fill("woods/new");
+    await dialog.getByLabel("Folder", { exact: true }).fill("woods/new");
     await dialog.locator(".plan__change ins", { hasText: "woods/new" }).waitFor();
     await accessible(page, "the dialog");
     await dialog.getByRole("button", { name: "Move 1 model" }).click();
@@ -91,7 +91,7 @@ test("a folder of the dialog's tree is chosen by keys", async () => {
     const dialog = page.getByRole("dialog", { name: "Move 1 model" });
     await dialog.getByRole("treeitem", { name: "characters" }).focus();
     await page.keyboard.press("Enter");
-    assert.equal(await dialog.getByLabel("Folder in it").inputValue(), "characters");
+    assert.equal(await dialog.getByLabel("Folder", { exact: true }).inputValue(), "characters");
     await dialog.locator(".plan__change ins", { hasText: "characters" }).waitFor();
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });

@@ -22,13 +22,13 @@ fn endings(prefix: &str) -> &'static [&'static str] {
     }
 }
 
-/// All files below a folder with their bytes, those in the trash left out.
+/// All files below a folder with their bytes, those in the trash too.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    for path in paths(folder)? {
+    for path in paths(folder, true)? {
         files.insert(wire(&path), std::fs::read(&path)?);
     }
     Ok(files)
@@ -54,7 +54,7 @@ pub fn folders(folder: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
+fn paths(folder: &Path, with_trash: bool) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(folder) = waiting.pop() {
@@ -62,7 +62,7 @@ fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
             let path = entry?.path();
             if !path.is_dir() {
                 paths.push(path);
-            } else if path.file_name().is_none_or(|name| name != TRASH) {
+            } else if with_trash || path.file_name().is_none_or(|name| name != TRASH) {
                 waiting.push(path);
             }
         }
@@ -120,7 +120,7 @@ async fn on_disk(
     let roots = server.get_json(&format!("/api/lm/{prefix}/roots"), &[]).await?;
     let mut models = Vec::new();
     for root in roots["roots"].as_array().into_iter().flatten() {
-        models.extend(paths(Path::new(root.as_str().unwrap_or_default()))?);
+        models.extend(paths(Path::new(root.as_str().unwrap_or_default()), false)?);
     }
     models.retain(|path| endings(prefix).iter().any(|ending| wire(path).ends_with(ending)));
     let known = shown.len() + excluded.len();
