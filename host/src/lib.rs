@@ -13,3 +13,4 @@ pub mod plugins;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod web_media;

@@ -12,6 +12,25 @@ use std::path::Path;
 pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let resolved = path.canonicalize();
     let path = resolved.as_deref().unwrap_or(path);
+    let file = beside(path, content)?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(path);
+    Ok(())
+}
+
+/// Writes a file that must not be there yet, in the same way.
+///
+/// # Errors
+/// `AlreadyExists` when something has its name, and any step up to the rename.
+pub fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let file = beside(path, content)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(path);
+    Ok(())
+}
+
+/// The content in a temporary file in the folder of `path`, on the disk.
+fn beside(path: &Path, content: &[u8]) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".modelshelf-")
@@ -27,11 +46,15 @@ pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
         let _ = file.as_file().set_permissions(std::fs::Permissions::from_mode(mode));
     }
     file.as_file().sync_data()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The content is in place; where a folder can't be synced, only a power cut could undo it.
+    Ok(file)
+}
+
+/// The content is in place; where a folder can't be synced, only a power cut could undo it.
+fn sync_folder(path: &Path) {
     #[cfg(unix)]
-    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
+    let _ = path
+        .parent()
+        .and_then(|folder| std::fs::File::open(folder).ok()?.sync_all().ok());
 }
 
 #[cfg(test)]

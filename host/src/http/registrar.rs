@@ -102,6 +102,10 @@ pub enum Shared {
     Exclude,
     /// Shows a hidden model again.
     Unexclude,
+    /// Replaces a model's preview by a file.
+    ReplacePreview,
+    /// The same by what is at an address.
+    PreviewFromUrl,
     /// Gives a model another file name.
     Rename,
     /// Puts a model into the trash.
@@ -181,8 +185,8 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/rename", Shared::Rename),
     post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
     post("/api/lm/{prefix}/add-tags", Shared::AddTags),
-    post("/api/lm/{prefix}/replace-preview", MUTATIONS),
-    post("/api/lm/{prefix}/set-preview-from-url", MUTATIONS),
+    post("/api/lm/{prefix}/replace-preview", Shared::ReplacePreview),
+    post("/api/lm/{prefix}/set-preview-from-url", Shared::PreviewFromUrl),
     post("/api/lm/{prefix}/verify-duplicates", MUTATIONS),
     post("/api/lm/{prefix}/cancel-task", Shared::CancelTask),
     // Queries

@@ -58,6 +58,14 @@ pub enum EditError {
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
+    /// A file beside a model can't be written.
+    #[error("can't write {}: {source}; nothing was changed. Make room or mend the folder", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
@@ -113,7 +121,7 @@ impl Beside {
 }
 
 /// A sidecar before and after edits.
-struct Prepared {
+pub(super) struct Prepared {
     beside: Beside,
     // Whether what is on the disk can be read as a sidecar, if anything is.
     usable: bool,
@@ -183,7 +191,7 @@ impl Library {
         paths.iter().map(|path| (path.clone(), plan(path))).collect()
     }
 
-    fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
+    pub(super) fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
         let not_found = || EditError::NotFound(path.to_owned());
         let snapshot = self.snapshot();
         let record = snapshot.by_path(path).ok_or_else(not_found)?;
@@ -216,6 +224,11 @@ impl Library {
 
     fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
         let _turn = sidecar::turn(Path::new(path));
+        self.edit_held(draft, path, edits)
+    }
+
+    /// Makes edits on a model whose [`sidecar::turn`] the caller holds.
+    pub(super) fn edit_held(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
         let prepared = self.prepare(path, edits)?;
         let beside = &prepared.beside;
         if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {

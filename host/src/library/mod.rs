@@ -37,6 +37,7 @@ mod parallel;
 pub mod path_texts;
 pub mod patterns;
 pub mod preview;
+pub mod previewing;
 pub mod progress;
 pub mod record;
 pub mod relative_paths;

@@ -25,6 +25,7 @@ mod plugin_routes;
 mod previews;
 mod queries;
 mod renaming;
+mod replacing_previews;
 mod restart;
 mod safety;
 mod scan;

@@ -6,8 +6,6 @@ use serde_json::json;
 
 /// Method and path below `/api/lm/`, of each type.
 const OF_A_TYPE: &[(&str, &str)] = &[
-    ("POST", "replace-preview"),
-    ("POST", "set-preview-from-url"),
     ("POST", "verify-duplicates"),
     ("POST", "move_model"),
     ("POST", "move_models_bulk"),

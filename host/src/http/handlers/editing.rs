@@ -41,6 +41,7 @@ impl From<EditError> for ApiError {
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
             | EditError::Open(_)
+            | EditError::Write { .. }
             | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -12,6 +12,7 @@ mod media;
 mod names;
 mod page;
 pub mod plugin;
+mod previewing;
 mod scan;
 mod sidecars;
 
@@ -66,6 +67,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Rename => editing::rename(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
+        Shared::ReplacePreview => previewing::replace(call, service).await,
+        Shared::PreviewFromUrl => previewing::from_url(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
         other => common(other, call).await,
     }

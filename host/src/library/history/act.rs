@@ -1,5 +1,6 @@
 //! An act: what was done, step by step.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub enum ActKind {
     Unexclude,
     /// Models were put into the trash.
     Delete,
+    /// A model got another preview.
+    Preview,
     /// A model got another file name.
     Rename,
     /// An earlier act was taken back.
@@ -91,6 +94,15 @@ impl Act {
     pub fn has_trash(&self) -> bool {
         let into_trash = |step: &Step| matches!(step, Step::Renamed { to, .. } if trash::is_inside(Path::new(to)));
         self.undone_by.is_none() && self.steps.iter().any(into_trash)
+    }
+
+    /// Whether its steps are one thing: it moves files, or changes more than one file of a model. Else each step leaves
+    /// a model whole.
+    pub fn is_joint(&self) -> bool {
+        let mut models = HashSet::new();
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Renamed { .. }) || !models.insert(step.model()))
     }
 
     /// A file that is where an undo would put one.
