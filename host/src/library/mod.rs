@@ -27,6 +27,7 @@ pub mod keeping;
 pub mod key_index;
 pub mod keys;
 pub mod license;
+pub mod linking;
 pub mod listing;
 pub mod lookup;
 pub mod metadata;
@@ -59,6 +60,7 @@ pub mod text;
 pub mod thumbnails;
 pub mod trash;
 pub mod undoing;
+pub mod verifying;
 pub mod waiting;
 pub mod watch;
 

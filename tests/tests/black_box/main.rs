@@ -4,9 +4,11 @@
 mod acts;
 mod aliases;
 mod common_routes;
+mod copies;
 mod corrupt;
 mod deleting;
 mod editing;
+mod fault_points;
 mod filters;
 mod gate;
 mod groups;

@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::acts::{done, files, post};
 
+/// Settings with which a preview may come from this machine.
+pub const PRIVATE: &str = "[previews]\nprivate_addresses = true\n[scan]\nwatch = false\nstable_seconds = 0.0\n";
+
 const BOUNDARY: &str = "----a boundary";
 
 fn picture(width: u32, format: ImageFormat) -> Result<Vec<u8>> {
@@ -46,10 +49,11 @@ async fn send(server: &Server, body: Vec<u8>) -> Result<Reply> {
 }
 
 async fn replace(server: &Server, path: &Path, file: &str, bytes: &[u8], level: &str) -> Result<Value> {
+    let model = wire(path);
     let fields: [(&str, Option<&str>, &[u8]); 3] = [
         ("nsfw_level", None, level.as_bytes()),
         ("preview_file", Some(file), bytes),
-        ("model_path", None, wire(path).as_bytes()),
+        ("model_path", None, model.as_bytes()),
     ];
     let reply = send(server, form(&fields)).await?;
     anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.text());
@@ -196,7 +200,7 @@ async fn what_can_t_be_a_preview_changes_nothing() -> Result<()> {
 }
 
 /// A web server that answers each path once it is asked, until the test ends.
-async fn web(answers: Vec<(&'static str, String, Vec<u8>)>) -> Result<String> {
+pub async fn web(answers: Vec<(&'static str, String, Vec<u8>)>) -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move {
@@ -269,10 +273,7 @@ async fn a_preview_comes_from_an_address_of_the_web_and_never_from_a_private_one
 
     let data = library.path().join("data");
     std::fs::create_dir(&data)?;
-    std::fs::write(
-        data.join("settings.toml"),
-        "[previews]\nprivate_addresses = true\n[scan]\nwatch = false\nstable_seconds = 0.0\n",
-    )?;
+    std::fs::write(data.join("settings.toml"), PRIVATE)?;
     let server = library.options().data_dir(&data).serve().await?;
     for target in ["/a%20b.png?x=1", "/moved"] {
         let answer = done(&server, route, body(&format!("{address}{target}"))).await?;

@@ -44,6 +44,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::FolderTree => folders::folder_tree(&call, &service),
         Shared::UnifiedFolderTree => Ok(folders::unified(&service)),
         Shared::FindDuplicates => duplicates::duplicates(call, service).await,
+        Shared::VerifyDuplicates => duplicates::verify(call, service).await,
+        Shared::LinkDuplicates => duplicates::link(call, service).await,
         Shared::FindFilenameConflicts => duplicates::conflicts(call, service).await,
         Shared::GetNotes => names::notes(&call, &service),
         Shared::PreviewUrl => names::preview_url(&call, &service),
@@ -94,6 +96,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
+        Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,

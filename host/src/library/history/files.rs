@@ -88,6 +88,7 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
+    act.folders().iter().for_each(|folder| atomic::tidy(folder));
     if act.is_joint() || act.steps.is_empty() {
         let steps = act.steps.iter().enumerate().rev();
         if steps.fold(true, |all, (place, step)| roll_back(folder, step, place) && all) {
