@@ -36,6 +36,7 @@ mod settings;
 mod sorting;
 mod thumbnails;
 mod trees;
+mod two_clients;
 mod waiting;
 mod watching;
 mod websocket;
