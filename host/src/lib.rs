@@ -10,6 +10,8 @@ pub mod libraries;
 pub mod library;
 pub mod metrics;
 pub mod plugins;
+pub mod providers;
+pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;

@@ -13,6 +13,7 @@ mod names;
 mod page;
 pub mod plugin;
 mod previewing;
+mod plugins;
 mod scan;
 mod sidecars;
 
@@ -98,6 +99,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::UndoDelete => deleting::undo(call).await,
         Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
+        Shared::Plugins => Ok(plugins::list(&call)),
+        Shared::ReloadPlugin => plugins::reload(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(
