@@ -58,6 +58,8 @@ pub enum Shared {
     CivitaiUrl,
     /// The provider's object from the sidecar.
     Metadata,
+    /// Words with which a model was trained.
+    TrainedWords,
     /// Description from the sidecar.
     ModelDescription,
     /// Paths for autocompletion.
@@ -268,7 +270,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/hashing", Shared::Hashing),
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),
-    get("/api/lm/trained-words", PROVIDERS),
+    get("/api/lm/trained-words", Shared::TrainedWords),
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", PROVIDERS),

@@ -189,8 +189,11 @@ pub(super) fn begin_sharing(
         return Err(EditError::Differs(text, kept));
     }
     let made = unfinished(path, draft.id());
+    // As hard links until it is known: a crash before that leaves nothing that an undo could mistake.
+    draft.share(model, path, keep, Sharing::HardLink, true)?;
     let replace = |draft: &mut Draft| {
         let how = share(keep, &made, wanted)?;
+        draft.shared_as(how);
         if how == Sharing::Reflink {
             keep_looks(path, &made)?;
         }
@@ -198,16 +201,14 @@ pub(super) fn begin_sharing(
         if stamps()? != before {
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
-        draft
-            .share(model, path, keep, how, true)
-            .map_err(std::io::Error::other)?;
         fault::step();
-        std::fs::rename(&made, path).inspect_err(|_| draft.unchanged())?;
+        std::fs::rename(&made, path)?;
         fault::step();
         Ok(how)
     };
     let done = replace(draft);
     if done.is_err() {
+        draft.unchanged();
         let _ = std::fs::remove_file(&made);
     }
     done.map_err(failed)
@@ -232,7 +233,8 @@ pub(super) fn end_sharing(
         return Ok(());
     }
     let made = unfinished(path, draft.id());
-    let replace = |draft: &mut Draft| {
+    draft.share(model, path, keep, how, false)?;
+    let replace = || {
         let before = stamp(path)?;
         std::fs::copy(path, &made)?;
         keep_looks(path, &made)?;
@@ -240,16 +242,14 @@ pub(super) fn end_sharing(
         if !is_equal(path, &made, &Cancel::default())? || stamp(path)? != before {
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
-        draft
-            .share(model, path, keep, how, false)
-            .map_err(std::io::Error::other)?;
         fault::step();
-        std::fs::rename(&made, path).inspect_err(|_| draft.unchanged())?;
+        std::fs::rename(&made, path)?;
         fault::step();
         Ok(())
     };
-    let done = replace(draft);
+    let done = replace();
     if done.is_err() {
+        draft.unchanged();
         let _ = std::fs::remove_file(&made);
     }
     done.map_err(failed)

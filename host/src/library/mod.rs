@@ -58,6 +58,7 @@ mod snapshot_tests;
 pub mod store;
 pub mod text;
 pub mod thumbnails;
+pub mod trained_words;
 pub mod trash;
 pub mod undoing;
 pub mod verifying;

@@ -26,7 +26,6 @@ const OF_A_TYPE: &[(&str, &str)] = &[
 
 const COMMON: &[(&str, &str)] = &[
     ("POST", "settings"),
-    ("GET", "trained-words"),
     ("GET", "base-models"),
     ("GET", "get-usage-stats"),
     ("POST", "update-usage-stats"),

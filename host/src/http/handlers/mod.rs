@@ -12,8 +12,8 @@ mod media;
 mod names;
 mod page;
 pub mod plugin;
-mod previewing;
 mod plugins;
+mod previewing;
 mod scan;
 mod sidecars;
 
@@ -97,6 +97,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
+        Shared::TrainedWords => sidecars::trained_words(call).await,
         Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),

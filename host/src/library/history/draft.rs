@@ -94,6 +94,13 @@ impl Draft<'_> {
         self.note(step, &[])
     }
 
+    /// Notes how the file of the last step shares its bytes after all.
+    pub fn shared_as(&mut self, now: Sharing) {
+        if let Some(Step::Shared { how, .. }) = self.act.steps.last_mut() {
+            *how = now;
+        }
+    }
+
     /// Forgets the last step: it was not done after all.
     pub fn unchanged(&mut self) {
         self.act.steps.pop();

@@ -80,6 +80,11 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
     };
     let mut act = match read() {
         Ok(act) => act,
+        // It was cut off before it began.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.join(step_name(0)).exists() => {
+            let _ = std::fs::remove_dir_all(folder);
+            return None;
+        }
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
             return None;
