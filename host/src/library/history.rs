@@ -116,7 +116,9 @@ impl History {
     /// # Errors
     /// When its folder can't be written.
     pub fn begin(&self, kind: ActKind, model_type: &str, undoes: Option<&str>) -> Result<Draft<'_>, HistoryError> {
+        let undone = undoes.and_then(|id| self.lock().iter().find(|act| act.id == id).cloned());
         let act = Act {
+            joint: kind == ActKind::Preview || undone.is_some_and(|undone| undone.is_joint()),
             id: format!("{:032x}", rand::random::<u128>()),
             at: now(),
             kind,

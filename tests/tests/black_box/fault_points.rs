@@ -43,7 +43,10 @@ impl Shelf {
         // The killed one must be gone before its data folder is taken.
         self.server = None;
         let options = self.library.options().data_dir(&self.data).silent();
-        self.server = Some(options.environment("MODELSHELF_FAULT", &self.fault).serve().await?);
+        let server = options.environment("MODELSHELF_FAULT", &self.fault).serve().await?;
+        // What the store knew is shown until it was compared with the disk.
+        server.scan("loras", false).await?;
+        self.server = Some(server);
         Ok(())
     }
 

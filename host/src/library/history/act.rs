@@ -102,6 +102,9 @@ pub struct Act {
     /// Bytes that wait in the trash for its undo; 0 once it was undone.
     #[serde(default)]
     pub trash_bytes: u64,
+    /// Whether its steps are one thing, as is known when it begins: its first steps alone may not show it.
+    #[serde(default)]
+    pub(super) joint: bool,
     /// Whether it came to its end; while it is being done, the files of its steps say what was done.
     pub(super) ended: bool,
     /// The act that it takes back.
@@ -134,9 +137,8 @@ impl Act {
     /// a model whole.
     pub fn is_joint(&self) -> bool {
         let mut models = HashSet::new();
-        self.steps
-            .iter()
-            .any(|step| matches!(step, Step::Renamed { .. }) || !models.insert(step.model()))
+        let mut steps = self.steps.iter();
+        self.joint || steps.any(|step| matches!(step, Step::Renamed { .. }) || !models.insert(step.model()))
     }
 
     /// A file that is where an undo would put one.
