@@ -113,7 +113,12 @@ async fn a_picture_replaces_every_preview_and_an_undo_brings_them_back_to_the_by
     assert_eq!(files(&library.root("loras"))?, before);
     assert_eq!(server.item("loras", "m.v1").await?, listed);
     let again = done(&server, "undo", json!({"id": undone["undo_id"]})).await?;
-    assert_eq!(server.item("loras", "m.v1").await?, item);
+    // But for the time of the file, which is in that address.
+    let (mut redone, mut done_first) = (server.item("loras", "m.v1").await?, item);
+    for item in [&mut redone, &mut done_first] {
+        item["media_url"] = Value::Null;
+    }
+    assert_eq!(redone, done_first);
     assert_eq!(std::fs::read(&new)?, shown.body);
     done(&server, "undo", json!({"id": again["undo_id"]})).await?;
     assert_eq!(files(&library.root("loras"))?, before);
