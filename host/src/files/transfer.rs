@@ -48,6 +48,7 @@ pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
         let _ = copy.set_modified(modified);
     }
     copy.sync_all()?;
+    super::fault::step();
     let after = source.metadata()?;
     if after.len() != before.len() || after.modified().ok() != before.modified().ok() {
         return Err(Error::new(

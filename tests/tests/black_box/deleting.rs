@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 use modelshelf_tests::model::wire;
-use modelshelf_tests::views::{self, files};
-use modelshelf_tests::{Library, Model, Server, sorted_names};
+use modelshelf_tests::{Library, Model, Server, sorted_names, views};
 use serde_json::{Value, json};
 
-use crate::acts::{done, post};
+use crate::acts::{done, files, post};
 
 fn model(library: &Library, name: &str) -> String {
     wire(&library.root("loras").join(format!("{name}.safetensors")))

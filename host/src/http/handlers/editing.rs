@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
 use super::{json, moving};
+use crate::files::fault;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -36,6 +37,10 @@ impl From<EditError> for ApiError {
             EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::Away(_)
+            | EditError::NotHashed(_)
+            | EditError::Differs(..)
+            | EditError::IsLink(_)
+            | EditError::CantLink { .. }
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
             | EditError::TargetTaken(_)
@@ -43,6 +48,7 @@ impl From<EditError> for ApiError {
             EditError::Sidecar(_)
             | EditError::Open(_)
             | EditError::NotFiled(_)
+            | EditError::Write { .. }
             | EditError::History(HistoryError::Io { .. } | HistoryError::Folder { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -73,6 +79,7 @@ pub async fn act<T: Send + 'static>(
     let (history, own) = (call.app.history.clone(), service.clone());
     let handle = tokio::runtime::Handle::current();
     let done = blocking(move || {
+        let _scope = fault::scope("act");
         let tools = Tools {
             plugin: &own.plugin,
             history: &history,

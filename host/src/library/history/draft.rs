@@ -7,7 +7,8 @@ use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::cancel::Cancel;
-use crate::files::{atomic, rename, transfer};
+use crate::files::{atomic, fault, rename, transfer};
+use crate::library::linking::Sharing;
 use crate::library::trash;
 
 /// An act that is being done.
@@ -115,6 +116,7 @@ impl Draft<'_> {
     /// When one can't be removed: it is there, with its copy.
     pub fn settle(&mut self) -> Result<(), HistoryError> {
         while let Some((from, to)) = self.sources.pop() {
+            fault::step();
             std::fs::remove_file(&from).map_err(|source| not_moved(&from, &to, source))?;
         }
         Ok(())
@@ -135,7 +137,7 @@ impl Draft<'_> {
                 &[],
             )?;
             match std::fs::create_dir(path) {
-                Ok(()) => {}
+                Ok(()) => fault::step(),
                 // Somebody else was first.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => self.unchanged(),
                 Err(source) => {
@@ -163,6 +165,7 @@ impl Draft<'_> {
             &[],
         )?;
         let Err(source) = std::fs::remove_dir(folder) else {
+            fault::step();
             return Ok(true);
         };
         self.unchanged();
@@ -172,6 +175,35 @@ impl Draft<'_> {
                 path: folder.to_owned(),
                 source,
             }),
+        }
+    }
+
+    /// Notes that a file begins or ceases to share its bytes with another. Only when this is done may it be replaced.
+    ///
+    /// # Errors
+    /// When the step can't be noted; the file must not be replaced then.
+    pub fn share(
+        &mut self,
+        model: &str,
+        path: &Path,
+        with: &Path,
+        how: Sharing,
+        begins: bool,
+    ) -> Result<(), HistoryError> {
+        let step = Step::Shared {
+            model: model.to_owned(),
+            path: trash::noted(path),
+            with: trash::noted(with),
+            how,
+            begins,
+        };
+        self.note(step, &[])
+    }
+
+    /// Notes how the file of the last step shares its bytes after all.
+    pub fn shared_as(&mut self, now: Sharing) {
+        if let Some(Step::Shared { how, .. }) = self.act.steps.last_mut() {
+            *how = now;
         }
     }
 
@@ -278,7 +310,7 @@ fn not_moved(from: &Path, to: &Path, source: std::io::Error) -> HistoryError {
 /// Where the copy of a step grows: beside its place, under a name that says whose it is.
 fn unfinished(folder: &Path, place: usize, to: &Path) -> PathBuf {
     let act = folder.file_name().unwrap_or_default().to_string_lossy();
-    to.with_file_name(format!(".modelshelf-{act}-{place}.tmp"))
+    atomic::unfinished(to.parent().unwrap_or(Path::new("/")), &format!("{act}-{place}"))
 }
 
 /// Takes a move to another file system back.
@@ -328,6 +360,8 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
                 (false, false) => Err(ErrorKind::NotFound.into()),
             }
         }
+        // Its bytes are the same either way.
+        Step::Shared { .. } => Ok(()),
         Step::Content {
             path, existed: true, ..
         } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),
