@@ -3,6 +3,7 @@
 
 pub mod atomic;
 pub mod hash;
+pub mod limiter;
 pub mod rename;
 pub mod rooted;
 

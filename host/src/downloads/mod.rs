@@ -1,0 +1,3 @@
+//! Downloads: transferring files, the queue and its history, and putting what arrived into a library.
+
+pub mod transfer;
