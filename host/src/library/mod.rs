@@ -4,6 +4,7 @@
 //! Nothing here knows of HTTP.
 
 pub mod arrangement;
+mod arriving;
 pub mod auto_tags;
 pub mod bits;
 pub mod blocks;

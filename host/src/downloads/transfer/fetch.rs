@@ -109,7 +109,7 @@ impl Request<'_> {
             request = request.header(IF_RANGE, validator);
         }
         if let Some(key) = self.source.key_for(url) {
-            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+            request = request.header(AUTHORIZATION, key);
         }
         match tokio::time::timeout(self.patience, request.send()).await {
             Ok(Ok(response)) => Ok(response),

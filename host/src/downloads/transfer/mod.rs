@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 pub use error::TransferError;
 use fetch::{Answer, Failure, Request};
 use ranges::Ranges;
-pub use source::{Bearer, Source};
+pub use source::{Key, Source};
 use state::State;
 pub use state::{part_of, state_of};
 use writer::{Piece, Shared, Writer, lock};
@@ -99,6 +99,11 @@ pub struct Arrived {
     pub sha256: String,
     /// Size in bytes.
     pub bytes: u64,
+}
+
+/// Removes what has arrived of a file.
+pub fn discard(target: &Path) {
+    State::discard(target);
 }
 
 /// A transfer of one file.

@@ -1,21 +1,36 @@
 //! Where a file comes from.
 
-use reqwest::Url;
+use std::sync::Arc;
 
-/// A key that some addresses want to see.
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+/// Says which addresses may see a key, and what they are sent: the value of `Authorization`.
 #[derive(Clone)]
-pub struct Bearer {
-    /// The secret.
-    pub token: String,
-    /// It is sent only to addresses that start with one of these, and never along a redirect elsewhere.
-    pub prefixes: Vec<String>,
+pub struct Key(Arc<dyn Fn(&Url) -> Option<HeaderValue> + Send + Sync>);
+
+impl Key {
+    /// A key by its rule.
+    pub fn new(rule: impl Fn(&Url) -> Option<HeaderValue> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rule))
+    }
+
+    /// What this address is sent as `Authorization`.
+    pub fn value_for(&self, url: &Url) -> Option<HeaderValue> {
+        (self.0)(url)
+    }
+
+    /// A secret that is sent to addresses that start with this text, which ends in a slash.
+    pub fn below(prefix: String, token: &str) -> Option<Self> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        value.set_sensitive(true);
+        Some(Self::new(move |url| url.as_str().starts_with(&prefix).then(|| value.clone())))
+    }
 }
 
-impl std::fmt::Debug for Bearer {
+impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bearer")
-            .field("prefixes", &self.prefixes)
-            .finish_non_exhaustive()
+        f.write_str("Key")
     }
 }
 
@@ -24,8 +39,8 @@ impl std::fmt::Debug for Bearer {
 pub struct Source {
     /// Addresses of the same bytes; the next is asked when one has failed.
     pub urls: Vec<String>,
-    /// The key.
-    pub bearer: Option<Bearer>,
+    /// The key. It is asked for each address anew, so that it does not go along a redirect elsewhere.
+    pub key: Option<Key>,
     /// The setting that holds the key, for texts.
     pub key_setting: &'static str,
     /// Whether the version must be bought or waited for, as the provider says.
@@ -35,15 +50,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// The key, if this address may see it.
-    pub fn key_for(&self, url: &Url) -> Option<&str> {
-        let bearer = self.bearer.as_ref()?;
-        let text = url.as_str();
-        bearer
-            .prefixes
-            .iter()
-            .any(|prefix| text.starts_with(prefix.as_str()))
-            .then_some(bearer.token.as_str())
+    /// What this address is sent as `Authorization`.
+    pub fn key_for(&self, url: &Url) -> Option<HeaderValue> {
+        self.key.as_ref()?.value_for(url)
     }
 }
 
@@ -55,23 +64,21 @@ mod tests {
     fn the_key_goes_to_its_addresses_alone_and_into_no_log() {
         let source = Source {
             urls: Vec::new(),
-            bearer: Some(Bearer {
-                token: "secret".into(),
-                prefixes: vec!["https://a.example/api/download/".into()],
-            }),
+            key: Key::below("https://a.example/api/".into(), "secret"),
             key_setting: "key",
             gated: false,
             sha256: None,
         };
-        let key = |url: &str| source.key_for(&Url::parse(url).unwrap()).is_some();
-        assert!(key("https://a.example/api/download/models/1"));
+        let key = |url: &str| source.key_for(&Url::parse(url).unwrap());
+        let value = key("https://a.example/api/models/1").unwrap();
+        assert!(value == "Bearer secret" && !format!("{value:?}").contains("secret"));
         for other in [
-            "http://a.example/api/download/models/1",
+            "http://a.example/api/1",
             "https://a.example/other",
-            "https://a.example.evil/api/download/1",
-            "https://b.example/api/download/1",
+            "https://a.example.evil/api/1",
+            "https://b.example/api/1",
         ] {
-            assert!(!key(other), "{other}");
+            assert!(key(other).is_none(), "{other}");
         }
         assert!(!format!("{source:?}").contains("secret"));
     }

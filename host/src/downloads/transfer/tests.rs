@@ -146,7 +146,7 @@ impl Setting {
     fn source(&self, paths: &[&str]) -> Source {
         Source {
             urls: paths.iter().map(|path| format!("{}{path}", self.base)).collect(),
-            bearer: None,
+            key: None,
             key_setting: "a_key",
             gated: false,
             sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
@@ -317,10 +317,7 @@ async fn each_refusal_has_its_own_error() {
     let ask = async |path: &str, gated: bool, key: bool| {
         let mut source = setting.source(&[path]);
         source.gated = gated;
-        source.bearer = key.then(|| Bearer {
-            token: "secret".into(),
-            prefixes: vec![format!("{}/", setting.base)],
-        });
+        source.key = Key::below(format!("{}/", setting.base), "secret").filter(|_| key);
         setting.run(&source, 1).await.unwrap_err()
     };
     assert!(matches!(
@@ -364,10 +361,7 @@ async fn each_refusal_has_its_own_error() {
 async fn a_key_does_not_go_along_a_redirect() {
     let setting = Setting::new(10, with_ranges()).await;
     let mut source = setting.source(&["/file"]);
-    source.bearer = Some(Bearer {
-        token: "secret".into(),
-        prefixes: vec![format!("{}/file", setting.base)],
-    });
+    source.key = Key::below(format!("{}/file", setting.base), "secret");
     setting.run(&source, 1).await.unwrap();
     let keys = setting.site.keys.lock().unwrap().clone();
     assert_eq!(keys, [("/file".to_owned(), true), ("/signed/0".to_owned(), false)]);
