@@ -5,6 +5,7 @@ pub mod cli;
 pub mod compat;
 pub mod downloads;
 pub mod files;
+pub mod flight;
 pub mod http;
 pub mod hub;
 pub mod libraries;

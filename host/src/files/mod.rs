@@ -6,6 +6,7 @@ pub mod hash;
 pub mod limiter;
 pub mod rename;
 pub mod rooted;
+pub mod transfer;
 
 use std::path::Path;
 

@@ -1,31 +1,12 @@
 //! Deleting: files go into the trash, come back to the byte, and are lost by nothing in between.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use anyhow::Result;
 use modelshelf_tests::model::wire;
+use modelshelf_tests::views::{self, files};
 use modelshelf_tests::{Library, Model, Server, sorted_names};
 use serde_json::{Value, json};
 
 use crate::acts::{done, post};
-
-/// All files below a folder with their bytes.
-fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(wire(&path), std::fs::read(&path)?);
-            }
-        }
-    }
-    Ok(files)
-}
 
 fn model(library: &Library, name: &str) -> String {
     wire(&library.root("loras").join(format!("{name}.safetensors")))
@@ -48,11 +29,7 @@ async fn a_deleted_model_is_gone_everywhere_and_comes_back_to_the_byte() -> Resu
     let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "a/m")})).await?;
     assert_eq!(answer["deleted_files"], json!([]));
     assert_eq!(listed(&server).await?, ["mm"]);
-    assert_eq!(
-        listed(&library.serve().await?).await?,
-        ["mm"],
-        "also for a fresh server"
-    );
+    views::agree(&server, library.options(), "loras").await?;
     let left: Vec<String> = std::fs::read_dir(library.root("loras").join("a"))?
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -73,8 +50,7 @@ async fn a_deleted_model_is_gone_everywhere_and_comes_back_to_the_byte() -> Resu
     );
     assert_eq!(files(&library.root("loras"))?, before);
     assert_eq!(listed(&server).await?, ["m", "mm"]);
-    let item = server.item("loras", "m").await?;
-    assert_eq!(item, library.serve().await?.item("loras", "m").await?);
+    views::agree(&server, library.options(), "loras").await?;
     let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
     assert_eq!(
         (status, &answer["error"]),

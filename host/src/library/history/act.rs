@@ -20,6 +20,10 @@ pub enum ActKind {
     Delete,
     /// A model got another file name.
     Rename,
+    /// Models went into other folders.
+    Move,
+    /// Models were filed by a template.
+    Organise,
     /// An earlier act was taken back.
     Undo,
 }
@@ -48,14 +52,34 @@ pub enum Step {
         from: String,
         /// Where it is.
         to: String,
+        /// Whether it went to another file system: it was copied, and the original removed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        copied: bool,
+    },
+    /// A folder was made.
+    FolderMade {
+        /// The model that it was made for; empty for none.
+        model: String,
+        /// The folder.
+        path: String,
+    },
+    /// An empty folder was removed.
+    FolderRemoved {
+        /// The model that it had been made for; empty for none.
+        model: String,
+        /// The folder.
+        path: String,
     },
 }
 
 impl Step {
-    /// The model that the step belongs to.
+    /// The model that the step belongs to; empty for none.
     pub fn model(&self) -> &str {
         match self {
-            Self::Content { model, .. } | Self::Renamed { model, .. } => model,
+            Self::Content { model, .. }
+            | Self::Renamed { model, .. }
+            | Self::FolderMade { model, .. }
+            | Self::FolderRemoved { model, .. } => model,
         }
     }
 }
