@@ -27,7 +27,9 @@ pub enum HubError {
     #[error("Repo '{0}' not found")]
     NotFound(String),
     /// Another answer.
-    #[error("Hugging Face answered with status {0}. A private or gated repository needs the setting `huggingface_token`")]
+    #[error(
+        "Hugging Face answered with status {0}. A private or gated repository needs the setting `huggingface_token`"
+    )]
     Status(u16),
     /// No answer.
     #[error("Hugging Face can't be reached: {0}. Check the network and the settings `proxy_*`")]
@@ -86,7 +88,11 @@ impl HuggingFace {
     /// # Errors
     /// When the repository can't be read.
     pub async fn files(&self, app: &App, repo: &str, revision: &str) -> Result<Vec<RepoEntry>, HubError> {
-        let url = format!("{}/api/models/{repo}/tree/{}?recursive=true", self.site, encoded(revision));
+        let url = format!(
+            "{}/api/models/{repo}/tree/{}?recursive=true",
+            self.site,
+            encoded(revision)
+        );
         let client = app.providers.client();
         let mut request = client.transfer().get(&url);
         if let (Some(key), Ok(url)) = (&self.key, reqwest::Url::parse(&url))
@@ -102,12 +108,16 @@ impl HuggingFace {
             status => return Err(HubError::Status(status)),
         }
         let entries: Vec<Value> = response.json().await.map_err(network)?;
-        let entries = entries.into_iter().filter_map(|entry| serde_json::from_value::<TreeEntry>(entry).ok());
-        let files = entries.filter(|entry| entry.kind != "directory").map(|entry| RepoEntry {
-            size: entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size.max(entry.size)),
-            sha256: entry.lfs.map(|lfs| lfs.oid.to_lowercase()),
-            path: entry.path,
-        });
+        let entries = entries
+            .into_iter()
+            .filter_map(|entry| serde_json::from_value::<TreeEntry>(entry).ok());
+        let files = entries
+            .filter(|entry| entry.kind != "directory")
+            .map(|entry| RepoEntry {
+                size: entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size.max(entry.size)),
+                sha256: entry.lfs.map(|lfs| lfs.oid.to_lowercase()),
+                path: entry.path,
+            });
         Ok(files.collect())
     }
 }
@@ -117,7 +127,12 @@ impl HuggingFace {
 /// # Errors
 /// Why it can't be downloaded. A repository that can't be listed is no reason: its file is then fetched without a hash to
 /// prove it by.
-pub async fn resolve(app: &App, site: &HuggingFace, file: &RepoFile, wanted: &Wanted) -> Result<Resolved, DownloadError> {
+pub async fn resolve(
+    app: &App,
+    site: &HuggingFace,
+    file: &RepoFile,
+    wanted: &Wanted,
+) -> Result<Resolved, DownloadError> {
     let place = &wanted.place;
     let root = std::path::PathBuf::from(&place.model_root);
     if place.model_root.is_empty() {
@@ -144,14 +159,23 @@ pub async fn resolve(app: &App, site: &HuggingFace, file: &RepoFile, wanted: &Wa
     }
     let entries = site.files(app, &file.repo, &file.revision).await;
     let sha256 = match entries {
-        Ok(entries) => entries.into_iter().find(|entry| entry.path == file.file).and_then(|entry| entry.sha256),
+        Ok(entries) => entries
+            .into_iter()
+            .find(|entry| entry.path == file.file)
+            .and_then(|entry| entry.sha256),
         Err(error) => {
             tracing::info!(repo = file.repo, %error, "a repository is not listed, so that its file has no known hash");
             None
         }
     };
     let path: Vec<String> = file.file.split('/').map(encoded).collect();
-    let url = format!("{}/{}/resolve/{}/{}", site.site, file.repo, encoded(&file.revision), path.join("/"));
+    let url = format!(
+        "{}/{}/resolve/{}/{}",
+        site.site,
+        file.repo,
+        encoded(&file.revision),
+        path.join("/")
+    );
     let source = Source {
         urls: vec![url],
         key: site.key.clone(),

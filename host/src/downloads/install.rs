@@ -27,10 +27,20 @@ pub fn file_name(name: &str) -> Result<String, DownloadError> {
     let name: String = name
         .trim()
         .chars()
-        .map(|own| if FORBIDDEN.contains(&own) || own.is_control() { '_' } else { own })
+        .map(|own| {
+            if FORBIDDEN.contains(&own) || own.is_control() {
+                '_'
+            } else {
+                own
+            }
+        })
         .collect();
     let name = name.trim_start_matches('.').trim_end_matches([' ', '.']).to_owned();
-    if name.is_empty() { Err(DownloadError::NoName) } else { Ok(name) }
+    if name.is_empty() {
+        Err(DownloadError::NoName)
+    } else {
+        Ok(name)
+    }
 }
 
 /// A folder below a base, by the text of a request or a template.
@@ -54,7 +64,11 @@ pub fn folder_below(base: &Path, relative: &str) -> Result<PathBuf, DownloadErro
 /// When none does.
 pub fn check_root(service: &TypeService, folder: &Path) -> Result<(), DownloadError> {
     let climbs = folder.components().any(|part| part == Component::ParentDir);
-    let inside = service.library.roots().iter().any(|root| folder.starts_with(&root.path));
+    let inside = service
+        .library
+        .roots()
+        .iter()
+        .any(|root| folder.starts_with(&root.path));
     if climbs || !inside {
         return Err(DownloadError::Outside);
     }
@@ -113,7 +127,9 @@ pub async fn install(
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let wire = crate::files::wire_path(&target).ok_or(DownloadError::Outside)?;
         let beside = sidecar::path_for(target.parent().unwrap_or(Path::new("/")), stem);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
         let _turn = sidecar::turn(&target);
         let mut sidecar = metadata::sidecar_of(library.info(), stem, &wire, bytes, now);
         sidecar.0.extend(fields);
@@ -191,7 +207,8 @@ async fn merged(
         .next()
         .ok_or_else(|| DownloadError::Broken("the plugin gave no answer".into()))?
         .map_err(crate::plugins::CallError::Guest)?;
-    serde_json::from_str(&text).map_err(|error| DownloadError::Broken(format!("the plugin's answer is no object: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| DownloadError::Broken(format!("the plugin's answer is no object: {error}")))
 }
 
 /// Makes the folder of a file.
@@ -226,8 +243,14 @@ mod tests {
         let taken = ["/r/a.b.pt", "/r/a.b-12ab.pt"];
         let is_free = |path: &Path| !taken.contains(&path.to_str().unwrap());
         let wanted = Path::new("/r/a.b.pt");
-        assert_eq!(free_name(wanted, Some("12abcdef"), is_free).unwrap(), Path::new("/r/a.b-12ab-1.pt"));
+        assert_eq!(
+            free_name(wanted, Some("12abcdef"), is_free).unwrap(),
+            Path::new("/r/a.b-12ab-1.pt")
+        );
         assert_eq!(free_name(wanted, None, is_free).unwrap(), Path::new("/r/a.b-0000.pt"));
-        assert_eq!(free_name(Path::new("/r/c.pt"), None, is_free).unwrap(), Path::new("/r/c.pt"));
+        assert_eq!(
+            free_name(Path::new("/r/c.pt"), None, is_free).unwrap(),
+            Path::new("/r/c.pt")
+        );
     }
 }

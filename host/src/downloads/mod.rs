@@ -20,7 +20,7 @@ mod wanted;
 
 pub use error::DownloadError;
 pub use hugging_face::{HubError, HuggingFace, RepoEntry};
-pub use job::{Job, Outcome};
+pub use job::{Job, Outcome, Stop};
 pub use resolve::{Skip, default_root, file_of, folder_of, type_of, version_of};
 pub use seen::remember_seen;
 pub use service::{ControlError, Downloads};

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
-use crate::library::previewing::NewPreview;
 use crate::providers::{Client, objects};
 use crate::settings::ContractSettings;
-use crate::web_media;
 
 /// Largest preview that is fetched, in bytes.
 const LARGEST: usize = 64 << 20;
@@ -45,23 +43,16 @@ pub fn choose(version: &Map<String, Value>, settings: &ContractSettings) -> Opti
 /// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
 /// is not worth failing a download for.
 pub async fn fetch(client: &Client, picture: &Picture, target: &Path) -> Option<PathBuf> {
-    let small = web_media::rendition(&picture.url, picture.is_video);
-    let mut bytes = None;
-    for url in small.iter().chain([&picture.url]) {
-        bytes = body(client, url).await;
-        if bytes.is_some() {
-            break;
-        }
-    }
-    let (bytes, target, name) = (bytes?, target.to_owned(), picture.url.clone());
+    let bytes = body(client, &picture.url).await;
+    let (bytes, target) = (bytes?, target.to_owned());
     let written = tokio::task::spawn_blocking(move || {
-        let preview = NewPreview::made_of(bytes, &name).map_err(|error| error.to_string())?;
+        let ending = ending(&bytes).ok_or("it is no picture or video that is shown")?;
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let path = target.with_file_name(format!("{stem}{}", preview.ending()));
+        let path = target.with_file_name(format!("{stem}{ending}"));
         if path.exists() {
             return Err(format!("{} is there already", path.display()));
         }
-        crate::files::atomic::write(&path, preview.bytes()).map_err(|error| error.to_string())?;
+        crate::files::atomic::write(&path, &bytes).map_err(|error| error.to_string())?;
         Ok(path)
     });
     match written.await {
@@ -71,6 +62,20 @@ pub async fn fetch(client: &Client, picture: &Picture, target: &Path) -> Option<
             None
         }
         Err(_) => None,
+    }
+}
+
+/// The ending of what a content is.
+fn ending(content: &[u8]) -> Option<&'static str> {
+    if content.get(4..8) == Some(b"ftyp") {
+        return Some(".mp4");
+    }
+    match image::guess_format(content).ok()? {
+        image::ImageFormat::Jpeg => Some(".jpg"),
+        image::ImageFormat::Png => Some(".png"),
+        image::ImageFormat::WebP => Some(".webp"),
+        image::ImageFormat::Gif => Some(".gif"),
+        _ => None,
     }
 }
 

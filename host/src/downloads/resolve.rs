@@ -73,16 +73,6 @@ fn library_with(app: &App, version: u64, only: Option<&str>) -> Option<String> {
     found.map(|slot| slot.info.id().to_owned())
 }
 
-/// The service of a model type by its id.
-///
-/// # Errors
-/// When it is not loaded.
-pub fn service_of(app: &App, model_type: &str) -> Result<Arc<TypeService>, DownloadError> {
-    let types = app.types.load();
-    let slot = types.iter().find(|slot| slot.info.id() == model_type);
-    slot.and_then(|slot| slot.service()).ok_or(DownloadError::NotReady)
-}
-
 /// Asks who has the version.
 ///
 /// # Errors
@@ -90,7 +80,9 @@ pub fn service_of(app: &App, model_type: &str) -> Result<Arc<TypeService>, Downl
 pub async fn version_of(app: &App, wanted: &Wanted) -> Result<providers::Found<providers::Object>, DownloadError> {
     let (model, version) = (wanted.model_id, wanted.version_id);
     let found = if wanted.source.as_deref() == Some("civarchive") {
-        app.providers.version_from(providers::Source::CivArchive, model, version).await
+        app.providers
+            .version_from(providers::Source::CivArchive, model, version)
+            .await
     } else {
         app.providers.version(model, version).await
     };
@@ -102,7 +94,10 @@ pub async fn version_of(app: &App, wanted: &Wanted) -> Result<providers::Found<p
 /// # Errors
 /// When none does.
 pub async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<TypeService>, DownloadError> {
-    let named = version.get("model").and_then(|model| model.get("type")).and_then(Value::as_str);
+    let named = version
+        .get("model")
+        .and_then(|model| model.get("type"))
+        .and_then(Value::as_str);
     let named = named.unwrap_or_default().to_owned();
     let lower = named.to_lowercase();
     let types = app.types.load_full();
@@ -170,9 +165,16 @@ pub async fn folder_of(
         default_root(app, service, root_key)?
     };
     let info = service.plugin.info();
-    let template = app.active.load().contract.path_template(info.id(), &info.descriptor.default_path_template);
+    let template = app
+        .active
+        .load()
+        .contract
+        .path_template(info.id(), &info.descriptor.default_path_template);
     let input = template.of_remote(version);
-    let filed = path_template::file(&service.plugin, &template, vec![input]).await.into_iter().next();
+    let filed = path_template::file(&service.plugin, &template, vec![input])
+        .await
+        .into_iter()
+        .next();
     let filed = filed.ok_or(DownloadError::Outside)?.map_err(DownloadError::Broken)?;
     install::folder_below(&root, &filed.folder)
 }
@@ -230,9 +232,15 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
     if urls.is_empty() {
         return Err(DownloadError::NoUrl);
     }
-    let autov3 = file.get("hashes").and_then(|hashes| hashes.get("AutoV3")).and_then(Value::as_str);
+    let autov3 = file
+        .get("hashes")
+        .and_then(|hashes| hashes.get("AutoV3"))
+        .and_then(Value::as_str);
     let autov3 = autov3.and_then(crate::library::safetensors::autov3);
-    let model_name = version.get("model").and_then(|model| model.get("name")).and_then(Value::as_str);
+    let model_name = version
+        .get("model")
+        .and_then(|model| model.get("name"))
+        .and_then(Value::as_str);
     let picture = super::preview::choose(&version, &app.active.load().contract);
     let signed = |id: Option<u64>| id.map(u64::cast_signed);
     let row = QueueRow {
@@ -276,9 +284,15 @@ async fn skipped(
 ) -> Result<Option<Skip>, DownloadError> {
     let (skip_known, excluded) = {
         let active = app.active.load();
-        let excluded = active.contract.get("download_skip_base_models").and_then(Value::as_array);
+        let excluded = active
+            .contract
+            .get("download_skip_base_models")
+            .and_then(Value::as_array);
         let excluded = excluded.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(base_model)));
-        (active.contract.flag("skip_previously_downloaded_model_versions", false), excluded)
+        (
+            active.contract.flag("skip_previously_downloaded_model_versions", false),
+            excluded,
+        )
     };
     if let (true, None, Some(version)) = (skip_known, wanted.choice(), version_id) {
         let (own, id) = (ledger.clone(), model_type.to_owned());
@@ -317,7 +331,10 @@ fn exists(service: &TypeService, version: u64, file: Option<(&String, Option<&st
 /// Addresses of a file: its live mirrors, else the one of its provider. Source: contract section 6.1.4.
 fn addresses(file: &Map<String, Value>, mirrors_first: bool) -> Vec<String> {
     let live = objects(file.get("mirrors")).filter(|mirror| mirror.get("deletedAt").is_none_or(Value::is_null));
-    let mut urls: Vec<String> = live.map(|mirror| text(mirror, "url")).filter(|url| !url.is_empty()).collect();
+    let mut urls: Vec<String> = live
+        .map(|mirror| text(mirror, "url"))
+        .filter(|url| !url.is_empty())
+        .collect();
     if mirrors_first {
         urls.sort_by_key(|url| url.contains("civitai."));
     }
@@ -326,7 +343,13 @@ fn addresses(file: &Map<String, Value>, mirrors_first: bool) -> Vec<String> {
         urls.push(own);
     }
     // The other name of the site asks for a session of its own.
-    let usual = |url: String| url.replacen("https://civitai.red/api/download/", "https://civitai.com/api/download/", 1);
+    let usual = |url: String| {
+        url.replacen(
+            "https://civitai.red/api/download/",
+            "https://civitai.com/api/download/",
+            1,
+        )
+    };
     urls.into_iter().map(usual).collect()
 }
 
@@ -367,11 +390,13 @@ mod tests {
 
     #[test]
     fn live_mirrors_come_before_the_providers_address() {
-        let file = object(json!({"downloadUrl": "https://civitai.red/api/download/models/1", "mirrors": [
-            {"url": "https://civitai.com/api/download/models/1", "deletedAt": null},
-            {"url": "https://gone.example/a", "deletedAt": "2025"},
-            {"url": "https://m.example/a"},
-        ]}));
+        let file = object(
+            json!({"downloadUrl": "https://civitai.red/api/download/models/1", "mirrors": [
+                {"url": "https://civitai.com/api/download/models/1", "deletedAt": null},
+                {"url": "https://gone.example/a", "deletedAt": "2025"},
+                {"url": "https://m.example/a"},
+            ]}),
+        );
         assert_eq!(
             addresses(&file, true),
             ["https://m.example/a", "https://civitai.com/api/download/models/1"]
@@ -390,7 +415,10 @@ mod tests {
         ] {
             assert!(is_gated(&object(gated)));
         }
-        for free in [json!({}), json!({"earlyAccessEndsAt": null, "paidAccess": {"permanent": false}})] {
+        for free in [
+            json!({}),
+            json!({"earlyAccessEndsAt": null, "paidAccess": {"permanent": false}}),
+        ] {
             assert!(!is_gated(&object(free)));
         }
     }

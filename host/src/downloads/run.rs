@@ -9,12 +9,11 @@ use super::error::DownloadError;
 use super::hugging_face;
 use super::install;
 use super::job::{Job, Outcome, Stop};
-use super::ledger::Ending;
 use super::preview;
 use super::progress::Flow;
 use super::resolve::{self, Plan, Resolved};
 use super::service::Downloads;
-use super::transfer::{self, Signal, Transfer, TransferError};
+use super::transfer::{self, Transfer, TransferError};
 use crate::http::app::App;
 
 /// How often progress is told.
@@ -65,7 +64,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let mut signal = job.signal();
     let resolved = tokio::select! {
         resolved = resolving => resolved?,
-        _ = signal.wait_for(|signal| *signal == Signal::Stop) => return Ok(Outcome::Stopped),
+        () = transfer::stopped(&mut signal) => return Ok(Outcome::Stopped),
     };
     let mut plan = match resolved {
         Resolved::Plan(plan) => *plan,
@@ -85,14 +84,18 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
 
     let picture = match &plan.picture {
         Some(picture) => {
-            downloads.board().update(&job.id, |progress| progress.percent = PREVIEW.0);
+            downloads
+                .board()
+                .update(&job.id, |progress| progress.percent = PREVIEW.0);
             let client = app.providers.client();
             let path = preview::fetch(&client, picture, &target).await;
             path.map(|path| (path, picture.level))
         }
         None => None,
     };
-    downloads.board().update(&job.id, |progress| progress.percent = PREVIEW.1);
+    downloads
+        .board()
+        .update(&job.id, |progress| progress.percent = PREVIEW.1);
     let fetched = fetch(app, downloads, job, &plan, &target).await;
     let arrived = match fetched {
         Ok(arrived) => arrived,
@@ -136,7 +139,8 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
 fn claim<'d>(downloads: &'d Downloads, plan: &mut Plan, before: Option<PathBuf>) -> Result<Claim<'d>, DownloadError> {
     let mut claims = downloads.claims();
     let is_free = |path: &Path| path.symlink_metadata().is_err() && !claims.contains(path);
-    let again = before.filter(|path| path.parent() == plan.target.parent() && transfer::part_of(path).exists() && is_free(path));
+    let again = before
+        .filter(|path| path.parent() == plan.target.parent() && transfer::part_of(path).exists() && is_free(path));
     let sha256 = plan.source.sha256.as_deref();
     let target = again.or_else(|| {
         install::free_name(&plan.target, sha256, |path| {
@@ -198,7 +202,9 @@ async fn fetch(
 fn percent(flow: Flow) -> u8 {
     let total = flow.total.unwrap_or_default().max(1);
     let part = flow.here.min(total) as f64 / total as f64;
-    (f64::from(PREVIEW.1) + part * f64::from(100 - PREVIEW.1)).floor().min(99.0) as u8
+    (f64::from(PREVIEW.1) + part * f64::from(100 - PREVIEW.1))
+        .floor()
+        .min(99.0) as u8
 }
 
 /// Bytes at the last ticks.
@@ -219,7 +225,11 @@ impl Rates {
         let total = meter.total()?;
         let (since, before) = *self.0.front()?;
         let seconds = now.duration_since(since).as_secs_f64();
-        let rate = if seconds > 0.0 { (here - before) as f64 / seconds } else { 0.0 };
+        let rate = if seconds > 0.0 {
+            (here - before) as f64 / seconds
+        } else {
+            0.0
+        };
         Some(Flow {
             here,
             total: Some(total),

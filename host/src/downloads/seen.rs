@@ -48,13 +48,17 @@ async fn note(
         let Some(known) = noted.get_mut(&id) else { continue };
         let snapshot = service.library.snapshot();
         let records = snapshot.records();
-        let ids = records.iter().filter_map(|(_, record)| Some((record.remote.id?, record.remote.model_id)));
+        let ids = records
+            .iter()
+            .filter_map(|(_, record)| Some((record.remote.id?, record.remote.model_id)));
         let new: Vec<(u64, Option<u64>)> = ids.filter(|(version, _)| !known.contains(version)).collect();
         if new.is_empty() {
             continue;
         }
         known.extend(new.iter().map(|(version, _)| version));
-        downloads.in_ledger(move |ledger| ledger.note_downloaded(&id, &new, "scan")).await?;
+        downloads
+            .in_ledger(move |ledger| ledger.note_downloaded(&id, &new, "scan"))
+            .await?;
     }
     Ok(())
 }

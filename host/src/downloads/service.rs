@@ -99,12 +99,15 @@ impl Downloads {
     }
 
     pub(super) fn options(&self, contract: &ContractSettings) -> Options {
-        let patience = contract.get("download_stall_timeout_seconds").and_then(serde_json::Value::as_f64);
+        let patience = contract
+            .get("download_stall_timeout_seconds")
+            .and_then(serde_json::Value::as_f64);
         Options {
             connections: self.settings.connections,
             tries: self.settings.tries,
             first_wait: Duration::try_from_secs_f64(self.settings.retry_seconds).unwrap_or_default(),
-            patience: Duration::try_from_secs_f64(patience.unwrap_or(PATIENCE).max(LEAST_PATIENCE)).unwrap_or(Duration::MAX),
+            patience: Duration::try_from_secs_f64(patience.unwrap_or(PATIENCE).max(LEAST_PATIENCE))
+                .unwrap_or(Duration::MAX),
         }
     }
 
@@ -140,7 +143,12 @@ impl Downloads {
     ///
     /// # Errors
     /// When the ledger can't be written.
-    pub async fn download(self: &Arc<Self>, app: &Arc<App>, id: &str, wanted: Wanted) -> Result<Outcome, DownloadError> {
+    pub async fn download(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        id: &str,
+        wanted: Wanted,
+    ) -> Result<Outcome, DownloadError> {
         if let Some(job) = self.job(id) {
             return Ok(job.ended().await);
         }
@@ -199,13 +207,16 @@ impl Downloads {
             Some(slot) => Some(slot),
             None => tokio::select! {
                 slot = self.slots.clone().acquire_owned() => slot.ok(),
-                _ = signal.wait_for(|signal| *signal == transfer::Signal::Stop) => None,
+                () = transfer::stopped(&mut signal) => None,
             },
         };
         let outcome = if slot.is_some() {
             job.set_running();
             let id = job.id.clone();
-            if let Err(error) = self.in_ledger(move |ledger| ledger.set_status(&id, "downloading")).await {
+            if let Err(error) = self
+                .in_ledger(move |ledger| ledger.set_status(&id, "downloading"))
+                .await
+            {
                 Outcome::Failed(Arc::new(error))
             } else {
                 self.tell(&app);
@@ -240,7 +251,11 @@ impl Downloads {
         };
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let error = match outcome {
-            Outcome::Failed(error) => Some(error.reason().map_or_else(|| error.to_string(), |reason| format!("{error}: {reason}"))),
+            Outcome::Failed(error) => Some(
+                error
+                    .reason()
+                    .map_or_else(|| error.to_string(), |reason| format!("{error}: {reason}")),
+            ),
             Outcome::Skipped(skip) => Some(skip.message.clone()),
             _ => None,
         };
@@ -319,7 +334,13 @@ impl Downloads {
     /// # Errors
     /// When there is none, or it does so already.
     pub async fn set_paused(&self, app: &App, id: &str, paused: bool) -> Result<(), ControlError> {
-        let wrong = || if paused { ControlError::Paused } else { ControlError::NotPaused };
+        let wrong = || {
+            if paused {
+                ControlError::Paused
+            } else {
+                ControlError::NotPaused
+            }
+        };
         let (word, message, status) = if paused {
             ("paused", "Download paused by user", "paused")
         } else {
@@ -378,7 +399,11 @@ impl Downloads {
     pub async fn stop(&self, app: &App, id: &str, why: Stop) -> Result<(), ControlError> {
         let (word, message, status) = match why {
             Stop::Cancel => ("cancelled", "Download cancelled by user", "canceled"),
-            _ => ("skipped", "Download skipped by user (partial files preserved)", "skipped"),
+            _ => (
+                "skipped",
+                "Download skipped by user (partial files preserved)",
+                "skipped",
+            ),
         };
         let job = self.job(id);
         if let Some(job) = &job {
@@ -392,7 +417,10 @@ impl Downloads {
                     ..Ending::default()
                 },
             );
-            let row = self.in_ledger(move |ledger| ledger.finish(&own, &ending)).await.map_err(of_ledger)?;
+            let row = self
+                .in_ledger(move |ledger| ledger.finish(&own, &ending))
+                .await
+                .map_err(of_ledger)?;
             let row = row.ok_or(ControlError::Unknown)?;
             if let (Stop::Cancel, Some(path)) = (why, row.file_path) {
                 // What an earlier run of it left.
@@ -454,8 +482,16 @@ fn row_of(id: &str, wanted: &Wanted) -> QueueRow {
         download_id: id.to_owned(),
         model_id: wanted.model_id.map(u64::cast_signed),
         model_version_id: wanted.version_id.map(u64::cast_signed),
-        model_name: wanted.hugging_face.as_ref().map(|file| file.repo.clone()).unwrap_or_default(),
-        version_name: wanted.hugging_face.as_ref().map(|file| file.file.clone()).unwrap_or_default(),
+        model_name: wanted
+            .hugging_face
+            .as_ref()
+            .map(|file| file.repo.clone())
+            .unwrap_or_default(),
+        version_name: wanted
+            .hugging_face
+            .as_ref()
+            .map(|file| file.file.clone())
+            .unwrap_or_default(),
         source: wanted.source.clone(),
         file_params: params.and_then(|params| serde_json::to_string(params).ok()),
         request: serde_json::to_string(wanted).ok(),
@@ -470,7 +506,10 @@ fn wanted_of(row: &QueueRow) -> Wanted {
         model_id: row.model_id.and_then(|id| u64::try_from(id).ok()),
         version_id: row.model_version_id.and_then(|id| u64::try_from(id).ok()),
         source: row.source.clone(),
-        file_params: row.file_params.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        file_params: row
+            .file_params
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok()),
         hugging_face: None,
         place: Place {
             use_default_paths: true,

@@ -6,6 +6,7 @@ mod aliases;
 mod common_routes;
 mod corrupt;
 mod deleting;
+mod downloads;
 mod editing;
 mod filters;
 mod gate;

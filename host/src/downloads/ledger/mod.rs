@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub use rows::{HistoryRow, QueueRow, Stats};
 use rows::{HISTORY, QUEUE};
+pub use rows::{HistoryRow, QueueRow, Stats};
 
 /// Name of the file.
 const FILE: &str = "downloads.sqlite";
@@ -71,7 +71,10 @@ impl Ledger {
         let open = || {
             let mut connection = Connection::open(&path)?;
             schema::bring_forward(&mut connection)?;
-            connection.execute("UPDATE queue SET status = 'queued' WHERE status IN ('downloading', 'waiting')", [])?;
+            connection.execute(
+                "UPDATE queue SET status = 'queued' WHERE status IN ('downloading', 'waiting')",
+                [],
+            )?;
             // One row for each file of a version; of several, the one that arrived.
             connection.execute(
                 "DELETE FROM history WHERE id NOT IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
@@ -82,7 +85,10 @@ impl Ledger {
             )?;
             Ok(connection)
         };
-        let connection = open().map_err(|source| LedgerError { path: path.clone(), source })?;
+        let connection = open().map_err(|source| LedgerError {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
             path,
             connection: Mutex::new(connection),
@@ -106,7 +112,11 @@ impl Ledger {
         self.with(|connection| {
             let step = connection.transaction()?;
             let ended = step
-                .query_row("SELECT 1 FROM history WHERE download_id = ?", [&row.download_id], |_| Ok(()))
+                .query_row(
+                    "SELECT 1 FROM history WHERE download_id = ?",
+                    [&row.download_id],
+                    |_| Ok(()),
+                )
                 .optional()?;
             if ended.is_some() {
                 return Ok(None);
@@ -124,7 +134,9 @@ impl Ledger {
     /// As [`open`](Self::open).
     pub fn queue(&self) -> Result<Vec<QueueRow>, LedgerError> {
         self.with(|connection| {
-            let mut query = connection.prepare_cached(&format!("SELECT {QUEUE} FROM queue ORDER BY priority DESC, added_at, rowid"))?;
+            let mut query = connection.prepare_cached(&format!(
+                "SELECT {QUEUE} FROM queue ORDER BY priority DESC, added_at, rowid"
+            ))?;
             let rows = query.query_map([], QueueRow::of)?;
             rows.collect()
         })
@@ -174,7 +186,8 @@ impl Ledger {
     /// As [`open`](Self::open).
     pub fn clear_queue(&self, status: Option<&str>) -> Result<Vec<String>, LedgerError> {
         self.with(|connection| {
-            let mut query = connection.prepare_cached("DELETE FROM queue WHERE ?1 IS NULL OR status = ?1 RETURNING download_id")?;
+            let mut query =
+                connection.prepare_cached("DELETE FROM queue WHERE ?1 IS NULL OR status = ?1 RETURNING download_id")?;
             let ids = query.query_map([status], |row| row.get(0))?;
             ids.collect()
         })
@@ -215,7 +228,8 @@ impl Ledger {
     /// As [`open`](Self::open).
     pub fn describe(&self, row: &QueueRow) -> Result<(), LedgerError> {
         self.with(|connection| {
-            let set = "UPDATE queue SET model_id = COALESCE(model_id, ?2), model_version_id = COALESCE(model_version_id, ?3),
+            let set =
+                "UPDATE queue SET model_id = COALESCE(model_id, ?2), model_version_id = COALESCE(model_version_id, ?3),
                 model_name = CASE model_name WHEN '' THEN ?4 ELSE model_name END,
                 version_name = CASE version_name WHEN '' THEN ?5 ELSE version_name END,
                 thumbnail_url = CASE thumbnail_url WHEN '' THEN ?6 ELSE thumbnail_url END, file_path = ?7
@@ -277,10 +291,17 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn history(&self, limit: i64, offset: i64, status: Option<&str>) -> Result<(Vec<HistoryRow>, i64), LedgerError> {
+    pub fn history(
+        &self,
+        limit: i64,
+        offset: i64,
+        status: Option<&str>,
+    ) -> Result<(Vec<HistoryRow>, i64), LedgerError> {
         self.with(|connection| {
             let wanted = "WHERE ?1 IS NULL OR status = ?1";
-            let total = connection.query_row(&format!("SELECT COUNT(*) FROM history {wanted}"), [status], |row| row.get(0))?;
+            let total = connection.query_row(&format!("SELECT COUNT(*) FROM history {wanted}"), [status], |row| {
+                row.get(0)
+            })?;
             let mut query = connection.prepare_cached(&format!(
                 "SELECT {HISTORY} FROM history {wanted} ORDER BY completed_at DESC, id DESC LIMIT ?2 OFFSET ?3"
             ))?;
@@ -336,7 +357,9 @@ impl Ledger {
         self.with(|connection| {
             let step = connection.transaction()?;
             let rows: Vec<HistoryRow> = {
-                let mut query = step.prepare(&format!("SELECT {HISTORY} FROM history WHERE status IN ('failed', 'canceled') ORDER BY id"))?;
+                let mut query = step.prepare(&format!(
+                    "SELECT {HISTORY} FROM history WHERE status IN ('failed', 'canceled') ORDER BY id"
+                ))?;
                 let rows = query.query_map([], HistoryRow::of)?;
                 rows.collect::<rusqlite::Result<_>>()?
             };
@@ -374,7 +397,12 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn note_downloaded(&self, model_type: &str, versions: &[(u64, Option<u64>)], source: &str) -> Result<(), LedgerError> {
+    pub fn note_downloaded(
+        &self,
+        model_type: &str,
+        versions: &[(u64, Option<u64>)],
+        source: &str,
+    ) -> Result<(), LedgerError> {
         self.with(|connection| {
             let step = connection.transaction()?;
             {
@@ -412,7 +440,8 @@ impl Ledger {
     /// As [`open`](Self::open).
     pub fn was_downloaded(&self, model_type: &str, version: u64) -> Result<bool, LedgerError> {
         self.with(|connection| {
-            let text = "SELECT 1 FROM downloaded_versions WHERE model_type = ? AND version_id = ? AND NOT is_deleted_override";
+            let text =
+                "SELECT 1 FROM downloaded_versions WHERE model_type = ? AND version_id = ? AND NOT is_deleted_override";
             let found = connection.query_row(text, params![model_type, version.cast_signed()], |_| Ok(()));
             Ok(found.optional()?.is_some())
         })
@@ -438,7 +467,8 @@ impl Ledger {
     /// As [`open`](Self::open).
     pub fn noted(&self, model_type: &str) -> Result<Vec<u64>, LedgerError> {
         self.with(|connection| {
-            let mut query = connection.prepare_cached("SELECT version_id FROM downloaded_versions WHERE model_type = ?")?;
+            let mut query =
+                connection.prepare_cached("SELECT version_id FROM downloaded_versions WHERE model_type = ?")?;
             let rows = query.query_map([model_type], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))?;
             rows.collect()
         })
@@ -453,10 +483,18 @@ fn queued(connection: &Connection, id: &str) -> rusqlite::Result<Option<QueueRow
 fn ended(connection: &Connection, which: &Which) -> rusqlite::Result<Option<HistoryRow>> {
     match which {
         Which::Download(id) => connection
-            .query_row(&format!("SELECT {HISTORY} FROM history WHERE download_id = ?"), [id], HistoryRow::of)
+            .query_row(
+                &format!("SELECT {HISTORY} FROM history WHERE download_id = ?"),
+                [id],
+                HistoryRow::of,
+            )
             .optional(),
         Which::Row(id) => connection
-            .query_row(&format!("SELECT {HISTORY} FROM history WHERE id = ?"), [id], HistoryRow::of)
+            .query_row(
+                &format!("SELECT {HISTORY} FROM history WHERE id = ?"),
+                [id],
+                HistoryRow::of,
+            )
             .optional(),
     }
 }
@@ -507,8 +545,18 @@ fn queue_again(connection: &Connection, row: &HistoryRow) -> rusqlite::Result<Op
 /// A new id of a download: a random UUID.
 pub fn new_id() -> String {
     let random: u128 = rand::random();
-    let hex = format!("{:032x}", (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62));
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let hex = format!(
+        "{:032x}",
+        (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62)
+    );
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 fn now() -> f64 {

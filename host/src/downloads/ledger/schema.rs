@@ -65,7 +65,8 @@ const MIGRATIONS: [&str; 1] = ["
 pub fn bring_forward(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = usize::try_from(version).unwrap_or_default();
     if version > MIGRATIONS.len() {
         return Err(rusqlite::Error::ToSqlConversionFailure(
             format!("it is of a newer version of this server (tables {version})").into(),
@@ -75,6 +76,6 @@ pub fn bring_forward(connection: &mut Connection) -> rusqlite::Result<()> {
     for migration in &MIGRATIONS[version..] {
         step.execute_batch(migration)?;
     }
-    step.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    step.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     step.commit()
 }

@@ -60,6 +60,12 @@ pub enum Signal {
     Stop,
 }
 
+/// Ends when it is to stop.
+pub async fn stopped(signal: &mut watch::Receiver<Signal>) {
+    // What is given holds a lock, which no other thread may get.
+    let _ = signal.wait_for(|signal| *signal == Signal::Stop).await.map(|_| ());
+}
+
 /// How files are fetched.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -498,7 +504,7 @@ impl Transfer<'_> {
         let mut signal = self.signal.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => self.allowed().await,
-            _ = signal.wait_for(|signal| *signal == Signal::Stop) => Err(TransferError::Stopped),
+            () = stopped(&mut signal) => Err(TransferError::Stopped),
         }
     }
 

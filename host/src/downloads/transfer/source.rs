@@ -5,9 +5,11 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+type Rule = dyn Fn(&Url) -> Option<HeaderValue> + Send + Sync;
+
 /// Says which addresses may see a key, and what they are sent: the value of `Authorization`.
 #[derive(Clone)]
-pub struct Key(Arc<dyn Fn(&Url) -> Option<HeaderValue> + Send + Sync>);
+pub struct Key(Arc<Rule>);
 
 impl Key {
     /// A key by its rule.
@@ -24,7 +26,9 @@ impl Key {
     pub fn below(prefix: String, token: &str) -> Option<Self> {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
-        Some(Self::new(move |url| url.as_str().starts_with(&prefix).then(|| value.clone())))
+        Some(Self::new(move |url| {
+            url.as_str().starts_with(&prefix).then(|| value.clone())
+        }))
     }
 }
 
