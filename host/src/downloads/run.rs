@@ -137,8 +137,12 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
 
 /// Takes a name that is free, or the one that the last run took.
 fn claim<'d>(downloads: &'d Downloads, plan: &mut Plan, before: Option<PathBuf>) -> Result<Claim<'d>, DownloadError> {
+    let content = (plan.row.model_version_id, plan.source.sha256.clone());
     let mut claims = downloads.claims();
-    let is_free = |path: &Path| path.symlink_metadata().is_err() && !claims.contains(path);
+    if content.0.is_some() && claims.values().any(|other| *other == content) {
+        return Err(DownloadError::Twice);
+    }
+    let is_free = |path: &Path| path.symlink_metadata().is_err() && !claims.contains_key(path);
     let again = before
         .filter(|path| path.parent() == plan.target.parent() && transfer::part_of(path).exists() && is_free(path));
     let sha256 = plan.source.sha256.as_deref();
@@ -151,7 +155,7 @@ fn claim<'d>(downloads: &'d Downloads, plan: &mut Plan, before: Option<PathBuf>)
         })
     });
     let target = target.ok_or(DownloadError::NoName)?;
-    claims.insert(target.clone());
+    claims.insert(target.clone(), content);
     drop(claims);
     Ok(Claim { downloads, target })
 }

@@ -1,6 +1,6 @@
 //! The service: jobs, slots, the queue that is worked off, and what people and clients may do with a download.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,9 @@ const LEAST_PATIENCE: f64 = 30.0;
 /// The same unless settings say otherwise.
 const PATIENCE: f64 = 120.0;
 
+/// What a file is: version and SHA-256.
+pub type Content = (Option<i64>, Option<String>);
+
 /// Why a download can't be paused and the like. Source of the texts: contract section 1.7.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -50,7 +53,7 @@ pub struct Downloads {
     ledger: Arc<Ledger>,
     board: Board,
     jobs: Mutex<HashMap<String, Arc<Job>>>,
-    claims: Mutex<HashSet<PathBuf>>,
+    claims: Mutex<HashMap<PathBuf, Content>>,
     slots: Arc<Semaphore>,
     limiter: Limiter,
     hugging_face: HuggingFace,
@@ -94,7 +97,7 @@ impl Downloads {
         &self.limiter
     }
 
-    pub(super) fn claims(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+    pub(super) fn claims(&self) -> MutexGuard<'_, HashMap<PathBuf, Content>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -206,7 +209,7 @@ impl Downloads {
         let slot = match slot {
             Some(slot) => Some(slot),
             None => tokio::select! {
-                slot = self.slots.clone().acquire_owned() => slot.ok(),
+                slot = self.slot_for(&job) => slot,
                 () = transfer::stopped(&mut signal) => None,
             },
         };
@@ -235,6 +238,14 @@ impl Downloads {
         if self.job(&job.id).is_none() {
             self.board.forget(&job.id);
         }
+    }
+
+    /// A slot, once there is one and the job is not paused.
+    async fn slot_for(&self, job: &Job) -> Option<OwnedSemaphorePermit> {
+        let mut signal = job.signal();
+        let wanted = signal.wait_for(|signal| *signal != transfer::Signal::Pause).await;
+        wanted.map(|_| ()).ok()?;
+        self.slots.clone().acquire_owned().await.ok()
     }
 
     async fn note_end(&self, job: &Job, outcome: &Outcome) {
@@ -408,7 +419,10 @@ impl Downloads {
         let job = self.job(id);
         if let Some(job) = &job {
             job.stop(why);
-            job.ended().await;
+            if let Outcome::Completed(_) = job.ended().await {
+                // It was faster.
+                return Ok(());
+            }
         } else {
             let (own, ending) = (
                 id.to_owned(),

@@ -382,7 +382,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
         (&json!("completed"), &json!("a"))
     );
     server.item("loras", "file1").await?;
-    // What was on its way when it was killed is lost, and the state is written each fifth of a second.
+    // What was on its way when it was killed is lost, and the state is written each tenth of a second.
     let again = civitai.sent().saturating_sub(SIZE);
     assert!(again < SIZE / 5, "{again} of {SIZE} bytes came twice");
     server.stop().await?;
@@ -593,6 +593,108 @@ async fn a_plan_says_where_a_file_would_go_and_downloads_nothing() -> Result<()>
         .send(&Call::post("/api/lm/downloads/plan", &json!({"model_id": 5})))
         .await?;
     assert_eq!(unknown.status, 404);
+    server.stop().await?;
+    Ok(())
+}
+
+/// A site like Hugging Face with one repository.
+async fn hub(file: CatalogFile) -> Result<String> {
+    use axum::extract::Path as Params;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    let listed = file.clone();
+    let tree = async move |Params((owner, name, _)): Params<(String, String, String)>| {
+        if (owner.as_str(), name.as_str()) != ("o", "r") {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        axum::Json(json!([
+            {"type": "directory", "path": "sub", "size": 0},
+            {"type": "file", "path": "README.md", "size": 5},
+            {"type": "file", "path": "sub/a b.safetensors", "size": listed.size, "lfs": {"oid": listed.sha256, "size": listed.size}},
+        ]))
+        .into_response()
+    };
+    let give = async move |Params((_, _, _, path)): Params<(String, String, String, String)>| {
+        if path != "sub/a b.safetensors" {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        file.bytes(0, file.size as usize).into_response()
+    };
+    let router = axum::Router::new()
+        .route("/api/models/{owner}/{name}/tree/{revision}", axum::routing::get(tree))
+        .route("/{owner}/{name}/resolve/{revision}/{*path}", axum::routing::get(give));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let base = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(base)
+}
+
+#[tokio::test]
+async fn a_file_of_a_repository_is_listed_downloaded_and_linked() -> Result<()> {
+    let (library, civitai) = (Library::new()?, Civitai::start([]).await?);
+    let file = CatalogFile::new(7, "a b.safetensors", 5000);
+    let base = hub(file.clone()).await?;
+    let server = options(&library, &civitai, &format!("huggingface = '{base}'"))?
+        .serve()
+        .await?;
+    let (status, files) = get(&server, "hf-repo-files", &[("repo", "o/r")]).await?;
+    assert_eq!(
+        (status, files),
+        (200, json!([{"filename": "sub/a b.safetensors", "size": 5000}]))
+    );
+    assert_eq!(get(&server, "hf-repo-files", &[("repo", "o/none")]).await?.0, 404);
+    assert_eq!(get(&server, "hf-repo-files", &[("repo", "../r")]).await?.0, 400);
+    let post = async |path: &str, body: Value| -> Result<(u16, Value)> {
+        let reply = server.send(&Call::post(&format!("/api/lm/{path}"), &body)).await?;
+        Ok((reply.status, reply.json()?))
+    };
+    let root = library.root("loras");
+    let wanted =
+        json!({"repo": "o/r", "filename": "sub/a b.safetensors", "model_root": root, "use_default_paths": true});
+    let (status, answer) = post("download-hf-model", wanted).await?;
+    let path = root.join("huggingface/o/r/a b.safetensors");
+    assert_eq!((status, &answer["path"]), (200, &json!(path)), "{answer}");
+    assert!(std::fs::read(&path)? == file.bytes(0, 5000));
+    let item = server.item("loras", "a b").await?;
+    assert_eq!(
+        (&item["hf_url"], &item["from_civitai"]),
+        (&json!("https://huggingface.co/o/r"), &json!(false))
+    );
+    for (body, status) in [
+        (json!({"repo": "o/r"}), 400),
+        (json!({"repo": "o/r/x", "filename": "a.safetensors"}), 400),
+        (json!({"repo": "o/r", "filename": "../a.safetensors"}), 400),
+        (
+            json!({"repo": "o/r", "filename": "a.safetensors", "relative_path": "../x"}),
+            400,
+        ),
+        (
+            json!({"repo": "o/r", "filename": "a.safetensors", "model_root": "/tmp"}),
+            500,
+        ),
+        (
+            json!({"repo": "o/r", "filename": "none.safetensors", "model_root": root}),
+            500,
+        ),
+    ] {
+        assert_eq!(post("download-hf-model", body.clone()).await?.0, status, "{body}");
+    }
+    let (_, linked) = post(
+        "set-hf-url",
+        json!({"file_path": path, "hf_url": "https://huggingface.co/x/y"}),
+    )
+    .await?;
+    assert_eq!(linked["message"], "hf_url set to https://huggingface.co/x/y");
+    assert_eq!(
+        server.item("loras", "a b").await?["hf_url"],
+        "https://huggingface.co/x/y"
+    );
+    assert_eq!(
+        post("set-hf-url", json!({"file_path": path, "hf_url": "https://a.b/x/y"}))
+            .await?
+            .0,
+        400
+    );
     server.stop().await?;
     Ok(())
 }

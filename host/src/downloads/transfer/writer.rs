@@ -21,7 +21,7 @@ const BLOCK: usize = 1 << 20;
 /// At most as many blocks are hashed behind for each piece that is written, so that the connections are not held up for long.
 const BLOCKS_BEHIND: usize = 4;
 /// How often the state is written.
-const SAVE_EVERY: Duration = Duration::from_millis(200);
+const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// How often what was written is brought to the disk for good.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
