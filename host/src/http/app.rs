@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
+use crate::downloads::Downloads;
 use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
@@ -38,6 +39,8 @@ pub struct App {
     pub roster: Roster,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
+    /// Downloads, their queue and history.
+    pub downloads: Arc<Downloads>,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

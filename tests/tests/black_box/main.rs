@@ -7,6 +7,7 @@ mod common_routes;
 mod copies;
 mod corrupt;
 mod deleting;
+mod downloads;
 mod editing;
 mod fault_points;
 mod filters;
