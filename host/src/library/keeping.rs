@@ -125,9 +125,14 @@ impl Library {
     pub fn recognise_moved(&self, record: &Record) -> bool {
         let recognised = self.upkeep.moves.recognise(record);
         if recognised {
-            self.upkeep.watch.look_at([&*record.path]);
+            self.look_at(std::iter::once(&*record.path));
         }
         recognised
+    }
+
+    /// Has the folders of these files looked at soon.
+    pub(super) fn look_at<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        self.upkeep.watch.look_at(paths);
     }
 
     pub(super) fn note_departed(&self, gone: &[Arc<Record>]) {
@@ -142,7 +147,7 @@ impl Library {
             (record.sha256.is_none()).then(|| record.clone())
         });
         worth.extend(self.upkeep.moves.want_hashes(unhashed));
-        self.upkeep.watch.look_at(worth.iter().map(|path| &**path));
+        self.look_at(worth.iter().map(|path| &**path));
     }
 
     /// What was wrong with a file's sidecar, if neither changed since.

@@ -52,7 +52,7 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
             format!(
                 "{name} {done} completed: {} files, {} read, {} gone",
                 outcome.files,
-                outcome.changed,
+                outcome.read,
                 outcome.removed + forgotten
             ),
         )
