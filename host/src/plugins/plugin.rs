@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::bindings::{Derived, FileFacts, GuestRequest, GuestResponse, Model, ModelTypePre, QueryFilter};
+use super::bindings::{
+    Derived, FileFacts, GuestError, GuestRequest, GuestResponse, MergeInput, Model, ModelTypePre, OrganiseInput,
+    Placement, QueryFilter, SelectInput, Selection,
+};
 use super::code_cache::CodeCache;
 use super::descriptor::TypeInfo;
 use super::engine::PluginEngine;
@@ -190,6 +193,66 @@ impl Plugin {
         let (answer, _) = self
             .call("parse-query", self.engine.limits().call_time(), self.rule_reach())
             .run(move |instance, store| Box::pin(async move { instance.call_parse_query(store, &parameters).await }))
+            .await?;
+        answer.map_err(CallError::Guest)
+    }
+
+    /// A provider's word merged into sidecars: for each an object with the fields to set, or the plugin's error.
+    ///
+    /// # Errors
+    /// When the whole call failed.
+    pub async fn merge_remote(&self, inputs: Arc<[MergeInput]>) -> Result<Vec<Result<String, GuestError>>, CallError> {
+        let expected = inputs.len();
+        let (answer, _) = self
+            .call("merge-remote", self.engine.limits().rule_time(), self.rule_reach())
+            .run(move |instance, store| Box::pin(async move { instance.call_merge_remote(store, &inputs).await }))
+            .await?;
+        self.same_length("merge-remote", expected, answer)
+    }
+
+    /// How models are filed; as many answers as inputs.
+    ///
+    /// # Errors
+    /// When the whole call failed.
+    pub async fn organise(&self, inputs: Arc<[OrganiseInput]>) -> Result<Vec<Placement>, CallError> {
+        let expected = inputs.len();
+        let (answer, _) = self
+            .call("organise", self.engine.limits().rule_time(), self.rule_reach())
+            .run(move |instance, store| Box::pin(async move { instance.call_organise(store, &inputs).await }))
+            .await?;
+        self.same_length("organise", expected, answer)
+    }
+
+    /// The files of versions that are to be downloaded: for each the choice, or the plugin's error.
+    ///
+    /// # Errors
+    /// When the whole call failed.
+    pub async fn select_file(
+        &self,
+        inputs: Arc<[SelectInput]>,
+    ) -> Result<Vec<Result<Selection, GuestError>>, CallError> {
+        let expected = inputs.len();
+        let (answer, _) = self
+            .call("select-file", self.engine.limits().rule_time(), self.rule_reach())
+            .run(move |instance, store| Box::pin(async move { instance.call_select_file(store, &inputs).await }))
+            .await?;
+        self.same_length("select-file", expected, answer)
+    }
+
+    /// Whether a provider's type is one of this type.
+    ///
+    /// # Errors
+    /// [`CallError::Guest`] that says what was expected, when it is not.
+    pub async fn validate_remote_type(&self, remote_type: String) -> Result<(), CallError> {
+        let (answer, _) = self
+            .call(
+                "validate-remote-type",
+                self.engine.limits().call_time(),
+                self.rule_reach(),
+            )
+            .run(move |instance, store| {
+                Box::pin(async move { instance.call_validate_remote_type(store, &remote_type).await })
+            })
             .await?;
         answer.map_err(CallError::Guest)
     }
