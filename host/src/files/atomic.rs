@@ -3,6 +3,12 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
+
+const PREFIX: &str = ".modelshelf-";
+const SUFFIX: &str = ".tmp";
+/// Age from which a temporary file is one that a killed server left: writing takes moments.
+const LEFT: Duration = Duration::from_secs(3600);
 
 /// Writes through a temporary file in the same folder: write, fsync, rename, fsync of the
 /// folder. A link stays a link: what it leads to is written.
@@ -14,8 +20,8 @@ pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let path = resolved.as_deref().unwrap_or(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".modelshelf-")
-        .suffix(".tmp")
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
         .tempfile_in(folder)?;
     file.write_all(content)?;
     #[cfg(unix)]
@@ -32,6 +38,26 @@ pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// Whether a file of this name is one through which [`write`] writes.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
+/// Removes a temporary file when it is so old that nobody writes it any more.
+pub fn sweep(path: &Path) {
+    let is_left = std::fs::symlink_metadata(path).is_ok_and(|metadata| {
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+        metadata.is_file() && age.is_some_and(|age| age > LEFT)
+    });
+    if !is_left {
+        return;
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => tracing::info!(file = %path.display(), "a temporary file that a killed server left is removed"),
+        Err(error) => tracing::debug!(file = %path.display(), %error, "a temporary file can't be removed"),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod receiver;
 mod report;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub struct Library {
     hashes: HashQueue,
     sink: Arc<dyn ProgressSink>,
     published: Publishing,
+    // The database that has all records.
+    stored_in: AtomicU64,
     // Held by the scan that runs; a second one waits.
     scanning: tokio::sync::Mutex<()>,
     running: Mutex<Option<Cancel>>,
@@ -59,6 +61,7 @@ impl Library {
             tracing::warn!(%error, "the library is read again");
             super::store::Stored::default()
         });
+        let stored_in = AtomicU64::new(store.database());
         let any_known = !stored.records.is_empty();
         let mut inside = Vec::with_capacity(stored.records.len());
         for mut record in stored.records {
@@ -85,6 +88,7 @@ impl Library {
             store,
             sink,
             published: Publishing::new(snapshot),
+            stored_in,
             scanning: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
             editing: Mutex::new(()),
@@ -259,6 +263,20 @@ impl Library {
         )));
         self.link_targets.store(Arc::new(targets));
         changed
+    }
+
+    /// The number of the database, when it is another than the one that has this library: a broken one was followed by
+    /// a new one, which knows nothing yet.
+    pub(super) fn new_database(&self) -> Option<u64> {
+        let database = self.store.database();
+        (database != self.stored_in.load(Ordering::Acquire)).then_some(database)
+    }
+
+    /// Stores all of it in the database of this number.
+    pub(super) fn store_anew(&self, database: u64) {
+        self.published
+            .store_all(|records| self.store.save(self.info.id(), records));
+        self.stored_in.store(database, Ordering::Release);
     }
 
     pub(super) fn note_complete(&self, plugin_digest: &str) {

@@ -147,6 +147,19 @@ impl Publishing {
         over.is_at(path, &self.snapshot.load())
     }
 
+    /// Hands all records to `store`, in turn with what is published.
+    pub fn store_all(&self, store: impl FnOnce(Vec<Change>)) {
+        let _turn = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.snapshot.load();
+        store(
+            snapshot
+                .records()
+                .iter()
+                .map(|(_, record)| Change::Put(record.clone()))
+                .collect(),
+        );
+    }
+
     /// Makes those changes visible at once that still fit. `store` gets them, in the order in which they are published;
     /// not called when nothing is different.
     pub fn publish(&self, proposals: Vec<Proposal>, store: impl FnOnce(Vec<Change>)) -> Published {

@@ -268,6 +268,11 @@ impl Store {
         self.shared.has_hashes.store(true, Ordering::Release);
     }
 
+    /// A number of the database; another one when a broken one was followed by a new one.
+    pub fn database(&self) -> u64 {
+        self.shared.database.load(Ordering::Acquire)
+    }
+
     /// Whether any hashes are remembered.
     pub fn has_hashes(&self) -> bool {
         self.shared.has_hashes.load(Ordering::Acquire)

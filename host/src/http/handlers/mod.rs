@@ -56,7 +56,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
             "No auto-organize has run since the server started.",
         )),
         Shared::Status => Ok(scan::status(&call, &service)),
-        Shared::Problems => Ok(scan::problems(&service)),
+        Shared::Problems => Ok(scan::problems(&call, &service)),
         Shared::Media => media::media(call, service).await,
         Shared::Hash => hashing::hash(call, service).await,
         Shared::SaveMetadata => editing::save_metadata(call, service).await,

@@ -13,6 +13,7 @@ use super::reading::{self, Reading};
 use super::reread::{Again, reread_outdated};
 use super::topology::Topology;
 use super::walk::{Folders, Walk, Walker, normalised};
+use crate::files::atomic;
 use crate::library::collection::Library;
 use crate::library::publishing::{Base, Over, Proposal};
 use crate::library::record::{HashStatus, Record};
@@ -154,16 +155,20 @@ impl Job<'_> {
         if walk.cancelled {
             return outcome;
         }
+        walk.temporary.iter().for_each(|file| atomic::sweep(file));
+        library.note_trash(&walk.trash, scope);
         if scope.is_none() {
             outcome.roots_changed = library.note_walk(walk);
         }
         let is_first = library.is_initializing();
+        // Descriptions are in the store alone, so that a new one needs all metadata to be read.
+        let new_database = library.new_database().filter(|_| scope.is_none());
         let plan = Plan::new(
             library,
             &base,
             walk,
             scope,
-            self.kind == ScanKind::Everything,
+            self.kind == ScanKind::Everything || new_database.is_some(),
             plugin.digest_number(),
         );
         let gone = plan.gone.iter();
@@ -195,6 +200,7 @@ impl Job<'_> {
             plugin,
             cancel: self.cancel,
             handle: self.handle,
+            describe_all: new_database.is_some(),
         };
         let mut problems = walk.problems.clone();
         problems.extend(plan.still_broken);
@@ -247,6 +253,9 @@ impl Job<'_> {
             library.hash_queue().add(library.roots(), wanted, false);
         }
         if !outcome.cancelled && scope.is_none() {
+            if let Some(database) = new_database {
+                library.store_anew(database);
+            }
             library.note_complete(plugin.digest());
         }
         outcome

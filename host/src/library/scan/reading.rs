@@ -78,6 +78,8 @@ pub struct Reading<'a> {
     pub cancel: &'a Cancel,
     /// Where plugin calls are awaited.
     pub handle: &'a tokio::runtime::Handle,
+    /// Whether descriptions are stored of records that did not change too.
+    pub describe_all: bool,
 }
 
 impl Reading<'_> {
@@ -201,7 +203,7 @@ impl Reading<'_> {
             let (record, description) = write_sidecar(processed);
             let fresh = Fresh::new(record, over, was);
             // Of a record that is the same in all it says, with its sidecar's stamp, nothing is stored anew.
-            if !fresh.proposal.is_same() {
+            if self.describe_all || !fresh.proposal.is_same() {
                 descriptions.push((fresh.record.path.clone(), description));
             }
             batch.read.push(fresh);
