@@ -57,24 +57,21 @@ impl Library {
         hashing: &Hashing,
         sink: Arc<dyn ProgressSink>,
     ) -> Self {
-        let stored = store.load(info.id()).unwrap_or_else(|error| {
+        // Records of a root that is not configured now stay in the store for its return.
+        let place = |record: &mut Record| {
+            let root = roots::find(&roots, &record.path);
+            record.root = root.unwrap_or_default();
+            root.is_some()
+        };
+        let stored = store.load(info.id(), &place).unwrap_or_else(|error| {
             tracing::warn!(%error, "the library is read again");
             super::store::Stored::default()
         });
         let stored_in = AtomicU64::new(store.database());
-        let any_known = !stored.records.is_empty();
-        let mut inside = Vec::with_capacity(stored.records.len());
-        for mut record in stored.records {
-            // Records of a root that is not configured now stay in the store for its return.
-            let Some(root) = roots::find(&roots, &record.path) else {
-                continue;
-            };
-            record.root = root;
-            inside.push(Change::Put(Arc::new(record)));
-        }
         // Records of other roots alone say that these ones were never read.
-        let known = stored.plugin_digest.is_some() && !(any_known && inside.is_empty());
-        let snapshot = Snapshot::default().apply(inside);
+        let only_others = stored.elsewhere > 0 && stored.records.is_empty();
+        let known = stored.plugin_digest.is_some() && !only_others;
+        let snapshot = Snapshot::default().apply(stored.records.into_iter().map(Change::Put).collect());
         let offline = roots
             .iter()
             .map(|root| std::fs::read_dir(&root.path).is_err())

@@ -35,6 +35,14 @@ impl Sketch {
         }
         Self { length, classes }
     }
+
+    /// The sketch of a word of ASCII characters.
+    pub fn of_ascii(word: &[u8]) -> Self {
+        Self {
+            length: word.len().min(usize::from(u16::MAX)) as u16,
+            classes: word.iter().fold(0, |classes, byte| classes | 1 << (byte % 32)),
+        }
+    }
 }
 
 /// Lengths of words for which it is known beforehand how much must match.
