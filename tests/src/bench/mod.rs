@@ -177,6 +177,7 @@ async fn small(options: &Options) -> Result<Vec<Measured>> {
     let mut measured = starts::cold_scans(&library, options, folder.path(), &data_dir).await?;
     let bare = data::make(&folder.path().join("bare"), options, false)?;
     measured.extend(hashing::measure().await?);
+    measured.extend(plugins::measure("hash_bench", "hashing", &[])?);
     measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
     measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
     let server = library.options().data_dir(&data_dir).serve().await?;
