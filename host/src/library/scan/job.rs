@@ -243,6 +243,7 @@ impl Job<'_> {
             library.note_problems(problems, scope);
             library.note_waiting(&plan.waits, scope);
             reread_outdated(library, plugin, self.handle, &again);
+            outcome.changed += again.len();
         }
         library.look_at(later.iter().map(|path| &**path));
         let departed = plan.gone.into_iter().map(|(_, record)| record);
