@@ -11,6 +11,8 @@ pub mod library;
 pub mod metrics;
 pub mod plugins;
 pub mod providers;
+pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod web_media;

@@ -69,28 +69,3 @@ async fn a_server_that_is_killed_in_the_middle_of_scanning_ends_with_the_same_li
     assert_eq!(fresh.status("loras").await?["problems"], 0);
     Ok(())
 }
-
-#[tokio::test]
-async fn what_a_killed_server_was_writing_is_swept_when_it_is_old() -> Result<()> {
-    let library = Library::of([Model::lora("sub/m")])?;
-    let folder = library.root("loras").join("sub");
-    let old = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
-    let make = |name: &str, time: Option<std::time::SystemTime>| -> Result<std::path::PathBuf> {
-        let path = folder.join(name);
-        let file = std::fs::File::create(&path)?;
-        time.map_or(Ok(()), |time| file.set_modified(time))?;
-        Ok(path)
-    };
-    let left = make(".modelshelf-AbC123.tmp", Some(old))?;
-    let fresh = make(".modelshelf-DeF456.tmp", None)?;
-    let others = [
-        make("modelshelf-x.tmp", Some(old))?,
-        make(".modelshelf-x.part", Some(old))?,
-        make(".other.tmp", Some(old))?,
-    ];
-    let server = library.serve().await?;
-    server.scan("loras", false).await?;
-    assert!(!left.exists());
-    assert!(fresh.exists() && others.iter().all(|other| other.exists()));
-    Ok(())
-}

@@ -36,7 +36,8 @@ impl Publisher for HashReceiver {
                     overs.push(over);
                 }
             }
-            self.handle.block_on(scan::serialise(&self.plugin, &mut records));
+            let plugin = library.rules_after(&self.plugin);
+            self.handle.block_on(scan::serialise(&plugin, &mut records));
             let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
             let proposals = overs.into_iter().zip(records.iter().cloned());
             let published = library.publish(proposals.map(|(over, record)| Proposal::put(over, record)).collect());
