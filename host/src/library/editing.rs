@@ -320,8 +320,6 @@ impl Library {
             let newer = self.newer_rules();
             scan::reread(self, newer.as_deref().unwrap_or(tools.plugin), tools.handle, &paths);
             self.tell_changed();
-            // A scan that runs may have read some of them before, and publish that after this.
-            self.look_at_after_scan(paths.iter().map(|(path, _)| *path));
         }
         let snapshot = self.snapshot();
         let models = changed.into_iter().map(|(path, result)| {

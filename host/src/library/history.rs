@@ -178,6 +178,11 @@ impl History {
         }
     }
 
+    /// Ids of all acts that are kept.
+    pub fn ids(&self) -> HashSet<String> {
+        self.lock().iter().map(|act| act.id.clone()).collect()
+    }
+
     /// Keeps an act and its files in the trash from being forgotten, as long as the answer lives.
     ///
     /// # Errors

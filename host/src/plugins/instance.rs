@@ -60,7 +60,7 @@ impl Call<'_> {
         T: Send + 'static,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
-        let runtime = self.engine.runtime().ok_or(CallError::Shutdown)?.clone();
+        let runtime = self.engine.runtime(self.export).ok_or(CallError::Shutdown)?.clone();
         let slot = self
             .engine
             .slots()

@@ -245,3 +245,42 @@ async fn a_model_whose_file_is_gone_leaves_the_list_when_it_is_deleted() -> Resu
     assert_eq!(listed(&server).await?, ["n"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn trash_of_which_the_history_knows_nothing_is_named_and_can_be_emptied() -> Result<()> {
+    let library = Library::of(["a", "sub/b"].map(|name| Model::lora(name).sidecar()))?;
+    let data = library.path().join("data");
+    let server = library.options().data_dir(&data).serve().await?;
+    for name in ["a", "sub/b"] {
+        done(&server, "loras/delete", json!({ "file_path": model(&library, name) })).await?;
+    }
+    server.scan("loras", false).await?;
+    assert_eq!(
+        server.status("loras").await?["problems"],
+        0,
+        "what is known is no problem"
+    );
+    server.stop().await?;
+    std::fs::remove_dir_all(data.join("history"))?;
+
+    let server = library.options().data_dir(&data).serve().await?;
+    server.scan("loras", false).await?;
+    let problems = server.get_json("/api/lm/loras/problems", &[]).await?;
+    assert_eq!(problems["count"], 2, "{problems}");
+    assert_eq!(server.status("loras").await?["problems"], 2);
+    let named = problems["problems"][0]["file_path"].as_str().unwrap_or_default();
+    assert!(named.contains(".lm-pending-delete/"), "{named}");
+    // Emptying the trash as far as it is known leaves them.
+    let answer = done(&server, "trash/empty", json!({})).await?;
+    assert_eq!(answer["freed_bytes"], 0);
+    assert!(
+        files(&library.root("loras"))?
+            .keys()
+            .any(|file| file.ends_with("b.safetensors"))
+    );
+    let answer = done(&server, "trash/empty?unknown=true", json!({})).await?;
+    assert!(answer["freed_bytes"].as_u64() > Some(0));
+    assert!(files(&library.root("loras"))?.is_empty());
+    assert_eq!(server.get_json("/api/lm/loras/problems", &[]).await?["count"], 0);
+    Ok(())
+}

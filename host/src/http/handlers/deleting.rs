@@ -128,9 +128,18 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
     ))
 }
 
-/// POST `/api/lm/trash/empty`: what was deleted leaves the disk, and can't be undone any more.
+/// POST `/api/lm/trash/empty`: what was deleted leaves the disk, and can't be undone any more. With `unknown=true` also
+/// what the history does not know of.
 pub async fn empty_trash(call: Call) -> Result<Response, ApiError> {
     let history = call.app.history.clone();
-    let bytes = blocking(move || history.empty_trash()).await?;
+    let (types, unknown) = (call.app.types.load_full(), call.query.flag("unknown", false));
+    let bytes = blocking(move || {
+        let services = types.iter().filter(|_| unknown).filter_map(|slot| slot.service());
+        let unknown: u64 = services
+            .map(|service| service.library.empty_unknown_trash(&history))
+            .sum();
+        history.empty_trash() + unknown
+    })
+    .await?;
     Ok(json(&json!({ "success": true, "freed_bytes": bytes })))
 }

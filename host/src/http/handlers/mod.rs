@@ -62,7 +62,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::AutoOrganize => organising::organise(call, service).await,
         Shared::AutoOrganizeProgress => organising::progress(&call),
         Shared::Status => Ok(scan::status(&call, &service)),
-        Shared::Problems => Ok(scan::problems(&service)),
+        Shared::Problems => Ok(scan::problems(&call, &service)),
         Shared::Media => media::media(call, service).await,
         Shared::Hash => hashing::hash(call, service).await,
         Shared::SaveMetadata => editing::save_metadata(call, service).await,
