@@ -7,9 +7,9 @@ use crate::plugins::Plugin;
 impl Library {
     /// Lists a file that is whole. Blocks; `handle` is where plugin calls are awaited.
     pub fn arrived(&self, plugin: &Plugin, handle: &tokio::runtime::Handle, path: &str) {
-        scan::reread(self, plugin, handle, &[(path, None)]);
+        // The download may have begun before another version of the plugin came.
+        let newer = self.newer_rules();
+        scan::reread(self, newer.as_deref().unwrap_or(plugin), handle, &[(path, None)]);
         self.tell_changed();
-        // A scan that runs may have looked there before.
-        self.look_at_after_scan([path].into_iter());
     }
 }
