@@ -14,3 +14,4 @@ pub mod providers;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod use_cases;

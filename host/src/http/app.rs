@@ -15,6 +15,7 @@ use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
 use crate::settings::{ActiveLibrary, Settings};
+use crate::use_cases::bulk_refresh::Refreshes;
 
 /// The server's parts, shared by all requests.
 pub struct App {
@@ -32,6 +33,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
+    /// Runs that refresh metadata of many models.
+    pub refreshes: Refreshes,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

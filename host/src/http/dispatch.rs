@@ -174,7 +174,7 @@ pub fn is_ready(app: &App) -> bool {
 
 fn max_body(target: &Target) -> usize {
     match target {
-        Target::Shared(Shared::BulkEdit) => MAX_BODY_OF_MANY,
+        Target::Shared(Shared::BulkEdit | Shared::FetchAll) => MAX_BODY_OF_MANY,
         _ => MAX_BODY,
     }
 }

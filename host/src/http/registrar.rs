@@ -118,6 +118,22 @@ pub enum Shared {
     History,
     /// Takes an act back; ours.
     Undo,
+    /// Metadata of one model from providers.
+    FetchOne,
+    /// Metadata of all models from providers.
+    FetchAll,
+    /// How far that is; ours.
+    FetchAllProgress,
+    /// Links a model to a provider's version.
+    Relink,
+    /// Versions of a provider's model.
+    RemoteVersions,
+    /// A provider's version by its id.
+    RemoteVersion,
+    /// A provider's version by a file's hash.
+    RemoteHash,
+    /// Who is asked, and whether they can be reached; ours.
+    Providers,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -213,12 +229,15 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/auto-organize", MUTATIONS),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
     // Provider look-ups
-    post("/api/lm/{prefix}/fetch-civitai", PROVIDERS),
-    post("/api/lm/{prefix}/fetch-all-civitai", PROVIDERS),
-    post("/api/lm/{prefix}/relink-civitai", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/versions/{model_id}", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/model/version/{modelVersionId}", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/model/hash/{hash}", PROVIDERS),
+    post("/api/lm/{prefix}/fetch-civitai", Shared::FetchOne),
+    post("/api/lm/{prefix}/fetch-all-civitai", Shared::FetchAll),
+    post("/api/lm/{prefix}/relink-civitai", Shared::Relink),
+    get("/api/lm/{prefix}/civitai/versions/{model_id}", Shared::RemoteVersions),
+    get(
+        "/api/lm/{prefix}/civitai/model/version/{modelVersionId}",
+        Shared::RemoteVersion,
+    ),
+    get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash),
     // Update tracking
     post("/api/lm/{prefix}/updates/refresh", PROVIDERS),
     post("/api/lm/{prefix}/updates/fetch-missing-license", PROVIDERS),
@@ -227,6 +246,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/updates/status/{model_id}", PROVIDERS),
     get("/api/lm/{prefix}/updates/versions/{model_id}", PROVIDERS),
     // Ours
+    get("/api/lm/{prefix}/fetch-all-civitai-progress", Shared::FetchAllProgress),
     get("/api/lm/{prefix}/status", Shared::Status),
     get("/api/lm/{prefix}/problems", Shared::Problems),
     post("/api/lm/{prefix}/hash", Shared::Hash),
@@ -248,6 +268,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
+    get("/api/lm/providers", Shared::Providers),
     get("/api/lm/hashing", Shared::Hashing),
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),

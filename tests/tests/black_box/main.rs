@@ -24,6 +24,8 @@ mod plugin_faults;
 mod plugin_routes;
 mod previews;
 mod queries;
+mod refreshing;
+mod remote_metadata;
 mod renaming;
 mod restart;
 mod safety;

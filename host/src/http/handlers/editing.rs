@@ -40,6 +40,7 @@ impl From<EditError> for ApiError {
             | EditError::ChangedSince(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
+            | EditError::Merge { .. }
             | EditError::Open(_)
             | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR

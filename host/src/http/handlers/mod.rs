@@ -12,6 +12,7 @@ mod media;
 mod names;
 mod page;
 pub mod plugin;
+mod providers;
 mod scan;
 mod sidecars;
 
@@ -51,7 +52,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Metadata => sidecars::metadata(call, service).await,
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
-        Shared::CancelTask => Ok(scan::cancel(&service)),
+        Shared::CancelTask => Ok(scan::cancel(&call, &service)),
         Shared::AutoOrganizeProgress => Err(ApiError::not_found(
             "No auto-organize has run since the server started.",
         )),
@@ -67,6 +68,13 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
+        Shared::FetchOne => providers::fetch_one(call, service).await,
+        Shared::FetchAll => providers::fetch_all(call, service).await,
+        Shared::FetchAllProgress => Ok(providers::fetch_all_progress(&call, &service)),
+        Shared::Relink => providers::relink(call, service).await,
+        Shared::RemoteVersions => providers::versions(call, service).await,
+        Shared::RemoteVersion => providers::version(call).await,
+        Shared::RemoteHash => providers::by_hash(call).await,
         other => common(other, call).await,
     }
 }
@@ -88,6 +96,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,
         Shared::ResumeHashing => hashing::pause(call, false).await,
+        Shared::Providers => Ok(providers::state(&call)),
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
@@ -102,6 +111,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         _ => Err(ApiError::no_route()),
     }
 }
+
+pub use providers::state_of as state_of_providers;
 
 /// A JSON answer that must be asked for again each time.
 pub fn json(value: &impl serde::Serialize) -> Response {

@@ -20,6 +20,10 @@ pub enum ActKind {
     Delete,
     /// A model got another file name.
     Rename,
+    /// A provider's word was taken into metadata.
+    Refresh,
+    /// A model was linked to another version at its provider.
+    Relink,
     /// An earlier act was taken back.
     Undo,
 }
