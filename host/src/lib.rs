@@ -14,4 +14,5 @@ pub mod providers;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod updates;
 pub mod use_cases;

@@ -28,6 +28,7 @@ use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
 use crate::providers::{Options, Providers};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
+use crate::updates::Updates;
 use crate::use_cases::bulk_refresh::Refreshes;
 
 /// How long open connections may take to end; sockets never end by themselves.
@@ -64,6 +65,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         history,
         providers,
         refreshes: Refreshes::default(),
+        updates: Updates::open(&settings.data_folder),
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),

@@ -15,6 +15,7 @@ use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
 use crate::settings::{ActiveLibrary, Settings};
+use crate::updates::Updates;
 use crate::use_cases::bulk_refresh::Refreshes;
 
 /// The server's parts, shared by all requests.
@@ -35,6 +36,8 @@ pub struct App {
     pub providers: Arc<Providers>,
     /// Runs that refresh metadata of many models.
     pub refreshes: Refreshes,
+    /// Which models have newer versions.
+    pub updates: Updates,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

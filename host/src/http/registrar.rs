@@ -76,6 +76,8 @@ pub enum Shared {
     HealthCheck,
     /// Settings without secrets.
     Settings,
+    /// Changes settings.
+    ChangeSettings,
     /// Named libraries.
     Libraries,
     /// Makes another library the active one.
@@ -134,6 +136,18 @@ pub enum Shared {
     RemoteHash,
     /// Who is asked, and whether they can be reached; ours.
     Providers,
+    /// Looks for newer versions.
+    CheckUpdates,
+    /// Fills in licences.
+    FetchLicences,
+    /// Ignores a model's updates.
+    IgnoreUpdates,
+    /// Ignores a version.
+    IgnoreVersion,
+    /// What is known of a model's updates.
+    UpdateStatus,
+    /// The same, with what of it is here.
+    UpdateVersions,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -182,7 +196,6 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
 const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
 const DOWNLOADS: Shared = Shared::Later("downloads");
-const SETTINGS: Shared = Shared::Later("changing settings");
 
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
@@ -239,12 +252,12 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     ),
     get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash),
     // Update tracking
-    post("/api/lm/{prefix}/updates/refresh", PROVIDERS),
-    post("/api/lm/{prefix}/updates/fetch-missing-license", PROVIDERS),
-    post("/api/lm/{prefix}/updates/ignore", PROVIDERS),
-    post("/api/lm/{prefix}/updates/ignore-version", PROVIDERS),
-    get("/api/lm/{prefix}/updates/status/{model_id}", PROVIDERS),
-    get("/api/lm/{prefix}/updates/versions/{model_id}", PROVIDERS),
+    post("/api/lm/{prefix}/updates/refresh", Shared::CheckUpdates),
+    post("/api/lm/{prefix}/updates/fetch-missing-license", Shared::FetchLicences),
+    post("/api/lm/{prefix}/updates/ignore", Shared::IgnoreUpdates),
+    post("/api/lm/{prefix}/updates/ignore-version", Shared::IgnoreVersion),
+    get("/api/lm/{prefix}/updates/status/{model_id}", Shared::UpdateStatus),
+    get("/api/lm/{prefix}/updates/versions/{model_id}", Shared::UpdateVersions),
     // Ours
     get("/api/lm/{prefix}/fetch-all-civitai-progress", Shared::FetchAllProgress),
     get("/api/lm/{prefix}/status", Shared::Status),
@@ -259,7 +272,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/previews", Shared::Previews),
     get("/api/lm/health-check", Shared::HealthCheck),
     get("/api/lm/settings", Shared::Settings),
-    post("/api/lm/settings", SETTINGS),
+    post("/api/lm/settings", Shared::ChangeSettings),
     get("/api/lm/settings/libraries", Shared::Libraries),
     post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
     get("/api/lm/history", Shared::History),

@@ -17,6 +17,14 @@ use crate::plugins::rules;
 /// Models that cross the plugin boundary in one call: their objects are long.
 const BATCH: usize = 25;
 
+/// Fields of a version's model that say what others may do with it.
+pub const LICENCE_FIELDS: [&str; 4] = [
+    "allowNoCredit",
+    "allowCommercialUse",
+    "allowDerivatives",
+    "allowDifferentLicense",
+];
+
 /// What a provider said.
 #[derive(Debug, Clone)]
 pub enum Said {
@@ -27,6 +35,8 @@ pub enum Said {
         /// Who said it: `civitai_api`, `civarchive` or `archive_db`.
         source: &'static str,
     },
+    /// Only what others may do with it: some of [`LICENCE_FIELDS`].
+    Licence(Map<String, Value>),
     /// Nobody knows it.
     Unknown {
         /// Whether the archive on this machine was among those who were asked.
@@ -103,6 +113,7 @@ impl Library {
         let finish = |(word, before): (&Word, Result<Sidecar, EditError>)| {
             let before = before?;
             let fields = match &word.said {
+                Said::Licence(licence) => licensed(&before, licence),
                 Said::Unknown { archive_asked } => unknown(&before, *archive_asked, word.at),
                 Said::Version { source, .. } => {
                     let merged = merged.next().unwrap_or_else(|| Err("no answer".into()));
@@ -151,6 +162,16 @@ fn known(mut fields: Map<String, Value>, source: &str, at: f64) -> Map<String, V
     set("metadata_source", json!(source));
     set("last_checked_at", json!(at));
     fields
+}
+
+/// The stored version with a licence.
+fn licensed(before: &Sidecar, licence: &Map<String, Value>) -> Map<String, Value> {
+    let mut version = before.civitai().cloned().unwrap_or_default();
+    let model = version.entry("model").or_insert_with(|| json!({}));
+    if let Value::Object(model) = model {
+        model.extend(licence.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Map::from_iter([("civitai".to_owned(), Value::Object(version))])
 }
 
 /// The bookkeeping of a model that nobody knows. What was known of it before stays.

@@ -126,12 +126,28 @@ pub struct Refreshes {
 }
 
 impl Refreshes {
-    /// Asks the run of a type to stop.
+    /// Asks the runs of a type to stop.
     pub fn cancel(&self, page_type: &str) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cancel) = running.get(page_type) {
-            cancel.set();
+        for key in [page_type, &check_key(page_type)] {
+            if let Some(cancel) = running.get(key) {
+                cancel.set();
+            }
         }
+    }
+
+    /// Begins a search for updates of a type.
+    ///
+    /// # Errors
+    /// While one is under way.
+    pub fn begin_check(&self, app: &Arc<App>, page_type: &str) -> Result<Turn, Busy> {
+        let key = check_key(page_type);
+        let cancel = self.begin(&key).ok_or(Busy)?;
+        Ok(Turn {
+            app: app.clone(),
+            key,
+            cancel,
+        })
     }
 
     /// Asks all to stop: the server ends.
@@ -165,9 +181,13 @@ impl Refreshes {
     }
 }
 
+fn check_key(page_type: &str) -> String {
+    format!("updates of {page_type}")
+}
+
 /// Another run of the type is under way.
 #[derive(Debug, thiserror::Error)]
-#[error("Metadata of these models is being refreshed already. Wait for its end, or cancel it")]
+#[error("Providers are being asked about these models already. Wait for the end of that, or cancel it")]
 pub struct Busy;
 
 /// A run.
@@ -187,8 +207,11 @@ struct Run<'a> {
 pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<String>>) -> Result<Summary, Busy> {
     let page_type = service.plugin.info().prefix().to_owned();
     let cancel = app.refreshes.begin(&page_type).ok_or(Busy)?;
-    // However this ends, another run may begin.
-    let _end = End(app.clone(), page_type);
+    let turn = Turn {
+        app: app.clone(),
+        key: page_type,
+        cancel,
+    };
     let snapshot = service.library.snapshot();
     let visible = || snapshot.visible().iter().filter_map(|slot| snapshot.get(slot));
     let (total, work): (usize, Vec<Arc<Record>>) = match &only {
@@ -210,7 +233,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
     let mut run = Run {
         app,
         service,
-        cancel,
+        cancel: turn.cancel.clone(),
         started: Instant::now(),
         summary: Summary {
             ended: None,
@@ -233,12 +256,23 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
     Ok(run.summary)
 }
 
-/// Ends a run's turn.
-struct End(Arc<App>, String);
+/// The right to run; however the run ends, another one may begin when this is dropped.
+pub struct Turn {
+    app: Arc<App>,
+    key: String,
+    cancel: Cancel,
+}
 
-impl Drop for End {
+impl Turn {
+    /// Set when the run should stop.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.refreshes.end(&self.1);
+        self.app.refreshes.end(&self.key);
     }
 }
 

@@ -37,11 +37,19 @@ pub enum MetadataError {
     Broken(String),
 }
 
+/// A model with a provider's word.
+pub struct Refreshed {
+    /// It.
+    pub record: Arc<Record>,
+    /// For taking the word back; none when it changed nothing.
+    pub undo_id: Option<String>,
+}
+
 /// Asks providers for one model by its hash and takes their word.
 ///
 /// # Errors
 /// When there is no word. That nobody knows the model is noted in its sidecar; a failure of the moment is not.
-pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Result<Arc<Record>, MetadataError> {
+pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Result<Refreshed, MetadataError> {
     let record = hashed(service, path).await?;
     let sha256 = record.sha256_hex();
     let found = if record.hf_url.is_some() {
@@ -60,9 +68,9 @@ pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Re
         },
         Err(error) => return Err(error.clone().into()),
     };
-    let record = take_one(app, service, ActKind::Refresh, path, said).await?;
+    let refreshed = take_one(app, service, ActKind::Refresh, path, said).await?;
     found?;
-    Ok(record)
+    Ok(refreshed)
 }
 
 /// Links a model to a version that a person names.
@@ -75,7 +83,7 @@ pub async fn relink(
     path: &str,
     model: u64,
     version: Option<u64>,
-) -> Result<Arc<Record>, MetadataError> {
+) -> Result<Refreshed, MetadataError> {
     if service.library.snapshot().by_path(path).is_none() {
         return Err(MetadataError::NotInLibrary);
     }
@@ -93,7 +101,7 @@ async fn take_one(
     kind: ActKind,
     path: &str,
     said: Said,
-) -> Result<Arc<Record>, MetadataError> {
+) -> Result<Refreshed, MetadataError> {
     let word = Word {
         path: path.to_owned(),
         said,
@@ -102,7 +110,10 @@ async fn take_one(
     let outcome = take(app, service, kind, vec![word]).await?;
     let model = outcome.models.into_iter().next();
     let record = model.map_or(Ok(None), |model| model.result)?;
-    record.ok_or(MetadataError::NotInLibrary)
+    Ok(Refreshed {
+        record: record.ok_or(MetadataError::NotInLibrary)?,
+        undo_id: outcome.undo_id,
+    })
 }
 
 /// Takes words into sidecars away from the threads that serve requests.

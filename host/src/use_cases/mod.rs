@@ -3,3 +3,4 @@
 pub mod bulk_refresh;
 pub mod identify;
 pub mod metadata;
+pub mod update_check;

@@ -3,6 +3,7 @@
 
 mod acts;
 mod aliases;
+mod changing_settings;
 mod common_routes;
 mod corrupt;
 mod deleting;
@@ -35,6 +36,7 @@ mod settings;
 mod sorting;
 mod thumbnails;
 mod trees;
+mod updates;
 mod waiting;
 mod watching;
 mod websocket;

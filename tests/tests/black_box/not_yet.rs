@@ -13,16 +13,9 @@ const OF_A_TYPE: &[(&str, &str)] = &[
     ("POST", "move_models_bulk"),
     ("GET", "auto-organize"),
     ("POST", "auto-organize"),
-    ("POST", "updates/refresh"),
-    ("POST", "updates/fetch-missing-license"),
-    ("POST", "updates/ignore"),
-    ("POST", "updates/ignore-version"),
-    ("GET", "updates/status/1"),
-    ("GET", "updates/versions/1"),
 ];
 
 const COMMON: &[(&str, &str)] = &[
-    ("POST", "settings"),
     ("GET", "trained-words"),
     ("GET", "base-models"),
     ("GET", "get-usage-stats"),

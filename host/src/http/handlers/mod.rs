@@ -14,7 +14,9 @@ mod page;
 pub mod plugin;
 mod providers;
 mod scan;
+mod settings;
 mod sidecars;
+mod updates;
 
 use std::sync::Arc;
 
@@ -71,6 +73,12 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::FetchOne => providers::fetch_one(call, service).await,
         Shared::FetchAll => providers::fetch_all(call, service).await,
         Shared::FetchAllProgress => Ok(providers::fetch_all_progress(&call, &service)),
+        Shared::CheckUpdates => updates::refresh(call, service).await,
+        Shared::FetchLicences => updates::fetch_licences(call, service).await,
+        Shared::IgnoreUpdates => updates::ignore(call, service).await,
+        Shared::IgnoreVersion => updates::ignore_version(call, service).await,
+        Shared::UpdateStatus => updates::status(call, service, false).await,
+        Shared::UpdateVersions => updates::status(call, service, true).await,
         Shared::Relink => providers::relink(call, service).await,
         Shared::RemoteVersions => providers::versions(call, service).await,
         Shared::RemoteVersion => providers::version(call).await,
@@ -87,7 +95,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
     match shared {
         Shared::Previews => media::preview(call).await,
         Shared::HealthCheck => Ok(json(&serde_json::json!({ "status": "ok" }))),
-        Shared::Settings => Ok(common::settings(&call)),
+        Shared::Settings => Ok(settings::settings(&call)),
+        Shared::ChangeSettings => settings::change(call).await,
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::ActivateLibrary => common::activate_library(call).await,
         Shared::CheckModelExists => common::model_exists(&call),

@@ -18,15 +18,15 @@ use crate::providers::{Object, ProviderError, id_of, objects, sha256_of};
 use crate::use_cases::bulk_refresh::{self, Ended};
 use crate::use_cases::metadata::{self, MetadataError};
 
-/// POST `fetch-civitai`. That providers have nothing is no error of the request: 200 with `success: false`.
+/// POST `fetch-civitai`. `undo_id` is ours. That providers have nothing is no error of the request: 200 with `success: false`.
 pub async fn fetch_one(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let path = take_path(&mut body(&call)?, "File path is required")?;
     let offline = |error: &MetadataError| matches!(error, MetadataError::Provider(ProviderError::Offline { .. }));
     match metadata::fetch(&call.app, &service, &path).await {
-        Ok(record) => {
+        Ok(refreshed) => {
             let mut bytes = b"{\"success\":true,\"metadata\":".to_vec();
-            item::close(&mut bytes, &record, None, false);
-            bytes.push(b'}');
+            item::close(&mut bytes, &refreshed.record, None, false);
+            bytes.extend_from_slice(format!(",\"undo_id\":{}}}", json!(refreshed.undo_id)).as_bytes());
             Ok(json_bytes(bytes))
         }
         Err(MetadataError::Provider(error)) if !offline(&error.clone().into()) => {
@@ -73,8 +73,8 @@ pub async fn relink(call: Call, service: Arc<TypeService>) -> Result<Response, A
     };
     let model = number("model_id")?.ok_or_else(|| ApiError::bad_request(missing))?;
     let version = number("model_version_id")?.filter(|id| *id != 0);
-    let record = match metadata::relink(&call.app, &service, &path, model, version).await {
-        Ok(record) => record,
+    let linked = match metadata::relink(&call.app, &service, &path, model, version).await {
+        Ok(linked) => linked,
         Err(MetadataError::Provider(error)) if error.is_final() => {
             let id = version.unwrap_or(model);
             return Err(ApiError::new(
@@ -88,7 +88,8 @@ pub async fn relink(call: Call, service: Arc<TypeService>) -> Result<Response, A
     Ok(json(&json!({
         "success": true,
         "message": format!("Model successfully re-linked to Civitai model {model}{which}"),
-        "hash": record.sha256_hex(),
+        "hash": linked.record.sha256_hex(),
+        "undo_id": linked.undo_id,
     })))
 }
 

@@ -11,7 +11,7 @@ import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 
 /** Everything that changes models outside the details. */
-export function mountEditing({ api, store, source, grid }) {
+export function mountEditing({ api, store, source, grid, refresh }) {
   const edits = new Edits(api);
   const selection = new Selection({ api, source });
   const failed = (text) => toast(text, { bad: true });
@@ -37,6 +37,7 @@ export function mountEditing({ api, store, source, grid }) {
       addTags: planned("addTags"),
       removeTags: planned("removeTags"),
       base: planned("base"),
+      refresh: () => refresh(selection.paths),
       favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
       exclude: (yes) => atOnce({ exclude: yes }, true),
     },
