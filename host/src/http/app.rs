@@ -14,6 +14,7 @@ use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
+use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
 use crate::updates::Updates;
 use crate::use_cases::bulk_refresh::Refreshes;
@@ -32,6 +33,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// Messages to clients.
     pub hub: Arc<Hub>,
+    /// The plugins, and how one is loaded.
+    pub roster: Roster,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
     /// Runs that refresh metadata of many models.

@@ -24,6 +24,7 @@ import { openSettings } from "./settings/dialog.js";
 import { bind } from "./shortcuts.js";
 import { mountActivity } from "./status/activity.js";
 import { mountBanners } from "./status/banners.js";
+import { followPlugins } from "./status/follow-plugins.js";
 import { mountLibraryMenu } from "./status/library-menu.js";
 import { mountLibrarySwitch } from "./status/library-switch.js";
 import { Store } from "./store.js";
@@ -104,6 +105,7 @@ mountLibrarySwitch({
     live.refresh();
   },
 });
+followPlugins({ live });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));
