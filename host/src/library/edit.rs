@@ -119,7 +119,7 @@ mod tests {
             edited(Edit::Set(fields(set))),
             json!({
                 "file_path": "/m/a", "tags": ["a", "b"], "civitai": {"id": 5, "trainedWords": ["z"]}, "notes": null,
-                "theirs": [1], "zzz": 1,
+                "theirs": [1], "zzz": 1, "edited_fields": ["civitai.trainedWords"],
             })
         );
         assert_eq!(

@@ -18,7 +18,7 @@ use super::metadata;
 use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
-use super::trash;
+use super::{trash, typed};
 use crate::files::atomic;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
@@ -149,7 +149,8 @@ fn differences(prepared: &Prepared) -> Vec<Difference> {
             from: before(field),
             to: to.clone(),
         })
-        .filter(|difference| difference.from != difference.to)
+        // Marks are bookkeeping, nothing that a person changes.
+        .filter(|difference| difference.from != difference.to && difference.field != typed::MARKS)
         .collect()
 }
 

@@ -10,7 +10,7 @@ use super::metadata;
 use super::sidecar::Sidecar;
 
 /// The field with the marks.
-const MARKS: &str = "edited_fields";
+pub const MARKS: &str = "edited_fields";
 /// Trigger words, as marks and the plugin interface name them.
 const WORDS: &str = "civitai.trainedWords";
 
