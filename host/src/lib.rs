@@ -17,3 +17,4 @@ pub mod settings;
 pub mod terminal;
 pub mod updates;
 pub mod use_cases;
+pub mod web_media;

@@ -89,7 +89,7 @@ details.addEventListener("closed", ({ detail: index }) => {
   if (index >= 0) grid.activate(index);
 });
 
-const stage = new Stage({ api, store, open });
+const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
 const library = mountLibraryMenu({ api, store, live, remote, openHistory: editing.openHistory, openSettings: () => openSettings({ general }) });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel, cancelRefresh: () => remote.cancel() });
