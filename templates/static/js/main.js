@@ -79,8 +79,8 @@ mountSort({ store });
 bind("filters", () => panel.toggle());
 
 const remote = new Refresh({ api, general, live, store });
-const editing = mountEditing({ api, store, source, grid, refresh: (paths) => remote.run(paths) });
-const details = new Details({ api, store, source, edits: editing.edits });
+const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item), refresh: (paths) => remote.run(paths) });
+const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
   if (index >= 0) grid.activate(index, { focus: false });
@@ -91,7 +91,7 @@ details.addEventListener("closed", ({ detail: index }) => {
 
 const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
-const library = mountLibraryMenu({ api, store, live, remote, openHistory: editing.openHistory, openSettings: () => openSettings({ general }) });
+const library = mountLibraryMenu({ api, store, live, remote, openHistory: editing.openHistory, organiseAll: editing.organiseAll, openSettings: () => openSettings({ general }) });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel, cancelRefresh: () => remote.cancel() });
 mountActivity({ api, general, live, store });
 mountLibrarySwitch({
