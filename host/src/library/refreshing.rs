@@ -79,11 +79,10 @@ impl Library {
                 written.push((word.path.clone(), done));
             }
         }
-        let touched = self.touched(draft.act());
         let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
-            models: self.take_up(tools, written, &touched),
+            models: self.take_up(tools, written, &[]),
         })
     }
 
