@@ -142,8 +142,8 @@ test("a key is set in the settings, is sent, and is never shown", async () => {
     assert.match(await page.getByLabel("CivitAI API key").getAttribute("placeholder"), /^Set/);
     await page.keyboard.press("Escape");
     asked.length = 0;
-    await openCard(page, "Amber Glow");
-    await page.getByRole("button", { name: "Refresh metadata" }).last().click();
+    await page.locator(".card").first().click();
+    await page.locator(".remote").getByRole("button", { name: "Refresh metadata" }).click();
     await page.waitForFunction(() => document.querySelector(".remote [role=status]").textContent === "");
     assert.ok(asked.some(({ key }) => key === "Bearer my-secret"), JSON.stringify(asked));
   }, { viewport: { width: 390, height: 844 }, colorScheme: "dark" });
