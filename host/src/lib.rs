@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod cli;
 pub mod compat;
+pub mod downloads;
 pub mod files;
 pub mod flight;
 pub mod http;

@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
 use crate::cli::ServeArgs;
+use crate::downloads::Downloads;
+use crate::downloads::ledger::Ledger;
 use crate::http;
 use crate::http::app::App;
 use crate::http::pages::Pages;
@@ -59,7 +61,12 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let engine = PluginEngine::new(settings.limits.clone())?;
+    let downloads = Arc::new(Downloads::new(
+        Ledger::open(&settings.data_folder)?,
+        settings.downloads.clone(),
+    ));
     let app = Arc::new(App {
+        downloads,
         roster: Roster::new(engine, settings.data_folder.join("compiled")),
         history,
         organising: Arc::default(),
@@ -99,11 +106,13 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             forgetting.abort();
             telling.abort();
             app.refreshes.cancel_all();
+            app.downloads.close();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
                     service.library.close();
                 }
             }
+            let _ = tokio::time::timeout(CONNECTIONS_LIMIT, app.downloads.idle()).await;
             let _ = stop.send(());
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();

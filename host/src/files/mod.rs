@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod fault;
 pub mod hash;
+pub mod limiter;
 pub mod rename;
 pub mod rooted;
 pub mod transfer;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
+use crate::downloads::Downloads;
 use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
@@ -44,6 +45,8 @@ pub struct App {
     pub refreshes: Refreshes,
     /// Which models have newer versions.
     pub updates: Updates,
+    /// Downloads, their queue and history.
+    pub downloads: Arc<Downloads>,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

@@ -61,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ws/fetch-progress", get(sockets::general))
         .route("/ws/batch-import-progress", get(sockets::general))
         .route("/ws/init-progress", get(sockets::init))
+        .route("/ws/download-progress", get(sockets::download))
         .fallback(dispatch::dispatch)
         .layer(axum::middleware::from_fn_with_state(app.clone(), dispatch::guard))
         .with_state(app)

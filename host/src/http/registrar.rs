@@ -166,12 +166,75 @@ pub enum Shared {
     UpdateStatus,
     /// The same, with what of it is here.
     UpdateVersions,
+    /// A route of downloads.
+    Download(DownloadRoute),
     /// What is known of the plugins; ours.
     Plugins,
     /// Loads a plugin anew; ours.
     ReloadPlugin,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
+}
+
+/// The routes of downloads, their queue and history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownloadRoute {
+    /// Downloads, and answers when that has ended.
+    Model,
+    /// The same by GET.
+    ModelGet,
+    /// What would be downloaded, and where to; ours.
+    Plan,
+    /// Ends one and removes what has arrived.
+    Cancel,
+    /// Ends one and leaves what has arrived.
+    Skip,
+    /// Has one stand still.
+    Pause,
+    /// Lets it go on.
+    Resume,
+    /// How far one is.
+    Progress,
+    /// The queue.
+    Queue,
+    /// Adds to the queue.
+    Add,
+    /// Takes out of the queue.
+    Remove,
+    /// Makes one the next.
+    MoveToTop,
+    /// Makes one the last.
+    MoveToEnd,
+    /// Empties the queue.
+    Clear,
+    /// Notes that a client has downloaded one.
+    Complete,
+    /// Sets the status of one.
+    Status,
+    /// What was downloaded.
+    History,
+    /// Empties that.
+    ClearHistory,
+    /// Takes a row out of that.
+    DeleteHistory,
+    /// Downloads one again.
+    Retry,
+    /// Downloads all again that failed.
+    RetryAll,
+    /// Counts.
+    Stats,
+    /// Whether a version was ever here.
+    WasDownloaded,
+    /// Says whether it was, by POST.
+    SetDownloaded,
+    /// The same by GET.
+    SetDownloadedGet,
+    /// Files of a repository.
+    RepoFiles,
+    /// Downloads one of them.
+    RepoFile,
+    /// Links a model to a repository.
+    SetRepo,
 }
 
 /// One shared route.
@@ -217,7 +280,6 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
 
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
 const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
-const DOWNLOADS: Shared = Shared::Later("downloads");
 
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
@@ -317,30 +379,73 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/undo-delete", Shared::UndoDelete),
     get_changing("/api/lm/delete-model-version", Shared::DeleteModelVersion),
     get("/api/lm/model-versions-status", PROVIDERS),
-    get("/api/lm/model-version-download-status", DOWNLOADS),
-    post("/api/lm/model-version-download-status", DOWNLOADS),
-    get_changing("/api/lm/set-model-version-download-status", DOWNLOADS),
-    post("/api/lm/download-model", DOWNLOADS),
-    get_changing("/api/lm/download-model-get", DOWNLOADS),
-    get_changing("/api/lm/cancel-download-get", DOWNLOADS),
-    get_changing("/api/lm/skip-download", DOWNLOADS),
-    get_changing("/api/lm/pause-download", DOWNLOADS),
-    get_changing("/api/lm/resume-download", DOWNLOADS),
-    get("/api/lm/download-progress/{download_id}", DOWNLOADS),
-    get("/api/lm/downloads/queue", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/add", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/remove", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/move-to-top", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/move-to-end", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/clear", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/complete", DOWNLOADS),
-    get_changing("/api/lm/downloads/queue/status", DOWNLOADS),
-    get("/api/lm/downloads/history", DOWNLOADS),
-    get_changing("/api/lm/downloads/history/clear", DOWNLOADS),
-    get_changing("/api/lm/downloads/history/delete", DOWNLOADS),
-    get_changing("/api/lm/downloads/history/retry", DOWNLOADS),
-    get_changing("/api/lm/downloads/history/retry-all", DOWNLOADS),
-    get("/api/lm/downloads/stats", DOWNLOADS),
+    get(
+        "/api/lm/model-version-download-status",
+        Shared::Download(DownloadRoute::WasDownloaded),
+    ),
+    post(
+        "/api/lm/model-version-download-status",
+        Shared::Download(DownloadRoute::SetDownloaded),
+    ),
+    get_changing(
+        "/api/lm/set-model-version-download-status",
+        Shared::Download(DownloadRoute::SetDownloadedGet),
+    ),
+    post("/api/lm/download-model", Shared::Download(DownloadRoute::Model)),
+    get_changing("/api/lm/download-model-get", Shared::Download(DownloadRoute::ModelGet)),
+    get_changing("/api/lm/cancel-download-get", Shared::Download(DownloadRoute::Cancel)),
+    get_changing("/api/lm/skip-download", Shared::Download(DownloadRoute::Skip)),
+    get_changing("/api/lm/pause-download", Shared::Download(DownloadRoute::Pause)),
+    get_changing("/api/lm/resume-download", Shared::Download(DownloadRoute::Resume)),
+    get(
+        "/api/lm/download-progress/{download_id}",
+        Shared::Download(DownloadRoute::Progress),
+    ),
+    get("/api/lm/downloads/queue", Shared::Download(DownloadRoute::Queue)),
+    get_changing("/api/lm/downloads/queue/add", Shared::Download(DownloadRoute::Add)),
+    get_changing(
+        "/api/lm/downloads/queue/remove",
+        Shared::Download(DownloadRoute::Remove),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/move-to-top",
+        Shared::Download(DownloadRoute::MoveToTop),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/move-to-end",
+        Shared::Download(DownloadRoute::MoveToEnd),
+    ),
+    get_changing("/api/lm/downloads/queue/clear", Shared::Download(DownloadRoute::Clear)),
+    get_changing(
+        "/api/lm/downloads/queue/complete",
+        Shared::Download(DownloadRoute::Complete),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/status",
+        Shared::Download(DownloadRoute::Status),
+    ),
+    get("/api/lm/downloads/history", Shared::Download(DownloadRoute::History)),
+    get_changing(
+        "/api/lm/downloads/history/clear",
+        Shared::Download(DownloadRoute::ClearHistory),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/delete",
+        Shared::Download(DownloadRoute::DeleteHistory),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/retry",
+        Shared::Download(DownloadRoute::Retry),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/retry-all",
+        Shared::Download(DownloadRoute::RetryAll),
+    ),
+    get("/api/lm/downloads/stats", Shared::Download(DownloadRoute::Stats)),
+    post("/api/lm/downloads/plan", Shared::Download(DownloadRoute::Plan)),
+    get("/api/lm/hf-repo-files", Shared::Download(DownloadRoute::RepoFiles)),
+    post("/api/lm/download-hf-model", Shared::Download(DownloadRoute::RepoFile)),
+    post("/api/lm/set-hf-url", Shared::Download(DownloadRoute::SetRepo)),
 ];
 
 /// Why a plugin can't have a route.

@@ -5,6 +5,7 @@
 
 mod acting;
 pub mod arrangement;
+mod arriving;
 pub mod auto_tags;
 pub mod bits;
 pub mod blocks;

@@ -59,6 +59,8 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
     match act.steps.get(place) {
         None => Ok(()),
         Some(Step::FolderMade { model, path }) => {
+            // What was copied out of it is still there until then.
+            draft.settle()?;
             // It may stay: nothing is lost by a folder too many.
             if let Err(error) = draft.remove_folder(model, Path::new(path)) {
                 tracing::warn!(%error, "a folder that an act made stays");

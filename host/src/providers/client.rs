@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -39,6 +40,7 @@ pub struct Ask<'a> {
 pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
+    fetching: reqwest::Client,
     key: Option<HeaderValue>,
     base: Url,
     retry: Duration,
@@ -82,6 +84,7 @@ impl Client {
         Ok(Self {
             http: build(builder()?.default_headers(headers))?,
             transfer: build(builder()?.no_gzip())?,
+            fetching: build(builder()?.no_gzip().redirect(Policy::none()).http1_only())?,
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -93,6 +96,12 @@ impl Client {
     /// For files: nothing is unpacked on the way. Budget and key are the caller's to mind.
     pub fn transfer(&self) -> &reqwest::Client {
         &self.transfer
+    }
+
+    /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
+    /// connection of its own.
+    pub fn fetching(&self) -> &reqwest::Client {
+        &self.fetching
     }
 
     /// The key for an address; none where it must not go. Redirects to other hosts lose it.

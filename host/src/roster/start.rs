@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Roster, Source, arrange, bind};
+use crate::downloads;
 use crate::http::app::App;
 use crate::http::types::TypeSlot;
 use crate::libraries;
@@ -86,6 +87,9 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     for attached in attaching.collect::<Vec<_>>() {
         ready.extend(attached.await?);
     }
+    // A download asks for the library that it goes to.
+    tokio::spawn(app.downloads.clone().work_off(app.clone()));
+    tokio::spawn(downloads::remember_seen(app.clone(), app.downloads.clone()));
     let keeping = libraries::keeping(&app.settings.scan);
     for (library, plugin) in ready {
         library.keep(plugin, keeping);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use changed::{ChangedSettings, is_secret};
 pub use contract::ContractSettings;
-pub use engine::{HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
@@ -85,6 +85,8 @@ pub struct Settings {
     pub previews: PreviewSettings,
     /// How metadata is asked for.
     pub providers: ProviderSettings,
+    /// How files are downloaded.
+    pub downloads: DownloadSettings,
     /// How long acts can be taken back.
     pub history: HistorySettings,
     /// Components besides the built-in ones.
@@ -169,6 +171,7 @@ impl Settings {
             hashing: own.hashing,
             previews: own.previews,
             providers: own.providers,
+            downloads: own.downloads,
             history: own.history,
             plugin_files,
             plugins: own.plugins,

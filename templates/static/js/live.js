@@ -7,7 +7,7 @@ const RECONNECT = [1000, 2000, 5000, 10000, 30000];
 /**
  * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
  * `refresh` with how far metadata from providers is, `providers` with whether they can be reached,
- * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `status` with the answer of the status route, `reachable`
+ * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `downloads` when their queue or history did, `status` with the answer of the status route, `reachable`
  * with whether the server answers. Two sockets carry it; without them the status route is polled.
  */
 export class Live extends EventTarget {
@@ -37,6 +37,7 @@ export class Live extends EventTarget {
       if ((message.type === "updates_changed" && own) || message.type === "settings_changed") this.#emit("changed");
       if (message.type === "auto_organize_progress") this.#emit("organise", message);
       if (message.type === "plugins_changed") this.#emit("plugins");
+      if (message.type === "downloads_changed") this.#emit("downloads");
       if (message.type === "library_activated") this.#entered(message.library);
     });
     this.#connect("init-progress", (message) => {

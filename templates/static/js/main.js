@@ -6,6 +6,7 @@ import { bootstrap } from "./bootstrap.js";
 import { Details } from "./details/panel.js";
 import { mountDisplay, rememberedTile } from "./display.js";
 import { byId } from "./dom.js";
+import { mountDownloads } from "./downloads/mount.js";
 import { mountEditing } from "./editing/mount.js";
 import { mountChips } from "./filters/chips.js";
 import { Facts } from "./filters/facts.js";
@@ -106,6 +107,7 @@ mountLibrarySwitch({
   },
 });
 followPlugins({ live });
+mountDownloads({ api: general, type: api, live });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

@@ -8,6 +8,7 @@ import { remember, remembered } from "./preferences.js";
 const TABLE = [
   { id: "search", group: "page", keys: ["/"], single: true },
   { id: "filters", group: "page", keys: ["f"], single: true },
+  { id: "downloads", group: "page", keys: ["d"], single: true },
   { id: "help", group: "page", keys: ["?"], single: true },
   { id: "undo", group: "page", keys: ["z"], ctrl: true },
   { id: "select.end", group: "page", keys: ["Escape"] },

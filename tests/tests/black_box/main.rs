@@ -8,6 +8,7 @@ mod common_routes;
 mod copies;
 mod corrupt;
 mod deleting;
+mod downloads;
 mod editing;
 mod fault_points;
 mod filters;

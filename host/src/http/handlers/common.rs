@@ -182,35 +182,70 @@ fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>
     (Some(slot.info.id()), named.map(entry).collect())
 }
 
-/// GET `/api/lm/check-model-exists`. Versions that were downloaded and are gone are not known yet,
-/// so `downloadedVersionIds` is empty and `hasBeenDownloaded` false, as the original has it for
-/// what is here.
-pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
+/// Versions of a model that were here once and are not now: the type, and their ids.
+async fn gone(call: &Call, model_id: i64, here: &[Value]) -> Result<(Option<String>, Vec<u64>), ApiError> {
+    let Ok(model) = u64::try_from(model_id) else {
+        return Ok((None, Vec::new()));
+    };
+    let known = call
+        .app
+        .downloads
+        .in_ledger(move |ledger| ledger.downloaded_of(model))
+        .await
+        .map_err(ApiError::internal)?;
+    let is_here = |id: u64| here.iter().any(|version| version["versionId"] == id);
+    let gone: Vec<(String, u64)> = known.into_iter().filter(|(_, id)| !is_here(*id)).collect();
+    let model_type = gone.first().map(|(model_type, _)| model_type.clone());
+    Ok((model_type, gone.into_iter().map(|(_, id)| id).collect()))
+}
+
+/// GET `/api/lm/check-model-exists`. Of what is here `hasBeenDownloaded` is false, as the original has it.
+pub async fn model_exists(call: Call) -> Result<Response, ApiError> {
     let types = call.app.types.load_full();
     let wanted = call.query.require("modelId", "Missing required parameter: modelId")?;
     let model_id = id(wanted).ok_or_else(|| ApiError::bad_request("Parameter modelId must be an integer"))?;
     let Some(version) = call.query.get("modelVersionId").filter(|text| !text.is_empty()) else {
         let (model_type, versions) = versions(&types, model_id);
+        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
+        let model_type = model_type.map(str::to_owned).or(type_of_gone);
         return Ok(json(&json!({
-            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions, "downloadedVersionIds": [],
+            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions,
+            "downloadedVersionIds": gone,
         })));
     };
     let version = id(version).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
     // The version alone decides; extensions send the ids of a page that may have moved.
     let found = of_version(&types, version);
     let (model_type, records) = found.map_or((None, Vec::new()), |(slot, records)| (Some(slot.info.id()), records));
+    let mut model_type = model_type.map(str::to_owned);
+    let mut downloaded = false;
+    if let (true, Ok(id)) = (records.is_empty(), u64::try_from(version)) {
+        let ids: Vec<String> = types.iter().map(|slot| slot.info.id().to_owned()).collect();
+        let known = call.app.downloads.in_ledger(move |ledger| {
+            let mut of = ids.into_iter();
+            of.try_fold(None, |found: Option<String>, own| {
+                Ok(match found {
+                    None if ledger.was_downloaded(&own, id)? => Some(own),
+                    found => found,
+                })
+            })
+        });
+        let known = known.await.map_err(ApiError::internal)?;
+        downloaded = known.is_some();
+        model_type = model_type.or(known);
+    }
     let file = |record: &Arc<Record>| json!({ "fileId": null, "fileName": record.file_name, "filePath": record.path });
     Ok(json(&json!({
         "success": true,
         "exists": !records.is_empty(),
         "modelType": model_type,
-        "hasBeenDownloaded": false,
+        "hasBeenDownloaded": downloaded,
         "downloadedFiles": records.iter().map(file).collect::<Vec<_>>(),
     })))
 }
 
 /// GET `/api/lm/check-models-exist`. What is no number is passed over, and each id answered once.
-pub fn models_exist(call: &Call) -> Response {
+pub async fn models_exist(call: Call) -> Result<Response, ApiError> {
     let types = call.app.types.load_full();
     let mut ids: Vec<i64> = Vec::new();
     for id in call.query.get("modelIds").unwrap_or_default().split(',').filter_map(id) {
@@ -218,9 +253,14 @@ pub fn models_exist(call: &Call) -> Response {
             ids.push(id);
         }
     }
-    let result = |model_id: i64| {
+    let mut results = Vec::with_capacity(ids.len());
+    for model_id in ids {
         let (model_type, versions) = versions(&types, model_id);
-        json!({ "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": [] })
-    };
-    json(&json!({ "success": true, "results": ids.into_iter().map(result).collect::<Vec<_>>() }))
+        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
+        let model_type = model_type.map(str::to_owned).or(type_of_gone);
+        results.push(json!({
+            "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": gone,
+        }));
+    }
+    Ok(json(&json!({ "success": true, "results": results })))
 }

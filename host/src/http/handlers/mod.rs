@@ -3,6 +3,7 @@
 mod common;
 mod counts;
 mod deleting;
+mod downloads;
 mod duplicates;
 mod editing;
 mod folders;
@@ -108,8 +109,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::ChangeSettings => settings::change(call).await,
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::ActivateLibrary => common::activate_library(call).await,
-        Shared::CheckModelExists => common::model_exists(&call),
-        Shared::CheckModelsExist => Ok(common::models_exist(&call)),
+        Shared::CheckModelExists => common::model_exists(call).await,
+        Shared::CheckModelsExist => common::models_exist(call).await,
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,
@@ -123,6 +124,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),
         Shared::ReloadPlugin => plugins::reload(call).await,
+        Shared::Download(route) => downloads::answer(route, call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

@@ -1,0 +1,120 @@
+use super::*;
+
+fn ledger() -> (tempfile::TempDir, Ledger) {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    (folder, ledger)
+}
+
+fn row(id: &str, version: i64) -> QueueRow {
+    QueueRow {
+        download_id: id.into(),
+        model_version_id: Some(version),
+        request: Some("{}".into()),
+        ..QueueRow::default()
+    }
+}
+
+fn order(ledger: &Ledger) -> Vec<String> {
+    ledger.queue().unwrap().into_iter().map(|row| row.download_id).collect()
+}
+
+fn ending(status: &str) -> Ending {
+    Ending {
+        status: status.into(),
+        file_path: Some("/a".into()),
+        ..Ending::default()
+    }
+}
+
+#[test]
+fn the_queue_keeps_its_order_and_its_rows() {
+    let (_folder, ledger) = ledger();
+    for id in ["a", "b", "c"] {
+        assert_eq!(ledger.add(&row(id, 1)).unwrap().unwrap().status, "queued");
+    }
+    ledger
+        .add(&QueueRow {
+            model_name: "other".into(),
+            ..row("a", 2)
+        })
+        .unwrap();
+    assert_eq!(ledger.queued("a").unwrap().unwrap().model_version_id, Some(1));
+    assert!(ledger.shift("c", true).unwrap() && ledger.shift("a", false).unwrap() && !ledger.shift("x", true).unwrap());
+    assert_eq!(order(&ledger), ["c", "b", "a"]);
+    assert!(ledger.remove("b").unwrap() && !ledger.remove("b").unwrap());
+    ledger.set_status("a", "paused").unwrap();
+    assert_eq!(ledger.clear_queue(Some("paused")).unwrap(), ["a"]);
+    assert_eq!(ledger.clear_queue(None).unwrap(), ["c"]);
+}
+
+#[test]
+fn what_ended_is_in_the_history_once_and_can_be_tried_again() {
+    let (_folder, ledger) = ledger();
+    ledger.add(&row("a", 1)).unwrap();
+    assert_eq!(ledger.finish("a", &ending("failed")).unwrap().unwrap().download_id, "a");
+    assert!(ledger.finish("a", &ending("failed")).unwrap().is_none() && ledger.add(&row("a", 1)).unwrap().is_none());
+    let again = ledger.retry(&Which::Download("a".into())).unwrap().unwrap();
+    assert_eq!(
+        (again.source.as_deref(), again.file_path.as_deref()),
+        (Some("retry"), Some("/a"))
+    );
+    assert_eq!(again.download_id.len(), 36);
+    assert_eq!(ledger.history(10, 0, None).unwrap().1, 0);
+    ledger.finish(&again.download_id, &ending("completed")).unwrap();
+    assert!(
+        ledger
+            .retry(&Which::Download(again.download_id.clone()))
+            .unwrap()
+            .is_none()
+    );
+    for id in ["b", "c"] {
+        ledger.add(&row(id, 2)).unwrap();
+        ledger.finish(id, &ending("canceled")).unwrap();
+    }
+    assert_eq!(
+        ledger.stats().unwrap(),
+        Stats {
+            completed: 1,
+            canceled: 2,
+            ..Stats::default()
+        }
+    );
+    assert_eq!(ledger.retry_all().unwrap(), 2);
+    assert_eq!(ledger.stats().unwrap().queued, 2);
+}
+
+#[test]
+fn a_restart_queues_what_ran_and_leaves_what_stood_still() {
+    let (folder, ledger) = ledger();
+    for (id, status) in [("a", "downloading"), ("b", "paused"), ("c", "queued")] {
+        ledger.add(&row(id, 1)).unwrap();
+        ledger.set_status(id, status).unwrap();
+    }
+    for (id, status) in [("x", "failed"), ("y", "completed")] {
+        ledger.add(&row(id, 7)).unwrap();
+        ledger.finish(id, &ending(status)).unwrap();
+    }
+    drop(ledger);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let statuses: Vec<String> = ledger.queue().unwrap().into_iter().map(|row| row.status).collect();
+    assert_eq!(statuses, ["queued", "paused", "queued"]);
+    // Of several tries of one file, the one that arrived.
+    let (rows, total) = ledger.history(10, 0, None).unwrap();
+    assert_eq!((rows[0].status.as_str(), total), ("completed", 1));
+}
+
+#[test]
+fn versions_are_remembered_and_a_persons_word_stands_against_a_scan() {
+    let (_folder, ledger) = ledger();
+    ledger
+        .note_downloaded("t", &[(1, Some(9)), (2, Some(9))], "scan")
+        .unwrap();
+    assert!(ledger.was_downloaded("t", 1).unwrap() && !ledger.was_downloaded("u", 1).unwrap());
+    ledger.note_not_downloaded("t", 1).unwrap();
+    ledger.note_downloaded("t", &[(1, Some(9))], "scan").unwrap();
+    assert!(!ledger.was_downloaded("t", 1).unwrap());
+    assert_eq!(ledger.downloaded_of(9).unwrap(), [("t".to_owned(), 2)]);
+    ledger.note_downloaded("t", &[(1, None)], "download").unwrap();
+    assert_eq!(ledger.downloaded_of(9).unwrap().len(), 2);
+}
