@@ -17,4 +17,6 @@ pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod updates;
+pub mod use_cases;
 pub mod web_media;

@@ -27,6 +27,8 @@ use crate::providers::{Options, Providers};
 use crate::roster::{self, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
+use crate::updates::Updates;
+use crate::use_cases::bulk_refresh::Refreshes;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
@@ -69,6 +71,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         history,
         organising: Arc::default(),
         providers,
+        refreshes: Refreshes::default(),
+        updates: Updates::open(&settings.data_folder),
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),
@@ -86,6 +90,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     println!("listening on http://{address}");
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
+    let telling = tokio::spawn(tell_of_providers(app.clone()));
     let loading = tokio::spawn(roster::load(app.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -99,6 +104,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             tracing::info!("ending");
             loading.abort();
             forgetting.abort();
+            telling.abort();
+            app.refreshes.cancel_all();
             app.downloads.close();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
@@ -139,6 +146,14 @@ async fn forget_old(history: Arc<History>) {
         if let Err(error) = tokio::task::spawn_blocking(move || own.forget_old()).await {
             tracing::error!(%error, "old history is not forgotten");
         }
+    }
+}
+
+/// Tells pages when a provider can't be reached, or can be again.
+async fn tell_of_providers(app: Arc<App>) {
+    let mut changes = app.providers.changes();
+    while changes.changed().await.is_ok() {
+        app.hub.broadcast(http::providers_message(&app));
     }
 }
 

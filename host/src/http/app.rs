@@ -18,6 +18,8 @@ use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
 use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
+use crate::updates::Updates;
+use crate::use_cases::bulk_refresh::Refreshes;
 
 /// The server's parts, shared by all requests.
 pub struct App {
@@ -39,6 +41,10 @@ pub struct App {
     pub roster: Roster,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
+    /// Runs that refresh metadata of many models.
+    pub refreshes: Refreshes,
+    /// Which models have newer versions.
+    pub updates: Updates,
     /// Downloads, their queue and history.
     pub downloads: Arc<Downloads>,
     /// Hashes of all libraries.

@@ -175,7 +175,7 @@ pub fn is_ready(app: &App) -> bool {
 
 fn max_body(target: &Target) -> usize {
     match target {
-        Target::Shared(Shared::BulkEdit) => MAX_BODY_OF_MANY,
+        Target::Shared(Shared::BulkEdit | Shared::FetchAll) => MAX_BODY_OF_MANY,
         // Other fields have room, too.
         Target::Shared(Shared::ReplacePreview) => previewing::MAX_BYTES + MAX_BODY,
         _ => MAX_BODY,

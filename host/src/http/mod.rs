@@ -26,6 +26,13 @@ use pages::Pages;
 
 use crate::compat::compat;
 
+/// What pages are told when a provider can't be reached, or can be again.
+pub fn providers_message(app: &App) -> String {
+    let mut message = handlers::state_of_providers(app);
+    message["type"] = "providers".into();
+    message.to_string()
+}
+
 /// The server's router. Routes of the API and of pages are in [`registrar`]; what is here
 /// belongs to no type and never changes.
 pub fn router(app: Arc<App>) -> Router {

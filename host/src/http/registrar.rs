@@ -84,6 +84,8 @@ pub enum Shared {
     HealthCheck,
     /// Settings without secrets.
     Settings,
+    /// Changes settings.
+    ChangeSettings,
     /// Named libraries.
     Libraries,
     /// Makes another library the active one.
@@ -136,6 +138,34 @@ pub enum Shared {
     History,
     /// Takes an act back; ours.
     Undo,
+    /// Metadata of one model from providers.
+    FetchOne,
+    /// Metadata of all models from providers.
+    FetchAll,
+    /// How far that is; ours.
+    FetchAllProgress,
+    /// Links a model to a provider's version.
+    Relink,
+    /// Versions of a provider's model.
+    RemoteVersions,
+    /// A provider's version by its id.
+    RemoteVersion,
+    /// A provider's version by a file's hash.
+    RemoteHash,
+    /// Who is asked, and whether they can be reached; ours.
+    Providers,
+    /// Looks for newer versions.
+    CheckUpdates,
+    /// Fills in licences.
+    FetchLicences,
+    /// Ignores a model's updates.
+    IgnoreUpdates,
+    /// Ignores a version.
+    IgnoreVersion,
+    /// What is known of a model's updates.
+    UpdateStatus,
+    /// The same, with what of it is here.
+    UpdateVersions,
     /// A route of downloads.
     Download(DownloadRoute),
     /// What is known of the plugins; ours.
@@ -250,7 +280,6 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
 
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
 const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
-const SETTINGS: Shared = Shared::Later("changing settings");
 
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
@@ -297,20 +326,24 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
     // Provider look-ups
-    post("/api/lm/{prefix}/fetch-civitai", PROVIDERS),
-    post("/api/lm/{prefix}/fetch-all-civitai", PROVIDERS),
-    post("/api/lm/{prefix}/relink-civitai", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/versions/{model_id}", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/model/version/{modelVersionId}", PROVIDERS),
-    get("/api/lm/{prefix}/civitai/model/hash/{hash}", PROVIDERS),
+    post("/api/lm/{prefix}/fetch-civitai", Shared::FetchOne),
+    post("/api/lm/{prefix}/fetch-all-civitai", Shared::FetchAll),
+    post("/api/lm/{prefix}/relink-civitai", Shared::Relink),
+    get("/api/lm/{prefix}/civitai/versions/{model_id}", Shared::RemoteVersions),
+    get(
+        "/api/lm/{prefix}/civitai/model/version/{modelVersionId}",
+        Shared::RemoteVersion,
+    ),
+    get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash),
     // Update tracking
-    post("/api/lm/{prefix}/updates/refresh", PROVIDERS),
-    post("/api/lm/{prefix}/updates/fetch-missing-license", PROVIDERS),
-    post("/api/lm/{prefix}/updates/ignore", PROVIDERS),
-    post("/api/lm/{prefix}/updates/ignore-version", PROVIDERS),
-    get("/api/lm/{prefix}/updates/status/{model_id}", PROVIDERS),
-    get("/api/lm/{prefix}/updates/versions/{model_id}", PROVIDERS),
+    post("/api/lm/{prefix}/updates/refresh", Shared::CheckUpdates),
+    post("/api/lm/{prefix}/updates/fetch-missing-license", Shared::FetchLicences),
+    post("/api/lm/{prefix}/updates/ignore", Shared::IgnoreUpdates),
+    post("/api/lm/{prefix}/updates/ignore-version", Shared::IgnoreVersion),
+    get("/api/lm/{prefix}/updates/status/{model_id}", Shared::UpdateStatus),
+    get("/api/lm/{prefix}/updates/versions/{model_id}", Shared::UpdateVersions),
     // Ours
+    get("/api/lm/{prefix}/fetch-all-civitai-progress", Shared::FetchAllProgress),
     get("/api/lm/{prefix}/status", Shared::Status),
     get("/api/lm/{prefix}/problems", Shared::Problems),
     post("/api/lm/{prefix}/hash", Shared::Hash),
@@ -324,7 +357,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/previews", Shared::Previews),
     get("/api/lm/health-check", Shared::HealthCheck),
     get("/api/lm/settings", Shared::Settings),
-    post("/api/lm/settings", SETTINGS),
+    post("/api/lm/settings", Shared::ChangeSettings),
     get("/api/lm/settings/libraries", Shared::Libraries),
     post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
     get("/api/lm/history", Shared::History),
@@ -335,6 +368,7 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
+    get("/api/lm/providers", Shared::Providers),
     get("/api/lm/hashing", Shared::Hashing),
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),

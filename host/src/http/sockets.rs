@@ -24,7 +24,9 @@ pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: W
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
-    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), app.hub.general()))
+    // Before the client knows that the socket is open, so that it misses nothing.
+    let messages = app.hub.general();
+    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages))
 }
 
 /// `/ws/init-progress`: the last message of each type, then all that follow.

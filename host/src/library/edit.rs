@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::sidecar::Sidecar;
+use super::typed;
 
 /// Keys that follow from where the file is; nobody can set them.
 const FOLLOWING: [&str; 2] = ["file_path", "file_name"];
@@ -19,6 +20,8 @@ pub enum Edit {
     RemoveTags(Vec<String>),
     /// Hides the model, or shows it again.
     Exclude(bool),
+    /// Sets fields as they are: a provider's word, already merged.
+    Put(Map<String, Value>),
 }
 
 impl Edit {
@@ -26,6 +29,7 @@ impl Edit {
     pub fn apply(&self, sidecar: &mut Sidecar) {
         match self {
             Self::Set(fields) => {
+                typed::mark(sidecar, fields);
                 for (key, value) in fields.iter().filter(|(key, _)| !FOLLOWING.contains(&key.as_str())) {
                     set(&mut sidecar.0, key, value);
                 }
@@ -45,6 +49,9 @@ impl Edit {
                 own.retain(|tag| !gone.contains(&tag.trim().to_lowercase()));
                 sidecar.0.insert("tags".into(), own.into());
             }
+            Self::Put(fields) => sidecar
+                .0
+                .extend(fields.iter().map(|(key, value)| (key.clone(), value.clone()))),
             Self::Exclude(exclude) => {
                 sidecar.0.insert("exclude".into(), (*exclude).into());
             }
@@ -112,7 +119,7 @@ mod tests {
             edited(Edit::Set(fields(set))),
             json!({
                 "file_path": "/m/a", "tags": ["a", "b"], "civitai": {"id": 5, "trainedWords": ["z"]}, "notes": null,
-                "theirs": [1], "zzz": 1,
+                "theirs": [1], "zzz": 1, "edited_fields": ["civitai.trainedWords"],
             })
         );
         assert_eq!(

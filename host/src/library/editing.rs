@@ -18,7 +18,7 @@ use super::metadata;
 use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
-use super::trash;
+use super::{trash, typed};
 use crate::files::atomic;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
@@ -43,6 +43,14 @@ pub enum EditError {
     /// The old content can't be kept.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The type's rule can't merge a provider's word into it.
+    #[error("{path}: what the provider says of it can't be used: {reason}")]
+    Merge {
+        /// The model.
+        path: String,
+        /// What the rule said.
+        reason: String,
+    },
     /// The text can't be a file's name.
     #[error("{0:?} can't be a file name: {1}")]
     Name(String, &'static str),
@@ -148,8 +156,8 @@ pub(super) struct Prepared {
     beside: Beside,
     // Whether what is on the disk can be read as a sidecar, if anything is.
     usable: bool,
-    before: Sidecar,
-    after: Sidecar,
+    pub(super) before: Sidecar,
+    pub(super) after: Sidecar,
 }
 
 /// A field of a sidecar that edits change.
@@ -172,7 +180,8 @@ fn differences(prepared: &Prepared) -> Vec<Difference> {
             from: before(field),
             to: to.clone(),
         })
-        .filter(|difference| difference.from != difference.to)
+        // Marks are bookkeeping, nothing that a person changes.
+        .filter(|difference| difference.from != difference.to && difference.field != typed::MARKS)
         .collect()
 }
 
@@ -223,6 +232,7 @@ impl Library {
         paths.iter().map(|path| (path.clone(), plan(path))).collect()
     }
 
+    /// A model's sidecar as it is, and as edits would make it.
     pub(super) fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
         let not_found = || EditError::NotFound(path.to_owned());
         let snapshot = self.snapshot();
@@ -261,22 +271,7 @@ impl Library {
 
     /// Makes edits on a model whose [`sidecar::turn`] the caller holds.
     pub(super) fn edit_held(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
-        let prepared = self.prepare(path, edits)?;
-        let beside = &prepared.beside;
-        if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
-            return Ok(());
-        }
-        if !prepared.usable {
-            // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
-            put_aside(beside)?;
-        }
-        draft.keep(path, &trash::noted(&beside.path), beside.bytes.as_deref())?;
-        if let Err(error) = prepared.after.write(&beside.path) {
-            draft.unchanged();
-            return Err(error.into());
-        }
-        draft.changed_to(&std::fs::read(&beside.path).unwrap_or_default());
-        Ok(())
+        write_prepared(draft, path, &self.prepare(path, edits)?)
     }
 
     /// Tells other programs of what an act put into the trash.
@@ -328,6 +323,25 @@ impl Library {
         });
         models.collect()
     }
+}
+
+/// Writes a sidecar that edits changed; its turn is held.
+pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared) -> Result<(), EditError> {
+    let beside = &prepared.beside;
+    if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
+        return Ok(());
+    }
+    if !prepared.usable {
+        // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
+        put_aside(beside)?;
+    }
+    draft.keep(path, &trash::noted(&beside.path), beside.bytes.as_deref())?;
+    if let Err(error) = prepared.after.write(&beside.path) {
+        draft.unchanged();
+        return Err(error.into());
+    }
+    draft.changed_to(&std::fs::read(&beside.path).unwrap_or_default());
+    Ok(())
 }
 
 /// Keeps a sidecar that can't be used under another name.

@@ -279,12 +279,12 @@ impl Listing {
                 out.push(b',');
             }
             let versions = groups.and_then(|groups| groups.size(slot));
-            item::close(
-                &mut out,
-                record,
-                versions,
-                offline.get(usize::from(record.root)).copied().unwrap_or(false),
-            );
+            let closing = item::Closing {
+                version_count: versions,
+                offline: offline.get(usize::from(record.root)).copied().unwrap_or(false),
+                update_available: self.filter.updates.as_ref().is_some_and(|own| own.contains(slot)),
+            };
+            item::close_with(&mut out, record, &closing);
         }
         envelope(&mut out, total, self.page, self.page_size);
         out

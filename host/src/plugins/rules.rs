@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::bindings::{Derived, FileFacts, Model, OrganiseInput, Placement};
-use super::error::CallError;
+use super::bindings::{Derived, FileFacts, GuestError, MergeInput, Model, OrganiseInput, Placement};
+use super::error::{CallError, text};
 use super::plugin::Plugin;
 
 /// Longest text that a rule may give for one file, in bytes: it is kept in memory.
@@ -39,6 +39,21 @@ pub async fn format(plugin: &Plugin, models: Vec<Model>) -> Vec<Result<String, S
     })
     .await;
     bounded(plugin, answers, String::len)
+}
+
+/// Asks `merge-remote`; an error is what a person should know of that one model. What it gives is not kept in memory, so
+/// only the bound of a call's whole answer holds.
+pub async fn merge_remote(plugin: &Plugin, inputs: Vec<MergeInput>) -> Vec<Result<String, String>> {
+    let failures = AtomicU32::new(0);
+    let answers: Vec<Result<Result<String, GuestError>, String>> =
+        contained(plugin, "merge-remote", &failures, &inputs, &|inputs| {
+            Box::pin(plugin.merge_remote(inputs))
+        })
+        .await;
+    let flat = |answer: Result<Result<String, GuestError>, String>| {
+        answer.and_then(|merged| merged.map_err(|error| text(&error).to_owned()))
+    };
+    answers.into_iter().map(flat).collect()
 }
 
 /// Asks `organise` in batches; an error is what a person should know of that one model.

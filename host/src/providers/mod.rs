@@ -4,7 +4,9 @@
 //! when every provider that was asked does not have a thing is it not found.
 
 mod answers;
+mod archive_db;
 mod budget;
+mod civarchive;
 mod civitai;
 mod client;
 mod error;
@@ -25,6 +27,8 @@ pub use self::options::{Options, Source};
 pub use self::provider::{BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
 
 use self::answers::Answers;
+use self::archive_db::ArchiveDb;
+use self::civarchive::CivArchive;
 use self::civitai::Civitai;
 use crate::settings::ProviderSettings;
 
@@ -227,11 +231,12 @@ fn chain(options: &Options, budgets: &Arc<Budgets>, answers: &Arc<Answers>) -> R
     let providers = options
         .order
         .iter()
-        .filter_map(|source| match source {
-            Source::CivitaiApi => {
-                Some(Arc::new(Civitai::new(client.clone(), options.civitai.clone())) as Arc<dyn Provider>)
+        .map(|source| -> Arc<dyn Provider> {
+            match source {
+                Source::CivitaiApi => Arc::new(Civitai::new(client.clone(), options.civitai.clone())),
+                Source::CivArchive => Arc::new(CivArchive::new(client.clone(), options.civarchive.clone())),
+                Source::ArchiveDb => Arc::new(ArchiveDb::new(&options.archive_db)),
             }
-            Source::CivArchive | Source::ArchiveDb => None,
         })
         .collect();
     Ok(Chain { client, providers })

@@ -88,6 +88,17 @@ impl ContractSettings {
         self.0.get(key).and_then(Value::as_bool).unwrap_or(default)
     }
 
+    /// A list of texts; one text is split at commas, semicolons and line ends.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let texts: Vec<&str> = match self.0.get(key) {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(text)) => text.split([',', ';', '\n']).collect(),
+            _ => Vec::new(),
+        };
+        let texts = texts.into_iter().map(str::trim).filter(|text| !text.is_empty());
+        texts.map(str::to_owned).collect()
+    }
+
     /// Hides previews of R and above altogether.
     pub fn show_only_sfw(&self) -> bool {
         self.flag("show_only_sfw", false)

@@ -1,8 +1,9 @@
 //! Settings: where they come from, and what they say.
 //!
 //! Weakest first: defaults, the original's `settings.json` (read, never written), our own
-//! `settings.toml`, command-line flags.
+//! `settings.toml`, what was changed while the server ran, command-line flags.
 
+mod changed;
 mod comfyui;
 mod contract;
 mod engine;
@@ -14,13 +15,13 @@ mod root_sources;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use changed::{ChangedSettings, is_secret};
 pub use contract::ContractSettings;
 pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
-use crate::compat::compat;
 use crate::library::history::HistorySettings;
 use crate::plugins::limits::Limits;
 
@@ -127,12 +128,6 @@ impl Settings {
             sources.push(own_path.clone());
         }
         contract.extend(own.contract);
-        if let Some(key) = std::env::var(&compat().providers.key_variable)
-            .ok()
-            .filter(|key| !key.is_empty())
-        {
-            contract.insert("civitai_api_key".into(), key.into());
-        }
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
             comfyui::add(folder, &mut roots)?;
         }
@@ -148,8 +143,9 @@ impl Settings {
             roots.add_primary(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
+        let changed = ChangedSettings::open(&data_folder)?;
         let libraries =
-            NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder).map_err(|known| {
+            NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder, changed).map_err(|known| {
                 SettingsError::Flag {
                     flag: "--library",
                     value: args.library.clone().unwrap_or_default(),

@@ -6,6 +6,7 @@ const RECONNECT = [1000, 2000, 5000, 10000, 30000];
 
 /**
  * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
+ * `refresh` with how far metadata from providers is, `providers` with whether they can be reached,
  * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `downloads` when their queue or history did, `status` with the answer of the status route, `reachable`
  * with whether the server answers. Two sockets carry it; without them the status route is polled.
  */
@@ -31,6 +32,9 @@ export class Live extends EventTarget {
       const own = !message.pageType || message.pageType === this.#prefix;
       if (message.type === "models_changed" && own) this.#changed();
       if (message.type === "activity" && own) this.#emit("activity", message);
+      if (message.task === "fetch_all" && own) this.#emit("refresh", message);
+      if (message.type === "providers") this.#emit("providers", message);
+      if ((message.type === "updates_changed" && own) || message.type === "settings_changed") this.#emit("changed");
       if (message.type === "auto_organize_progress") this.#emit("organise", message);
       if (message.type === "plugins_changed") this.#emit("plugins");
       if (message.type === "downloads_changed") this.#emit("downloads");

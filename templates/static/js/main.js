@@ -20,6 +20,8 @@ import { mountHelp } from "./help.js";
 import { mountListing } from "./listing.js";
 import { Live } from "./live.js";
 import { fromAddress } from "./query.js";
+import { Refresh } from "./remote/refresh.js";
+import { openSettings } from "./settings/dialog.js";
 import { bind } from "./shortcuts.js";
 import { mountActivity } from "./status/activity.js";
 import { mountBanners } from "./status/banners.js";
@@ -42,6 +44,8 @@ const store = new Store({
   shownModel: null,
   library: bootstrap.library,
   activities: {},
+  refreshing: null,
+  providers: null,
 });
 mirror(store);
 
@@ -75,7 +79,8 @@ mountSearch({ store, toGrid });
 mountSort({ store });
 bind("filters", () => panel.toggle());
 
-const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item) });
+const remote = new Refresh({ api, general, live, store });
+const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item), refresh: (paths) => remote.run(paths) });
 const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
@@ -87,8 +92,8 @@ details.addEventListener("closed", ({ detail: index }) => {
 
 const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
-const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory, organiseAll: editing.organiseAll });
-mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });
+const library = mountLibraryMenu({ api, store, live, remote, openHistory: editing.openHistory, organiseAll: editing.organiseAll, openSettings: () => openSettings({ general }) });
+mountBanners({ store, retry: listing.retry, cancelScan: library.cancel, cancelRefresh: () => remote.cancel() });
 mountActivity({ api, general, live, store });
 mountLibrarySwitch({
   general,

@@ -3,6 +3,7 @@
 
 mod acts;
 mod aliases;
+mod changing_settings;
 mod common_routes;
 mod copies;
 mod corrupt;
@@ -31,6 +32,8 @@ mod plugin_faults;
 mod plugin_routes;
 mod previews;
 mod queries;
+mod refreshing;
+mod remote_metadata;
 mod renaming;
 mod replacing_previews;
 mod restart;
@@ -43,6 +46,7 @@ mod swapping;
 mod thumbnails;
 mod trees;
 mod two_clients;
+mod updates;
 mod waiting;
 mod watching;
 mod websocket;

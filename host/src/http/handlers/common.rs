@@ -14,48 +14,14 @@ use crate::libraries::{self, ActivateError};
 use crate::library::chunk::Slot;
 use crate::library::priority_tags;
 use crate::library::{Record, Snapshot};
+use crate::settings::is_secret;
 
 /// Most models asked for at once.
 const MAX_IDS: usize = 1_000;
 
-/// Parts of a key's name that make it a secret.
-const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
-
-/// GET `/api/lm/settings`: the contract's keys with their defaults, without secrets.
-pub fn settings(call: &Call) -> Response {
-    let active = call.app.active.load();
-    let contract = &active.contract;
-    let mut shown = contract.with_defaults();
-    // These have routes of their own.
-    shown.retain(|key, _| !["folder_paths", "libraries", "active_library"].contains(&key.as_str()));
-    without_secrets(&mut shown);
-    let types = call.app.types.load();
-    for slot in types.iter() {
-        for (setting, root) in default_roots(call, slot) {
-            shown.insert(setting, Value::from(root));
-        }
-    }
-    let priority: Map<String, Value> = types
-        .iter()
-        .map(|slot| {
-            (
-                slot.info.id().to_owned(),
-                Value::from(contract.priority_tags(slot.info.id())),
-            )
-        })
-        .collect();
-    shown.insert("priority_tags".into(), Value::Object(priority));
-    for key in ["civitai_api_key", "llm_api_key"] {
-        shown.insert(format!("{key}_set"), Value::Bool(!contract.text(key, "").is_empty()));
-    }
-    let file = call.app.settings.sources.last().map(|path| path.display().to_string());
-    shown.insert("settings_file".into(), file.map_or(Value::Null, Value::from));
-    json(&json!({ "success": true, "settings": shown, "messages": [] }))
-}
-
 /// Takes secrets out, at any depth.
-fn without_secrets(values: &mut Map<String, Value>) {
-    values.retain(|key, _| !SECRET.iter().any(|part| key.contains(part)));
+pub fn without_secrets(values: &mut Map<String, Value>) {
+    values.retain(|key, _| !is_secret(key));
     for value in values.values_mut() {
         if let Value::Object(inner) = value {
             without_secrets(inner);
@@ -82,7 +48,7 @@ pub fn priority_tags(call: &Call) -> Response {
 }
 
 /// The default download root of each kind of a type's roots: the setting's, or the first root.
-fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
+pub fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
     let service = slot.service();
     let kinds = slot
         .info

@@ -46,6 +46,7 @@ impl From<EditError> for ApiError {
             | EditError::TargetTaken(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
+            | EditError::Merge { .. }
             | EditError::Open(_)
             | EditError::NotFiled(_)
             | EditError::Write { .. }

@@ -17,8 +17,11 @@ mod page;
 pub mod plugin;
 mod plugins;
 mod previewing;
+mod providers;
 mod scan;
+mod settings;
 mod sidecars;
+mod updates;
 
 use std::sync::Arc;
 
@@ -58,7 +61,7 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Metadata => sidecars::metadata(call, service).await,
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
-        Shared::CancelTask => Ok(scan::cancel(&service)),
+        Shared::CancelTask => Ok(scan::cancel(&call, &service)),
         Shared::AutoOrganize => organising::organise(call, service).await,
         Shared::AutoOrganizeProgress => organising::progress(&call),
         Shared::Status => Ok(scan::status(&call, &service)),
@@ -77,6 +80,19 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::ReplacePreview => previewing::replace(call, service).await,
         Shared::PreviewFromUrl => previewing::from_url(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
+        Shared::FetchOne => providers::fetch_one(call, service).await,
+        Shared::FetchAll => providers::fetch_all(call, service).await,
+        Shared::FetchAllProgress => Ok(providers::fetch_all_progress(&call, &service)),
+        Shared::CheckUpdates => updates::refresh(call, service).await,
+        Shared::FetchLicences => updates::fetch_licences(call, service).await,
+        Shared::IgnoreUpdates => updates::ignore(call, service).await,
+        Shared::IgnoreVersion => updates::ignore_version(call, service).await,
+        Shared::UpdateStatus => updates::status(call, service, false).await,
+        Shared::UpdateVersions => updates::status(call, service, true).await,
+        Shared::Relink => providers::relink(call, service).await,
+        Shared::RemoteVersions => providers::versions(call, service).await,
+        Shared::RemoteVersion => providers::version(call).await,
+        Shared::RemoteHash => providers::by_hash(call).await,
         other => common(other, call).await,
     }
 }
@@ -89,7 +105,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
     match shared {
         Shared::Previews => media::preview(call).await,
         Shared::HealthCheck => Ok(json(&serde_json::json!({ "status": "ok" }))),
-        Shared::Settings => Ok(common::settings(&call)),
+        Shared::Settings => Ok(settings::settings(&call)),
+        Shared::ChangeSettings => settings::change(call).await,
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::ActivateLibrary => common::activate_library(call).await,
         Shared::CheckModelExists => common::model_exists(call).await,
@@ -98,6 +115,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,
         Shared::ResumeHashing => hashing::pause(call, false).await,
+        Shared::Providers => Ok(providers::state(&call)),
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
@@ -117,6 +135,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         _ => Err(ApiError::no_route()),
     }
 }
+
+pub use providers::state_of as state_of_providers;
 
 /// A JSON answer that must be asked for again each time.
 pub fn json(value: &impl serde::Serialize) -> Response {

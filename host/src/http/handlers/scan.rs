@@ -61,8 +61,9 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
 }
 
 /// POST `cancel-task`.
-pub fn cancel(service: &TypeService) -> Response {
+pub fn cancel(call: &Call, service: &TypeService) -> Response {
     service.library.cancel();
+    call.app.refreshes.cancel(service.plugin.info().prefix());
     json(&json!({ "status": "success", "message": "Cancellation requested" }))
 }
 

@@ -24,6 +24,10 @@ pub enum ActKind {
     Preview,
     /// A model got another file name.
     Rename,
+    /// A provider's word was taken into metadata.
+    Refresh,
+    /// A model was linked to another version at its provider.
+    Relink,
     /// Models went into other folders.
     Move,
     /// Models were filed by a template.

@@ -3,6 +3,7 @@ import { copy } from "../controls/copy-button.js";
 import { byId, h, icon, webAddress } from "../dom.js";
 import { hasDrafts } from "../editing/drafts.js";
 import { Editor } from "../editing/editor.js";
+import { RemoteSection } from "../remote/section.js";
 import { bind, dispatch, isTyping } from "../shortcuts.js";
 import { number, t } from "../texts.js";
 import { description } from "./description.js";
@@ -37,6 +38,7 @@ export class Details extends EventTarget {
   #editor = null;
   // What is shown between and below the parts of the editor.
   #callouts = h("div");
+  #remote;
   #facts = h("div");
   #index = -1;
   #asking = null;
@@ -47,6 +49,7 @@ export class Details extends EventTarget {
     this.#move = move;
     this.#remove = remove;
     this.#edits = edits;
+    this.#remote = new RemoteSection({ api, edits });
     this.#api = api;
     this.#store = store;
     this.#source = source;
@@ -155,7 +158,7 @@ export class Details extends EventTarget {
     });
     const { head, words, tags, notes, file, foot } = this.#editor.parts;
     this.#draw(null, null);
-    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, file, this.#facts, foot);
+    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, file, this.#facts, this.#remote.element, foot);
     this.#editor.restore();
     this.#body.scrollTop = 0;
     if (this.#renaming === item.file_path) this.#editor.editFile();
@@ -193,6 +196,7 @@ export class Details extends EventTarget {
   #draw(metadata, html, link) {
     const item = this.#item;
     this.#editor.update(item, metadata, webAddress(link ?? item.hf_url));
+    this.#remote.update(item);
     this.#callouts.replaceChildren(...[
       item.problem && h("p", { class: "callout callout--bad" }, icon("alert"), h("span", {}, item.problem)),
       item.offline && h("p", { class: "callout" }, icon("offline"), h("span", {}, t("details.offline"))),

@@ -10,6 +10,7 @@ export function mountBulkBar({ store, selection, acts }) {
     button("addTags", "plus", acts.addTags),
     button("removeTags", "minus", acts.removeTags),
     button("base", "pencil", acts.base),
+    button("refresh", "refresh", acts.refresh),
     button("favorite", "star", () => acts.favorite(true), "bulk__favorite"),
     button("unfavorite", "star", () => acts.favorite(false)),
     button("move", "folder", acts.move),

@@ -54,6 +54,16 @@ export class Edits extends EventTarget {
     this.#made(await this.#api.post(yes ? "exclude" : "unexclude", { file_path: item.file_path }), t(yes ? "did.excluded" : "did.restored", { name: nameOf(item) }));
   }
 
+  /** Takes a provider's word on a model. */
+  async refresh(item) {
+    this.#made(await this.#api.post("fetch-civitai", { file_path: item.file_path }), t("did.refreshed", { name: nameOf(item) }));
+  }
+
+  /** Links a model to a version, or to the newest one, of a provider's model. */
+  async relink(item, { model, version }) {
+    this.#made(await this.#api.post("relink-civitai", { file_path: item.file_path, model_id: model, model_version_id: version }), t("did.relinked", { name: nameOf(item), id: model }));
+  }
+
   /** Replaces the preview by a file; its NSFW level stays. */
   async replacePreview(item, file) {
     const answer = await this.#api.postForm("replace-preview", { model_path: item.file_path, nsfw_level: item.preview_nsfw_level ?? 0, preview_file: file });

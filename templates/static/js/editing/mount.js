@@ -16,7 +16,7 @@ import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 
 /** Everything that changes models outside the details. `open(item)` shows the details, `renameIn(item)` with the file's name being edited. */
-export function mountEditing({ api, store, source, grid, facts, live, open, renameIn }) {
+export function mountEditing({ api, store, source, grid, facts, live, open, renameIn, refresh }) {
   const edits = new Edits(api);
   const selection = new Selection({ api, source });
   const failed = (text) => toast(text, { bad: true });
@@ -59,6 +59,7 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
       addTags: planned("addTags"),
       removeTags: planned("removeTags"),
       base: planned("base"),
+      refresh: () => refresh(selection.paths),
       ...bulk,
       move: () => move(selection.paths),
       organise: () => organise(selection.paths),

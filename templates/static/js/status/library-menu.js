@@ -8,7 +8,7 @@ import { toast } from "../toast.js";
  * Scans on demand, filing by the template, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
  * live change.
  */
-export function mountLibraryMenu({ api, store, live, openHistory, organiseAll }) {
+export function mountLibraryMenu({ api, store, live, remote, openHistory, openSettings, organiseAll }) {
   const scan = async (full) => {
     if (store.state.scan) return;
     store.set({ scan: true });
@@ -31,6 +31,14 @@ export function mountLibraryMenu({ api, store, live, openHistory, organiseAll })
     items: [
       { label: t("scan.changes"), icon: "refresh", disabled: store.state.scan, run: () => scan(false) },
       { label: t("scan.everything"), icon: "layers", disabled: store.state.scan, run: () => scan(true) },
+    ],
+  }, {
+    label: t("remote.menu"),
+    kind: "action",
+    items: [
+      { label: t("refresh.all"), icon: "refresh", disabled: store.state.refreshing !== null, run: () => remote.run() },
+      { label: t("updates.look"), icon: "layers", run: () => remote.updates() },
+      { label: t("settings.open"), icon: "sliders", run: openSettings },
     ],
   }, {
     label: t("history.menu"),
