@@ -23,6 +23,21 @@ pub struct Compat {
     pub extra_paths: Vec<String>,
     /// Endings, with their dot, of files that are not finished.
     pub unfinished_endings: Vec<String>,
+    /// Where metadata of models comes from.
+    pub providers: ProviderNames,
+}
+
+/// See `[providers]` in `compat.toml`.
+#[derive(Debug, Deserialize)]
+pub struct ProviderNames {
+    /// Base of CivitAI's API.
+    pub civitai: String,
+    /// Hosts that get its key.
+    pub civitai_hosts: Vec<String>,
+    /// Base of CivArchive's API.
+    pub civarchive: String,
+    /// Variable of the environment with CivitAI's key.
+    pub key_variable: String,
 }
 
 impl Compat {

@@ -11,6 +11,7 @@ pub mod libraries;
 pub mod library;
 pub mod metrics;
 pub mod plugins;
+pub mod providers;
 pub mod server;
 pub mod settings;
 pub mod terminal;

@@ -25,6 +25,7 @@ use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
+use crate::providers::{Options, Providers};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 
@@ -54,10 +55,13 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
     let active = settings.libraries.start();
+    let options = Options::new(&settings.providers, &active.contract, &settings.data_folder)?;
+    let providers = Arc::new(Providers::new(&settings.providers, options)?);
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let app = Arc::new(App {
         history,
+        providers,
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod binary;
+pub mod civitai;
 pub mod http;
 pub mod library;
 pub mod model;

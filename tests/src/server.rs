@@ -29,6 +29,7 @@ pub struct ServerOptions {
     compiles: bool,
     silent: bool,
     scan: Option<String>,
+    settings: String,
 }
 
 /// What a server reads as its settings unless a test says otherwise: files that a test writes count at once, and
@@ -75,6 +76,20 @@ impl ServerOptions {
     pub fn scan_settings(mut self, table: &str) -> Self {
         self.scan = Some(table.to_owned());
         self
+    }
+
+    /// Adds to its settings, unless it has settings of its own: tables, and before them keys.
+    #[must_use]
+    pub fn settings(mut self, text: &str) -> Self {
+        self.settings.push_str(text);
+        self.settings.push('\n');
+        self
+    }
+
+    /// Has it ask this stand-in for what CivitAI knows.
+    #[must_use]
+    pub fn civitai(self, civitai: &crate::civitai::Civitai) -> Self {
+        self.settings(&civitai.settings())
     }
 
     /// A data folder that outlives the server; without one it gets a temporary folder.
@@ -160,7 +175,7 @@ impl Server {
         let has_own = data_dir.join("settings.toml").exists();
         if !has_own && !options.arguments.iter().any(|argument| argument == "--config") {
             let (table, config) = (options.scan.as_deref().unwrap_or(SCAN), home.path().join("scan.toml"));
-            std::fs::write(&config, format!("[scan]\n{table}\n"))?;
+            std::fs::write(&config, format!("{}[scan]\n{table}\n", options.settings))?;
             command.arg("--config").arg(config);
         }
         let started = Instant::now();

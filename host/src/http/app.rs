@@ -13,6 +13,7 @@ use crate::library::hashing::Hashing;
 use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
+use crate::providers::Providers;
 use crate::settings::{ActiveLibrary, Settings};
 
 /// The server's parts, shared by all requests.
@@ -29,6 +30,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// Messages to clients.
     pub hub: Arc<Hub>,
+    /// Where metadata of models comes from.
+    pub providers: Arc<Providers>,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

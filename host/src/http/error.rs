@@ -9,6 +9,7 @@ use crate::files::rooted::RootedPathError;
 use crate::plugins::CallError;
 use crate::plugins::bindings::GuestError;
 use crate::plugins::error::text;
+use crate::providers::ProviderError;
 
 /// An answer that is an error: `{"success": false, "error": …}`.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,28 @@ impl From<CallError> for ApiError {
             GuestError::Internal(_) => return Self::internal(text(guest)),
         };
         Self::new(status, text(guest))
+    }
+}
+
+impl From<ProviderError> for ApiError {
+    fn from(error: ProviderError) -> Self {
+        let status = match &error {
+            ProviderError::NotFound(_) => StatusCode::NOT_FOUND,
+            ProviderError::Gone { .. } => StatusCode::GONE,
+            ProviderError::KeyMissing { .. } | ProviderError::KeyRejected { .. } | ProviderError::EarlyAccess => {
+                StatusCode::UNAUTHORIZED
+            }
+            ProviderError::Forbidden { .. } => StatusCode::FORBIDDEN,
+            ProviderError::Region { .. } => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            ProviderError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            ProviderError::Offline { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ProviderError::Blocked { .. } | ProviderError::Server { .. } | ProviderError::Malformed { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+            ProviderError::Unsupported => StatusCode::SERVICE_UNAVAILABLE,
+            ProviderError::Archive(_) | ProviderError::Settings(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -1,4 +1,6 @@
-//! Settings of the library engine: the tables `[scan]`, `[hashing]` and `[previews]`.
+//! Settings of the engine: the tables `[scan]`, `[hashing]`, `[previews]` and `[providers]`.
+
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -60,5 +62,43 @@ pub struct PreviewSettings {
 impl Default for PreviewSettings {
     fn default() -> Self {
         Self { cache_mib: 512 }
+    }
+}
+
+/// The table `[providers]`: how metadata is asked for. What the contract has keys for (API key, proxy, order) is not here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// Base of CivitAI's REST API v1, without a slash at the end; a mirror or test server may stand in. Empty is the
+    /// usual one.
+    pub civitai: String,
+    /// The same of CivArchive's API.
+    pub civarchive: String,
+    /// The archive of metadata, a SQLite file. None is `civitai.sqlite` in the data folder.
+    pub archive_db: Option<PathBuf>,
+    /// What requests say they come from; empty is the server's name and version.
+    pub user_agent: String,
+    /// Most requests a second to one host, after a burst of the requests of two seconds; 0 is no bound.
+    pub requests_per_second: f64,
+    /// Seconds before a request that failed is made again; they double with each time.
+    pub retry_seconds: f64,
+    /// Seconds for which a host that could not be reached three times in a row is left alone; they double up to ten times that.
+    pub rest_seconds: f64,
+    /// Seconds for which an answer is used again without asking whether it is still true.
+    pub cache_seconds: f64,
+}
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self {
+            civitai: String::new(),
+            civarchive: String::new(),
+            archive_db: None,
+            user_agent: String::new(),
+            requests_per_second: 10.0,
+            retry_seconds: 1.0,
+            rest_seconds: 30.0,
+            cache_seconds: 60.0,
+        }
     }
 }

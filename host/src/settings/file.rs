@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::SettingsError;
-use super::engine::{HashingSettings, PreviewSettings, ScanSettings};
+use super::engine::{HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::limits::Limits;
@@ -39,6 +39,7 @@ struct Tables {
     scan: ScanSettings,
     hashing: HashingSettings,
     previews: PreviewSettings,
+    providers: ProviderSettings,
     history: HistorySettings,
     io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
@@ -61,6 +62,8 @@ pub struct OwnSettings {
     pub hashing: HashingSettings,
     /// `[previews]`.
     pub previews: PreviewSettings,
+    /// `[providers]`.
+    pub providers: ProviderSettings,
     /// `[history]`.
     pub history: HistorySettings,
     /// `[io_profiles]`: folder to profile.
@@ -111,6 +114,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         scan: tables.scan,
         hashing: tables.hashing,
         previews: tables.previews,
+        providers: tables.providers,
         history: tables.history,
         io_profiles: tables.io_profiles,
         plugins: tables

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use contract::ContractSettings;
-pub use engine::{HashingSettings, PreviewSettings, ScanSettings};
+pub use engine::{HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
+use crate::compat::compat;
 use crate::library::history::HistorySettings;
 use crate::plugins::limits::Limits;
 
@@ -81,6 +82,8 @@ pub struct Settings {
     pub hashing: HashingSettings,
     /// How thumbnails are kept.
     pub previews: PreviewSettings,
+    /// How metadata is asked for.
+    pub providers: ProviderSettings,
     /// How long acts can be taken back.
     pub history: HistorySettings,
     /// Components besides the built-in ones.
@@ -122,6 +125,12 @@ impl Settings {
             sources.push(own_path.clone());
         }
         contract.extend(own.contract);
+        if let Some(key) = std::env::var(&compat().providers.key_variable)
+            .ok()
+            .filter(|key| !key.is_empty())
+        {
+            contract.insert("civitai_api_key".into(), key.into());
+        }
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
             comfyui::add(folder, &mut roots)?;
         }
@@ -163,6 +172,7 @@ impl Settings {
             scan: own.scan,
             hashing: own.hashing,
             previews: own.previews,
+            providers: own.providers,
             history: own.history,
             plugin_files,
             plugins: own.plugins,

@@ -1,0 +1,273 @@
+//! HTTP to providers: key, proxy, budget, retries, kept answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use super::answers::{Answers, Known};
+use super::budget::{Budgets, host_of, jitter};
+use super::error::{self, ProviderError};
+use super::options::{Options, Proxy};
+use crate::compat::compat;
+
+/// How often a request is made before its failure is an answer.
+const TRIES: u32 = 3;
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(20);
+/// How long a host may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Largest answer that is read.
+const LARGEST: usize = 64 << 20;
+
+/// One question.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Address.
+    pub url: Url,
+    /// Body of a POST; without one it is a GET.
+    pub body: Option<&'a Value>,
+    /// What is asked for, for errors: "Model".
+    pub what: &'static str,
+}
+
+/// A client with the settings of now.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    transfer: reqwest::Client,
+    key: Option<HeaderValue>,
+    base: Url,
+    retry: Duration,
+    budgets: Arc<Budgets>,
+    answers: Arc<Answers>,
+}
+
+impl Client {
+    /// A client by settings.
+    ///
+    /// # Errors
+    /// When the proxy, the key or the base address can't be used.
+    pub fn new(options: &Options, budgets: Arc<Budgets>, answers: Arc<Answers>) -> Result<Self, ProviderError> {
+        let settings = |text: String| ProviderError::Settings(text);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let builder = || -> Result<reqwest::ClientBuilder, ProviderError> {
+            let builder = reqwest::Client::builder()
+                .user_agent(&options.user_agent)
+                .connect_timeout(CONNECT)
+                .read_timeout(SILENCE);
+            Ok(match &options.proxy {
+                Some(proxy) => builder.no_proxy().proxy(proxy_of(proxy)?),
+                None => builder,
+            })
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder
+                .build()
+                .map_err(|error| settings(format!("HTTP can't be used: {error}")))
+        };
+        let key = match options.key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
+                    .map_err(|_| settings("The API key has characters that no key has; set it again".into()))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        Ok(Self {
+            http: build(builder()?.default_headers(headers))?,
+            transfer: build(builder()?.no_gzip())?,
+            key,
+            base: options.civitai.clone(),
+            retry: options.retry,
+            budgets,
+            answers,
+        })
+    }
+
+    /// For files: nothing is unpacked on the way. Budget and key are the caller's to mind.
+    pub fn transfer(&self) -> &reqwest::Client {
+        &self.transfer
+    }
+
+    /// The key for an address; none where it must not go. Redirects to other hosts lose it.
+    pub fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
+        let own = url.origin() == self.base.origin();
+        let known = url.scheme() == "https"
+            && url.port().is_none()
+            && url.path().starts_with("/api/")
+            && url
+                .host_str()
+                .is_some_and(|host| compat().providers.civitai_hosts.iter().any(|known| known == host));
+        (own || known).then(|| self.key.clone()).flatten()
+    }
+
+    /// Whether there is a key.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Asks, waits where the host says so, and tries again what may go better.
+    ///
+    /// # Errors
+    /// The last try's.
+    pub async fn json(&self, ask: &Ask<'_>) -> Result<Value, ProviderError> {
+        let known = match ask.body {
+            None => self.answers.get(ask.url.as_str()),
+            Some(_) => Known::Nothing,
+        };
+        let tag = match known {
+            Known::Fresh(body) => return self.parse(ask, &body),
+            Known::Tagged(tag) => Some(tag),
+            Known::Nothing => None,
+        };
+        let budget = self.budgets.of(&ask.url);
+        let mut attempt = 0;
+        loop {
+            let turn = budget.turn().await?;
+            let error = match self.once(ask, tag.as_deref()).await {
+                Ok(body) => {
+                    budget.reached();
+                    return self.parse(ask, &body);
+                }
+                Err(error) => error,
+            };
+            drop(turn);
+            attempt += 1;
+            let wait = match &error {
+                ProviderError::RateLimited { retry_after, .. } => {
+                    budget.reached();
+                    let pause = budget.limited(Some(*retry_after), attempt - 1);
+                    if attempt >= TRIES {
+                        return Err(ProviderError::RateLimited {
+                            host: host_of(&ask.url),
+                            retry_after: pause,
+                        });
+                    }
+                    // The next turn waits for it.
+                    Duration::ZERO
+                }
+                ProviderError::Offline { reason, .. } => {
+                    budget.unreachable(reason);
+                    jitter(self.retry * attempt)
+                }
+                ProviderError::Server { .. } => {
+                    budget.reached();
+                    jitter(self.retry * attempt)
+                }
+                _ => {
+                    budget.reached();
+                    return Err(error);
+                }
+            };
+            if attempt >= TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once(&self, ask: &Ask<'_>, tag: Option<&str>) -> Result<Bytes, ProviderError> {
+        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = self.http.request(method, ask.url.clone());
+        let key = self.authorization_for(&ask.url);
+        let had_key = key.is_some();
+        if let Some(key) = key {
+            request = request.header(header::AUTHORIZATION, key);
+        }
+        if let Some(tag) = tag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        if let Some(body) = ask.body {
+            request = request.json(body);
+        }
+        let host = host_of(&ask.url);
+        let offline = |error: reqwest::Error| ProviderError::Offline {
+            host: host.clone(),
+            reason: causes(&error),
+        };
+        let response = request.send().await.map_err(offline)?;
+        let status = response.status();
+        if status == reqwest::StatusCode::NOT_MODIFIED
+            && let Some(body) = self.answers.still_true(ask.url.as_str())
+        {
+            return Ok(body);
+        }
+        let headers = response.headers().clone();
+        let mut response = response;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(offline)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(ProviderError::Malformed {
+                    host,
+                    reason: format!("it is larger than {LARGEST} bytes"),
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = body.freeze();
+        if !status.is_success() {
+            return Err(error::refusal(
+                &host,
+                status.as_u16(),
+                &headers,
+                had_key,
+                &body,
+                ask.what,
+            ));
+        }
+        if error::is_page(&headers) {
+            return Err(ProviderError::Blocked { host });
+        }
+        if ask.body.is_none() {
+            let etag = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
+            self.answers
+                .put(ask.url.as_str(), etag.map(str::to_owned), body.clone());
+        }
+        Ok(body)
+    }
+
+    fn parse(&self, ask: &Ask<'_>, body: &[u8]) -> Result<Value, ProviderError> {
+        serde_json::from_slice(body).map_err(|error| ProviderError::Malformed {
+            host: host_of(&ask.url),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// An error's causes in one line: the outermost says only that a request failed. Addresses may hold secrets.
+pub fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    if text.is_empty() {
+        text.push_str(if error.is_timeout() {
+            "no answer in time"
+        } else {
+            "the request failed"
+        });
+    }
+    text
+}
+
+fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {
+    let unusable = |error: reqwest::Error| ProviderError::Settings(format!("The proxy can't be used: {error}"));
+    let url = format!("{}://{}:{}", proxy.kind, proxy.host, proxy.port);
+    let own = reqwest::Proxy::all(url).map_err(unusable)?;
+    Ok(if proxy.username.is_empty() {
+        own
+    } else {
+        own.basic_auth(&proxy.username, &proxy.password)
+    })
+}

@@ -1,0 +1,238 @@
+//! Where metadata of models comes from: providers behind one trait, asked in the order that settings give.
+//!
+//! Knows nothing of the library or of HTTP towards clients. A transient failure is never taken for "not found": only
+//! when every provider that was asked does not have a thing is it not found.
+
+mod answers;
+mod budget;
+mod civitai;
+mod client;
+mod error;
+mod options;
+mod provider;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+pub use self::budget::{Budgets, HostBudget, HostState, PATIENCE, Turn, host_of, jitter};
+pub use self::client::{Client, causes};
+pub use self::error::{ProviderError, is_page, refusal, retry_after};
+pub use self::options::{Options, Source};
+pub use self::provider::{BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
+
+use self::answers::Answers;
+use self::civitai::Civitai;
+use crate::settings::ProviderSettings;
+
+/// What was found, and by whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found<T> {
+    /// The answer.
+    pub value: T,
+    /// Who gave it.
+    pub source: Source,
+}
+
+/// What settings make.
+struct Chain {
+    client: Arc<Client>,
+    providers: Vec<Arc<dyn Provider>>,
+}
+
+/// All providers, as settings have them now.
+pub struct Providers {
+    chain: ArcSwap<Chain>,
+    budgets: Arc<Budgets>,
+    answers: Arc<Answers>,
+    made_from: Mutex<Options>,
+}
+
+impl Providers {
+    /// Providers by these options.
+    ///
+    /// # Errors
+    /// When an option can't be used.
+    pub fn new(own: &ProviderSettings, options: Options) -> Result<Self, ProviderError> {
+        let budgets = Arc::new(Budgets::new(own));
+        let fresh = Duration::try_from_secs_f64(own.cache_seconds).unwrap_or_default();
+        let answers = Arc::new(Answers::new(fresh));
+        let chain = chain(&options, &budgets, &answers)?;
+        Ok(Self {
+            chain: ArcSwap::from_pointee(chain),
+            budgets,
+            answers,
+            made_from: Mutex::new(options),
+        })
+    }
+
+    /// Takes other options up; requests on their way end as they began.
+    ///
+    /// # Errors
+    /// When an option can't be used; the old ones stay.
+    pub fn configure(&self, options: Options) -> Result<(), ProviderError> {
+        let mut made_from = self.made_from.lock().unwrap_or_else(PoisonError::into_inner);
+        if *made_from == options {
+            return Ok(());
+        }
+        let chain = chain(&options, &self.budgets, &self.answers)?;
+        self.chain.store(Arc::new(chain));
+        // Another key may see more, and another proxy reach more.
+        self.answers.clear();
+        self.budgets.forget_failures();
+        *made_from = options;
+        Ok(())
+    }
+
+    /// The client of now, for requests besides the providers'.
+    pub fn client(&self) -> Arc<Client> {
+        self.chain.load().client.clone()
+    }
+
+    /// The key for an address; none where it must not go.
+    pub fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
+        self.chain.load().client.authorization_for(url)
+    }
+
+    /// The budget of an address's host.
+    pub fn budget(&self, url: &Url) -> Arc<HostBudget> {
+        self.budgets.of(url)
+    }
+
+    /// How the hosts that were asked do.
+    pub fn hosts(&self) -> Vec<HostState> {
+        self.budgets.states()
+    }
+
+    /// Changes whenever a host goes away, comes back or asks for a pause.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.budgets.changes()
+    }
+
+    /// Who is asked, in order.
+    pub fn order(&self) -> Vec<Source> {
+        self.chain.load().providers.iter().map(|own| own.source()).collect()
+    }
+
+    /// The version that has a file with this SHA-256 (lower-case hex).
+    ///
+    /// # Errors
+    /// [`ProviderError::NotFound`] only when nobody has it; else the first failure.
+    pub async fn version_by_hash(&self, sha256: &str) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain.first(None, |provider| provider.version_by_hash(sha256)).await
+    }
+
+    /// A version with its model inside.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn version(&self, model: Option<u64>, version: Option<u64>) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain.first(None, |provider| provider.version(model, version)).await
+    }
+
+    /// As [`version`](Self::version), asking this one first.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn version_from(
+        &self,
+        first: Source,
+        model: Option<u64>,
+        version: Option<u64>,
+    ) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain
+            .first(Some(first), |provider| provider.version(model, version))
+            .await
+    }
+
+    /// As [`version_by_hash`](Self::version_by_hash), asking this one alone.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unsupported`] when it is switched off.
+    pub async fn version_by_hash_from(&self, only: Source, sha256: &str) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        let provider = chain.providers.iter().find(|own| own.source() == only);
+        let provider = provider.ok_or(ProviderError::Unsupported)?;
+        let value = provider.version_by_hash(sha256).await?;
+        Ok(Found { value, source: only })
+    }
+
+    /// A model with its versions.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn model(&self, model: u64) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain.first(None, |provider| provider.model(model)).await
+    }
+
+    /// Several models, at most [`BATCH`]; unknown ones are missing in the answer.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn models(&self, models: &[u64]) -> Result<Found<Vec<Object>>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain.first(None, |provider| provider.models(models)).await
+    }
+
+    /// Versions by hashes of files, at most [`BATCH`], without their models; unknown ones are missing.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn versions_by_hashes(&self, sha256: &[String]) -> Result<Found<Vec<Object>>, ProviderError> {
+        let chain = self.chain.load_full();
+        chain.first(None, |provider| provider.versions_by_hashes(sha256)).await
+    }
+}
+
+impl Chain {
+    /// The first answer, asking `preferred` before the others.
+    async fn first<'q, T>(
+        &'q self,
+        preferred: Option<Source>,
+        ask: impl Fn(&'q dyn Provider) -> provider::Answer<'q, T>,
+    ) -> Result<Found<T>, ProviderError> {
+        let mut order: Vec<&Arc<dyn Provider>> = self.providers.iter().collect();
+        order.sort_by_key(|own| Some(own.source()) != preferred);
+        let mut failure: Option<ProviderError> = None;
+        for provider in order {
+            let source = provider.source();
+            match ask(&**provider).await {
+                Ok(value) => return Ok(Found { value, source }),
+                Err(ProviderError::Unsupported) => {}
+                Err(error) => {
+                    tracing::debug!(provider = source.as_str(), %error, "no answer");
+                    // Who can't be asked now may have it, so that counts for more than a "not found".
+                    let counts = failure
+                        .as_ref()
+                        .is_none_or(|other| other.is_final() && !error.is_final());
+                    if counts {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or(ProviderError::Unsupported))
+    }
+}
+
+fn chain(options: &Options, budgets: &Arc<Budgets>, answers: &Arc<Answers>) -> Result<Chain, ProviderError> {
+    let client = Arc::new(Client::new(options, budgets.clone(), answers.clone())?);
+    let providers = options
+        .order
+        .iter()
+        .filter_map(|source| match source {
+            Source::CivitaiApi => {
+                Some(Arc::new(Civitai::new(client.clone(), options.civitai.clone())) as Arc<dyn Provider>)
+            }
+            Source::CivArchive | Source::ArchiveDb => None,
+        })
+        .collect();
+    Ok(Chain { client, providers })
+}

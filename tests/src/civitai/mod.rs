@@ -1,0 +1,191 @@
+//! A stand-in for CivitAI on this machine, with data of its own: its REST API and the host that files come from, each
+//! on a port of its own, as they are hosts of their own there.
+//!
+//! Tests say what it has ([`CatalogModel`]), who may have it, and what goes wrong ([`Fault`]); afterwards they look at
+//! what it was asked ([`Asked`]).
+
+mod archive;
+mod catalog;
+mod faults;
+mod routes;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use catalog::{CatalogFile, CatalogModel, CatalogVersion};
+pub use faults::Fault;
+
+/// One request that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// Path and query string.
+    pub target: String,
+    /// The header `Authorization`.
+    pub authorization: Option<String>,
+    /// The header `If-None-Match`.
+    pub tag: Option<String>,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+    /// Body of a POST.
+    pub body: Option<Value>,
+    /// Status of the answer.
+    pub status: u16,
+}
+
+/// What it has, and what it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    models: BTreeMap<u64, CatalogModel>,
+    archived: BTreeMap<u64, CatalogModel>,
+    keys: Option<Vec<String>>,
+    faults: Vec<Fault>,
+    asked: Vec<Asked>,
+    api: String,
+    storage: String,
+}
+
+/// Shared by the listeners.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared(Arc<Mutex<Inner>>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running stand-in; ended when dropped.
+#[derive(Debug)]
+pub struct Civitai {
+    shared: Shared,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Civitai {
+    /// Starts it with these models.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start(models: impl IntoIterator<Item = CatalogModel>) -> Result<Self> {
+        Self::start_at(models, "127.0.0.1:0").await
+    }
+
+    /// As [`start`](Self::start), with the API at this address.
+    ///
+    /// # Errors
+    /// When it can't be had.
+    pub async fn start_at(models: impl IntoIterator<Item = CatalogModel>, address: &str) -> Result<Self> {
+        let shared = Shared::default();
+        let (api, storage) = (
+            TcpListener::bind(address).await?,
+            TcpListener::bind("127.0.0.1:0").await?,
+        );
+        {
+            let mut inner = shared.lock();
+            inner.api = format!("http://{}", api.local_addr()?);
+            inner.storage = format!("http://{}", storage.local_addr()?);
+            inner.models = models.into_iter().map(|model| (model.id, model)).collect();
+        }
+        let serve = |listener: TcpListener, router: axum::Router| {
+            tokio::spawn(async move {
+                let _ = axum::serve(listener, router).await;
+            })
+        };
+        let tasks = vec![
+            serve(api, routes::router(shared.clone())),
+            serve(storage, storage::router(shared.clone())),
+        ];
+        Ok(Self { shared, tasks })
+    }
+
+    /// Base of the API, as in the setting `providers.civitai`.
+    pub fn base(&self) -> String {
+        format!("{}/api/v1", self.shared.lock().api)
+    }
+
+    /// Base of the archive's API, as in the setting `providers.civarchive`.
+    pub fn archive_base(&self) -> String {
+        format!("{}/archive/api", self.shared.lock().api)
+    }
+
+    /// Base of the host that files come from.
+    pub fn storage(&self) -> String {
+        self.shared.lock().storage.clone()
+    }
+
+    /// Settings that make a server ask this one and wait for nothing.
+    pub fn settings(&self) -> String {
+        format!(
+            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n",
+            self.base(),
+            self.archive_base()
+        )
+    }
+
+    /// Adds a model, or replaces it.
+    pub fn put(&self, model: CatalogModel) {
+        self.shared.lock().models.insert(model.id, model);
+    }
+
+    /// Changes a model that it has.
+    pub fn change(&self, model: u64, change: impl FnOnce(&mut CatalogModel)) {
+        if let Some(model) = self.shared.lock().models.get_mut(&model) {
+            change(model);
+        }
+    }
+
+    /// Deletes a model; the archive keeps it when `archived`.
+    pub fn remove(&self, model: u64, archived: bool) {
+        let mut inner = self.shared.lock();
+        if let Some(model) = inner.models.remove(&model)
+            && archived
+        {
+            inner.archived.insert(model.id, model);
+        }
+    }
+
+    /// Asks for a key from now on; these are good ones.
+    pub fn ask_for_key(&self, keys: &[&str]) {
+        self.shared.lock().keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Has something go wrong.
+    pub fn fail(&self, fault: Fault) {
+        self.shared.lock().faults.push(fault);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn mend(&self) {
+        self.shared.lock().faults.clear();
+    }
+
+    /// What it was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.lock().asked.clone()
+    }
+
+    /// How many requests had a target that contains this text.
+    pub fn count(&self, part: &str) -> usize {
+        let inner = self.shared.lock();
+        inner.asked.iter().filter(|asked| asked.target.contains(part)).count()
+    }
+
+    /// Forgets what it was asked.
+    pub fn forget(&self) {
+        self.shared.lock().asked.clear();
+    }
+}
+
+impl Drop for Civitai {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
