@@ -12,6 +12,7 @@ pub mod library;
 pub mod metrics;
 pub mod plugins;
 pub mod providers;
+pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;

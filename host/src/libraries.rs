@@ -69,11 +69,16 @@ pub async fn open(app: &App, slot: &TypeSlot, active: &ActiveLibrary) -> Option<
 
 /// Serves a library from now on, and tells clients unless its first reading will.
 pub fn serve(app: &App, slot: &TypeSlot, plugin: Arc<Plugin>, library: Arc<Library>) {
-    let settings = app.settings.plugins.get(slot.info.id()).cloned().unwrap_or_default();
+    let settings = settings_of(app, slot.info.id());
     slot.attach(TypeService::new(plugin, library.clone(), settings));
     if !library.is_initializing() {
         library.announce_warm();
     }
+}
+
+/// The person's own table for a plugin.
+pub fn settings_of(app: &App, id: &str) -> Arc<serde_json::Map<String, serde_json::Value>> {
+    app.settings.plugins.get(id).cloned().unwrap_or_default()
 }
 
 /// How libraries are kept true to their folders.
@@ -148,7 +153,7 @@ pub async fn activate(app: Arc<App>, name: &str) -> Result<(), ActivateError> {
 }
 
 /// Ends the work of a library that is not served any more: the one place for all that a library does by itself.
-async fn retire(library: &Library) {
+pub async fn retire(library: &Library) {
     library.close();
     let _ = tokio::time::timeout(PATIENCE, library.idle()).await;
 }

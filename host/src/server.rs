@@ -1,11 +1,9 @@
 //! The composition root: the only place that knows every part. Binds first, then loads
 //! plugins and libraries while it already answers, and ends in order.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,15 +15,14 @@ use crate::http;
 use crate::http::app::App;
 use crate::http::pages::Pages;
 use crate::http::registrar::RouteTable;
-use crate::http::types::TypeSlot;
 use crate::hub::Hub;
-use crate::libraries;
 use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
-use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine, builtin};
+use crate::plugins::PluginEngine;
 use crate::providers::{Options, Providers};
+use crate::roster::{self, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 
@@ -59,7 +56,9 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let providers = Arc::new(Providers::new(&settings.providers, options)?);
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
+    let engine = PluginEngine::new(settings.limits.clone())?;
     let app = Arc::new(App {
+        roster: Roster::new(engine, settings.data_folder.join("compiled")),
         history,
         providers,
         active: ArcSwap::from_pointee(active),
@@ -79,7 +78,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     println!("listening on http://{address}");
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
-    let loading = tokio::spawn(load(app.clone()));
+    let loading = tokio::spawn(roster::load(app.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
@@ -131,134 +130,6 @@ async fn forget_old(history: Arc<History>) {
             tracing::error!(%error, "old history is not forgotten");
         }
     }
-}
-
-/// Loads all plugins at once, binds their routes, and attaches their libraries.
-async fn load(app: Arc<App>) {
-    if let Err(error) = load_types(&app).await {
-        tracing::error!("{error:#}");
-    }
-    app.starting.store(false, Ordering::Relaxed);
-}
-
-async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
-    let engine = Arc::new(PluginEngine::new(app.settings.limits.clone())?);
-    let cache = Arc::new(CodeCache::new(
-        app.settings.data_folder.join("compiled"),
-        engine.engine(),
-    ));
-    let mut loading = Vec::new();
-    for (name, wasm) in builtin::BUILTIN {
-        let (engine, cache) = (engine.clone(), cache.clone());
-        loading.push(tokio::spawn(
-            async move { Plugin::load(&engine, &cache, name, wasm).await },
-        ));
-    }
-    let built_in = loading.len();
-    for path in app.settings.plugin_files.clone() {
-        let (engine, cache) = (engine.clone(), cache.clone());
-        loading.push(tokio::spawn(async move { load_file(&engine, &cache, &path).await }));
-    }
-    // A named plugin with the id of a built-in one takes its place.
-    let mut plugins: Vec<Arc<Plugin>> = Vec::new();
-    let mut named = HashSet::new();
-    for (index, plugin) in loading.into_iter().enumerate() {
-        let plugin = match plugin.await {
-            Ok(Ok(plugin)) => Arc::new(plugin),
-            Ok(Err(error)) => {
-                tracing::error!("a plugin is left out: {error}");
-                continue;
-            }
-            Err(error) => {
-                tracing::error!("a plugin is left out: loading it broke off: {error}");
-                continue;
-            }
-        };
-        let info = plugin.info();
-        let same_id = plugins.iter().position(|other| other.info().id() == info.id());
-        let same_prefix = plugins.iter().position(|other| other.info().prefix() == info.prefix());
-        match (same_id, same_prefix) {
-            (None, None) => {
-                if index >= built_in {
-                    named.insert(plugins.len());
-                }
-                plugins.push(plugin);
-            }
-            (Some(other), same_prefix)
-                if index >= built_in && !named.contains(&other) && same_prefix.is_none_or(|same| same == other) =>
-            {
-                tracing::info!(id = info.id(), "a named plugin takes the place of the built-in one");
-                named.insert(other);
-                plugins[other] = plugin;
-            }
-            (Some(other), _) | (None, Some(other)) => tracing::error!(
-                "the plugin `{}` with the prefix `{}` is left out: `{}` with the prefix `{}` is loaded already",
-                info.id(),
-                info.prefix(),
-                plugins[other].info().id(),
-                plugins[other].info().prefix()
-            ),
-        }
-    }
-    plugins.sort_by(|a, b| {
-        let place = |plugin: &Plugin| (plugin.info().descriptor.menu_order, plugin.info().id().to_owned());
-        place(a).cmp(&place(b))
-    });
-
-    let mut served: Vec<(Arc<TypeSlot>, Arc<Plugin>)> = Vec::new();
-    let bind = |served: &[(Arc<TypeSlot>, Arc<Plugin>)]| {
-        let mut table = RouteTable::new();
-        let bound = served
-            .iter()
-            .try_for_each(|(slot, plugin)| table.add_type(slot, plugin.routes()));
-        bound.map(|()| table)
-    };
-    for plugin in plugins {
-        served.push((Arc::new(TypeSlot::new(plugin.info().clone())), plugin));
-        if let Err(error) = bind(&served) {
-            tracing::error!("a plugin is left out: {error}");
-            served.pop();
-        }
-    }
-    let table = bind(&served)?;
-    let active = app.active.load_full();
-    let unclaimed = active.roots.unclaimed(served.iter().map(|(slot, _)| &*slot.info));
-    if !unclaimed.is_empty() {
-        tracing::info!(
-            folders = unclaimed.join(", "),
-            "no loaded model type uses these folders"
-        );
-    }
-    app.types
-        .store(Arc::new(served.iter().map(|(slot, _)| slot.clone()).collect()));
-    app.routes.store(Arc::new(table));
-    app.starting.store(false, Ordering::Relaxed);
-    let attaching = served.into_iter().map(|(slot, plugin)| {
-        let (app, active) = (app.clone(), active.clone());
-        tokio::spawn(async move {
-            let library = libraries::open(&app, &slot, &active).await?;
-            libraries::serve(&app, &slot, plugin.clone(), library.clone());
-            Some((library, plugin))
-        })
-    });
-    // Every gate opens before the first scan takes the disk and the processors.
-    let mut ready = Vec::new();
-    for attached in attaching.collect::<Vec<_>>() {
-        ready.extend(attached.await?);
-    }
-    let keeping = libraries::keeping(&app.settings.scan);
-    for (library, plugin) in ready {
-        library.keep(plugin, keeping);
-    }
-    Ok(())
-}
-
-async fn load_file(engine: &Arc<PluginEngine>, cache: &Arc<CodeCache>, path: &Path) -> Result<Plugin, LoadError> {
-    let wasm = tokio::fs::read(path).await.map_err(|source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Plugin::load(engine, cache, &path.display().to_string(), &wasm).await
 }
 
 /// Ends when the process is told to: Ctrl-C, or SIGTERM from a service manager.

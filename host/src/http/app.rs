@@ -14,6 +14,7 @@ use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
+use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
 
 /// The server's parts, shared by all requests.
@@ -30,6 +31,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// Messages to clients.
     pub hub: Arc<Hub>,
+    /// The plugins, and how one is loaded.
+    pub roster: Roster,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
     /// Hashes of all libraries.

@@ -118,6 +118,10 @@ pub enum Shared {
     History,
     /// Takes an act back; ours.
     Undo,
+    /// What is known of the plugins; ours.
+    Plugins,
+    /// Loads a plugin anew; ours.
+    ReloadPlugin,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -245,6 +249,8 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/history", Shared::History),
     post("/api/lm/undo", Shared::Undo),
     post("/api/lm/trash/empty", Shared::EmptyTrash),
+    get("/api/plugins", Shared::Plugins),
+    post("/api/plugins/{id}/reload", Shared::ReloadPlugin),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
@@ -359,7 +365,7 @@ fn reserved(prefix: &str) -> Option<String> {
     let common = COMMON_ROUTES.iter().map(|route| route.template);
     common
         .into_iter()
-        .find(|path| path[API.len()..].split('/').next() == Some(prefix))
+        .find(|path| path.strip_prefix(API).and_then(|path| path.split('/').next()) == Some(prefix))
         .map(str::to_owned)
 }
 

@@ -16,14 +16,17 @@ const REMEMBERED: usize = 256;
 pub struct TypeSlot {
     /// What it is.
     pub info: Arc<TypeInfo>,
+    /// The plugin that says so and has its routes bound.
+    pub plugin: Arc<Plugin>,
     service: ArcSwapOption<TypeService>,
 }
 
 impl TypeSlot {
     /// A type whose library is not attached yet.
-    pub fn new(info: Arc<TypeInfo>) -> Self {
+    pub fn new(plugin: Arc<Plugin>) -> Self {
         Self {
-            info,
+            info: plugin.info().clone(),
+            plugin,
             service: ArcSwapOption::empty(),
         }
     }

@@ -198,6 +198,11 @@ impl Library {
     /// Asks the running scan to stop, and drops what waits to be hashed; whether a scan ran.
     pub fn cancel(&self) -> bool {
         self.hashes.cancel();
+        self.cancel_scan()
+    }
+
+    /// Asks the running scan to stop; whether one ran.
+    pub(super) fn cancel_scan(&self) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(Cancel::set).is_some()
     }
@@ -354,6 +359,19 @@ impl Library {
 
     async fn run_scan(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, folders: Option<Folders>) -> Outcome {
         let turn = self.scanning.lock().await;
+        let mut plugin = self.rules_after(&plugin);
+        loop {
+            let outcome = self.run_scan_with(plugin.clone(), kind, folders.clone()).await;
+            let newer = self.rules_after(&plugin);
+            if !outcome.cancelled || Arc::ptr_eq(&newer, &plugin) || self.upkeep.is_closed() {
+                drop(turn);
+                return outcome;
+            }
+            plugin = newer;
+        }
+    }
+
+    async fn run_scan_with(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, folders: Option<Folders>) -> Outcome {
         let cancel = Cancel::default();
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
         if self.upkeep.is_closed() {
@@ -383,7 +401,6 @@ impl Library {
             }
         });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        drop(turn);
         outcome
     }
 

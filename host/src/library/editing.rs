@@ -270,7 +270,9 @@ impl Library {
         }
         if !paths.is_empty() {
             let paths: Vec<(&str, Option<&Record>)> = paths.into_iter().collect();
-            scan::reread(self, tools.plugin, tools.handle, &paths);
+            // The request may have begun before another version of the plugin came.
+            let newer = self.newer_rules();
+            scan::reread(self, newer.as_deref().unwrap_or(tools.plugin), tools.handle, &paths);
             self.tell_changed();
             // A scan that runs may have read some of them before, and publish that after this.
             self.look_at_after_scan(paths.iter().map(|(path, _)| *path));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::collection::Library;
 use super::io_profile::IoProfile;
@@ -34,6 +34,8 @@ pub struct Upkeep {
     /// The library's end of its keeper.
     pub watch: Watch,
     closed: AtomicBool,
+    // The plugin whose rules are in force, once another took the place of the first.
+    rules: ArcSwapOption<Plugin>,
 }
 
 impl Upkeep {
@@ -47,6 +49,7 @@ impl Upkeep {
             waiting: Waiting::default(),
             watch: Watch::new(roots),
             closed: AtomicBool::new(false),
+            rules: ArcSwapOption::empty(),
         }
     }
 
@@ -62,6 +65,27 @@ impl Library {
     pub fn keep(self: &Arc<Self>, plugin: Arc<Plugin>, keeping: Keeping) {
         self.upkeep.waiting.set_stable(keeping.stable);
         watch::start(self, plugin, keeping, tokio::runtime::Handle::current());
+    }
+
+    /// Has another version of the type's plugin give the rules from now on. Where that is another component, the scan that
+    /// runs begins anew with it, and every record is derived again in the background.
+    pub fn follow(&self, plugin: Arc<Plugin>, was: &Plugin) {
+        let other = plugin.digest() != was.digest();
+        self.upkeep.rules.store(Some(plugin));
+        if other {
+            self.cancel_scan();
+            self.upkeep.watch.rules_changed();
+        }
+    }
+
+    /// The plugin whose rules are in force, for whoever began with this one.
+    pub fn rules_after(&self, plugin: &Arc<Plugin>) -> Arc<Plugin> {
+        self.upkeep.rules.load_full().unwrap_or_else(|| plugin.clone())
+    }
+
+    /// The plugin that took the place of the first one, if any did.
+    pub(super) fn newer_rules(&self) -> Option<Arc<Plugin>> {
+        self.upkeep.rules.load_full()
     }
 
     /// Ends watching and the scan that runs, and lets no other begin. What is known stays readable. Does not wait: the

@@ -22,6 +22,7 @@ import { fromAddress } from "./query.js";
 import { bind } from "./shortcuts.js";
 import { mountActivity } from "./status/activity.js";
 import { mountBanners } from "./status/banners.js";
+import { followPlugins } from "./status/follow-plugins.js";
 import { mountLibraryMenu } from "./status/library-menu.js";
 import { mountLibrarySwitch } from "./status/library-switch.js";
 import { Store } from "./store.js";
@@ -99,6 +100,7 @@ mountLibrarySwitch({
     live.refresh();
   },
 });
+followPlugins({ live });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

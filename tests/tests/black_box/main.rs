@@ -31,6 +31,7 @@ mod scan;
 mod search;
 mod settings;
 mod sorting;
+mod swapping;
 mod thumbnails;
 mod trees;
 mod waiting;

@@ -1,22 +1,11 @@
 //! Plugins that misbehave, and plugins from outside.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use modelshelf_tests::component::guest;
 use modelshelf_tests::{Library, Model, Server, ServerOptions, names};
 use serde_json::json;
-
-/// A guest that `cargo xtask plugins --guests` built.
-fn guest(name: &str) -> Result<PathBuf> {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/guests/{name}.wasm"));
-    ensure!(
-        file.is_file(),
-        "{} is not built: cargo xtask plugins --guests",
-        file.display()
-    );
-    Ok(file)
-}
 
 /// A server with the faulty plugin and limits that are quick to reach.
 async fn faulty(library: &Library, limits: &str) -> Result<Server> {

@@ -12,6 +12,7 @@ mod media;
 mod names;
 mod page;
 pub mod plugin;
+mod plugins;
 mod scan;
 mod sidecars;
 
@@ -92,6 +93,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
+        Shared::Plugins => Ok(plugins::list(&call)),
+        Shared::ReloadPlugin => plugins::reload(call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(

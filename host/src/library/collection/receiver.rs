@@ -36,7 +36,8 @@ impl Publisher for HashReceiver {
                     older.push(record.clone());
                 }
             }
-            self.handle.block_on(scan::serialise(&self.plugin, &mut records));
+            let plugin = library.rules_after(&self.plugin);
+            self.handle.block_on(scan::serialise(&plugin, &mut records));
             let moved = records.clone();
             let replaced = library.publish_over(older.into_iter().zip(records).collect());
             for record in moved.iter().filter(|record| !replaced.contains(&record.path)) {

@@ -221,6 +221,7 @@ impl Keeper {
             Message::Look(folders) => folders
                 .into_iter()
                 .for_each(|folder| self.pending.add(folder, Depth::Shallow)),
+            Message::Rules => self.pending.everything = true,
             Message::Links => self.watch_links(library),
             Message::Close => {}
         }

@@ -79,6 +79,8 @@ enum Message {
     Look(Vec<PathBuf>),
     /// Links changed, and with them what is to be watched.
     Links,
+    /// Another plugin gives the rules, by which every record is derived again.
+    Rules,
     /// The library is closed.
     Close,
 }
@@ -124,6 +126,11 @@ impl Watch {
     /// Has what is watched compared with the links that there are.
     pub fn links_changed(&self) {
         self.tell(Message::Links);
+    }
+
+    /// Has every record derived again that another plugin derived.
+    pub fn rules_changed(&self) {
+        self.tell(Message::Rules);
     }
 
     /// Ends the keeper.

@@ -11,7 +11,8 @@ const MAX_BYTES: usize = 64 << 10;
 /// Most messages in one call, so that a plugin can't push others' out of slow clients' backlogs.
 const MAX_EVENTS: u32 = 64;
 /// Message types of the host's own.
-const RESERVED: [&str; 4] = [
+const RESERVED: [&str; 5] = [
+    "plugins_changed",
     "models_changed",
     "auto_organize_progress",
     "cache_health_warning",

@@ -1,0 +1,111 @@
+//! The model types that there are: loading them at the start, and replacing, adding and removing them while the server
+//! runs.
+
+mod entry;
+mod start;
+mod swap;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use entry::{Entry, Failure, Source};
+pub use start::load;
+pub use swap::{SwapError, Swapped, remove, replace};
+
+use crate::http::app::App;
+use crate::http::registrar::{BindError, RouteTable};
+use crate::http::types::TypeSlot;
+use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine};
+
+/// Every plugin that the server knows of, those that can't be served too, and what is needed to load one.
+pub struct Roster {
+    engine: Arc<PluginEngine>,
+    cache: Arc<CodeCache>,
+    // In the order in which they were found.
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl Roster {
+    /// Knows of no plugin yet. Compiled code is kept in the folder.
+    pub fn new(engine: PluginEngine, compiled: PathBuf) -> Self {
+        let cache = CodeCache::new(compiled, engine.engine());
+        Self {
+            engine: Arc::new(engine),
+            cache: Arc::new(cache),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// Compiles a component and asks it what it is, without serving it.
+    ///
+    /// # Errors
+    /// When it is no model type for this host.
+    pub async fn examine(&self, source: &Source, wasm: &[u8]) -> Result<Plugin, LoadError> {
+        Plugin::load(&self.engine, &self.cache, &source.to_string(), wasm).await
+    }
+
+    /// All plugins that are known, as they are now.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why a source gives no newer version, such as a compiler's message; the last good one goes on serving. The
+    /// next version that loads ends the failure.
+    pub fn note_failure(&self, app: &App, source: &Source, reason: String) {
+        self.note(source, None, Some(reason));
+        announce(app);
+    }
+
+    /// Notes what became of a source: another plugin, or why there is none.
+    fn note(&self, source: &Source, plugin: Option<Arc<Plugin>>, reason: Option<String>) {
+        let mut entries = self.locked();
+        let id = plugin.as_ref().map(|plugin| plugin.info().id().to_owned());
+        let same = |entry: &Entry| entry.source == *source || (id.is_some() && entry.id() == id.as_deref());
+        let at = match entries.iter().position(same) {
+            Some(at) => at,
+            None => {
+                entries.push(Entry::new(source.clone()));
+                entries.len() - 1
+            }
+        };
+        if let Some(entry) = entries.get_mut(at) {
+            entry.note(source, plugin, reason);
+        }
+        // A file whose first version failed, and that turns out to be another version of a type that is here.
+        let mut index = 0;
+        entries.retain(|entry| {
+            index += 1;
+            index == at + 1 || entry.source != *source
+        });
+    }
+
+    fn forget(&self, id: &str) {
+        self.locked().retain(|entry| entry.id() != Some(id));
+    }
+}
+
+/// Tells clients that plugins came, went or changed.
+fn announce(app: &App) {
+    app.hub.broadcast(r#"{"type":"plugins_changed"}"#.to_owned());
+}
+
+/// The routes of these types, each with its plugin's own.
+fn bind(slots: &[Arc<TypeSlot>]) -> Result<RouteTable, BindError> {
+    let mut table = RouteTable::new();
+    for slot in slots {
+        table.add_type(slot, slot.plugin.routes())?;
+    }
+    Ok(table)
+}
+
+/// The order of the navigation.
+fn arrange(slots: &mut [Arc<TypeSlot>]) {
+    slots.sort_by(|a, b| {
+        let place = |slot: &TypeSlot| (slot.info.descriptor.menu_order, slot.info.id().to_owned());
+        place(a).cmp(&place(b))
+    });
+}
