@@ -67,7 +67,8 @@ pub struct ServeArgs {
     /// The library to start with, of those that settings name, instead of the one used last.
     #[arg(long, value_name = "NAME")]
     pub library: Option<String>,
-    /// A further model type (.wasm); one with the id of a built-in type replaces it; repeatable.
+    /// A further model type: a component (.wasm), or a crate, which is built. It is watched and served anew when it
+    /// changes. One with the id of a built-in type replaces it; repeatable.
     #[arg(long, value_name = "PATH")]
     pub plugin: Vec<PathBuf>,
     /// A folder of further model types.

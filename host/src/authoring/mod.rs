@@ -1,8 +1,10 @@
-//! What authors of model types do from the command line: `host plugin new`, `build`, `check`, `test` and `inspect`.
+//! For authors of model types: `host plugin new`, `build`, `check`, `test` and `inspect`, and what `--plugin` does while
+//! the server runs.
 
 mod building;
 mod conformance;
 mod inspect;
+pub mod live;
 mod report;
 mod scaffold;
 mod subject;

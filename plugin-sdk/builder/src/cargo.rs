@@ -51,6 +51,9 @@ pub enum CargoError {
     },
 }
 
+/// Names a folder in which all plugins are compiled, so that crates of several workspaces share what they are made from.
+const SHARED_TARGET: &str = "MODELSHELF_PLUGIN_TARGET";
+
 /// A plugin crate and the workspace that it belongs to.
 #[derive(Debug, Clone)]
 pub(crate) struct Package {
@@ -136,14 +139,13 @@ const PLUGIN_PROFILE: [&str; 5] = [
     "codegen-units=1",
     "panic=\"abort\"",
 ];
-// What the author changes is compiled in pieces and hardly optimised; what it is made from is compiled once.
-const DEV_PROFILE: [&str; 6] = [
+// Compiled in pieces and hardly optimised, so that a change is there in a second.
+const DEV_PROFILE: [&str; 5] = [
     "inherits=\"dev\"",
     "opt-level=1",
     "debug=false",
     "panic=\"abort\"",
     "incremental=true",
-    "package.\"*\".opt-level=2",
 ];
 
 /// The profile's name, and its settings where they have to be told.
@@ -167,7 +169,11 @@ pub(crate) fn compile(
         return Ok(Vec::new());
     };
     let (profile, settings) = profile_arguments(profile, &first.workspace_root);
-    let target_dir = target_dir.map_or_else(|| first.target_dir.join("plugins-build"), Path::to_owned);
+    let shared = std::env::var_os(SHARED_TARGET).map(PathBuf::from);
+    let target_dir = target_dir
+        .map(Path::to_owned)
+        .or(shared)
+        .unwrap_or_else(|| first.target_dir.join("plugins-build"));
     // Messages are printed here, since they are also kept.
     let format = match std::io::stderr().is_terminal() {
         true => "json-diagnostic-rendered-ansi",

@@ -50,7 +50,7 @@ pub struct BuildOptions {
     pub out_dir: PathBuf,
     /// How it is compiled.
     pub profile: Profile,
-    /// Cargo's target folder. `None` is `plugins-build` below the workspace's own target folder, apart from it so that
+    /// Cargo's target folder. `None` is what `MODELSHELF_PLUGIN_TARGET` names, else `plugins-build` below the workspace's own target folder, apart from it so that
     /// the flags of this build never invalidate what an ordinary `cargo build` made.
     pub target_dir: Option<PathBuf>,
     /// What is taken off the start of a package's name to get the component's. `modelshelf-` unless set.

@@ -41,6 +41,7 @@ const store = new Store({
   shownModel: null,
   library: bootstrap.library,
   activities: {},
+  pluginFailure: null,
 });
 mirror(store);
 
@@ -100,7 +101,7 @@ mountLibrarySwitch({
     live.refresh();
   },
 });
-followPlugins({ live });
+followPlugins({ live, store });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

@@ -8,7 +8,6 @@ use super::super::subject::Subject;
 use super::{Case, Finding};
 use crate::http::registrar::RouteTable;
 use crate::http::types::TypeSlot;
-use crate::plugins::TypeInfo;
 use crate::plugins::bindings::Descriptor;
 
 /// Filters that the host keeps sets for.
@@ -131,8 +130,8 @@ fn described(descriptor: &Descriptor) -> Vec<Finding> {
 async fn clashes(subject: &Subject) -> Vec<Finding> {
     let info = subject.plugin.info();
     let mut findings = Vec::new();
-    let slot = |info: &Arc<TypeInfo>| Arc::new(TypeSlot::new(info.clone()));
-    if let Err(error) = RouteTable::new().add_type(&slot(info), subject.plugin.routes()) {
+    let slot = Arc::new(TypeSlot::new(subject.plugin.clone()));
+    if let Err(error) = RouteTable::new().add_type(&slot, subject.plugin.routes()) {
         findings.push(Finding::error(error.to_string()));
     }
     for other in subject.builtins().await {

@@ -8,7 +8,7 @@ export function mountBanners({ store, retry, cancelScan }) {
   const working = workingBanner(cancelScan);
   let before = "";
 
-  store.watch(["status", "reachable", "scan", "listError", "total", "activities"], ({ status, reachable, scan, listError, total, activities }) => {
+  store.watch(["status", "reachable", "scan", "listError", "total", "activities", "pluginFailure"], ({ status, reachable, scan, listError, total, activities, pluginFailure }) => {
     const away = (status?.roots ?? []).filter((root) => !root.online);
     // A scan that says more of itself is shown as an activity.
     const busy = !activities.scan && (scan || (status?.progress && total > 0));
@@ -17,6 +17,7 @@ export function mountBanners({ store, retry, cancelScan }) {
     const lines = [
       !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message || t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
+      pluginFailure && [`plugin ${pluginFailure}`, () => banner("bad", "alert", t("plugin.failed"), reason(pluginFailure))],
       away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
       busy && ["working", () => working.element],
     ].filter(Boolean);
@@ -27,6 +28,11 @@ export function mountBanners({ store, retry, cancelScan }) {
     before = now;
     place.replaceChildren(...lines.map(([, make]) => make()));
   });
+}
+
+/** What a compiler or the loader said, as it said it. */
+function reason(text) {
+  return h("pre", { class: "banner__reason", tabindex: "0" }, text.trim());
 }
 
 function banner(tone, glyph, text, ...rest) {
