@@ -3,6 +3,7 @@
 
 mod acts;
 mod aliases;
+mod authoring;
 mod common_routes;
 mod corrupt;
 mod deleting;
