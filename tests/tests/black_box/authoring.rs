@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use modelshelf_tests::{ServerOptions, binary, component, names};
+use modelshelf_tests::{Library, Model, ServerOptions, binary, component, names};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -91,6 +91,38 @@ async fn what_breaks_the_interface_is_named_with_its_place() -> Result<()> {
         found(&report, "load").contains("clashes with the shared route"),
         "{report}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_component_of_another_interface_hears_which_version_fits() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("later.wasm");
+    let wasm = std::fs::read(component::guest("minimal")?)?;
+    std::fs::write(&file, component::patched(&wasm, "@0.1.0", "@0.9.0")?)?;
+    let (report, passed) = checked(&file).await?;
+    assert!(!passed);
+    let load = found(&report, "load");
+    assert!(
+        load.contains("version 0.9.0") && load.contains("speaks 0.1.0"),
+        "{load}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn types_that_few_need_have_a_page_where_they_have_a_folder() -> Result<()> {
+    let library = Library::of([Model::new("vae", "anime").extension("safetensors")])?;
+    let server = library.serve().await?;
+    assert_eq!(server.get("/api/lm/vaes/list").await?.status, 404);
+    assert!(!server.get("/loras").await?.text().contains("href=\"/vaes\""));
+    drop(server);
+
+    let server = library.options().root("vae", &library.root("vae")).serve().await?;
+    server.wait_ready("vaes").await?;
+    let item = server.item("vaes", "anime").await?;
+    assert_eq!(item["sub_type"], "tiny_vae");
+    assert_eq!(server.get("/api/lm/controlnets/list").await?.status, 404);
     Ok(())
 }
 
