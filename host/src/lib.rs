@@ -16,3 +16,4 @@ pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod web_media;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import axe from "axe-core";
+import { violations } from "./support/axe.mjs";
 import { openCard, startBrowser, withPage } from "./support/browser.mjs";
 import { startHost } from "./support/host.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
@@ -17,14 +17,6 @@ after(async () => {
   await browser?.close();
   await host?.stop();
 });
-
-/** Runs axe where the page stands, after its animations have ended. */
-async function violations(page) {
-  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getComputedTiming().iterations !== Infinity).map((animation) => animation.finished.catch(() => {}))));
-  await page.evaluate(axe.source);
-  const { violations: found } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} (${node.failureSummary})`).join("; ")}`);
-}
 
 for (const colorScheme of ["light", "dark"]) {
   const clean = (name, path, prepare, options = {}) => test(`axe finds nothing wrong with ${name} in the ${colorScheme} theme`, async () => {

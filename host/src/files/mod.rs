@@ -2,6 +2,7 @@
 //! which a path from a request reaches a file.
 
 pub mod atomic;
+pub mod fault;
 pub mod hash;
 pub mod rename;
 pub mod rooted;

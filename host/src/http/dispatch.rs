@@ -17,6 +17,7 @@ use super::handlers;
 use super::query::Query;
 use super::registrar::{Bound, Shared, Target};
 use super::safety::{self, SECURITY_HEADERS};
+use crate::library::previewing;
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -175,6 +176,8 @@ pub fn is_ready(app: &App) -> bool {
 fn max_body(target: &Target) -> usize {
     match target {
         Target::Shared(Shared::BulkEdit) => MAX_BODY_OF_MANY,
+        // Other fields have room, too.
+        Target::Shared(Shared::ReplacePreview) => previewing::MAX_BYTES + MAX_BODY,
         _ => MAX_BODY,
     }
 }

@@ -44,6 +44,10 @@ pub enum Shared {
     UnifiedFolderTree,
     /// Copies of one file.
     FindDuplicates,
+    /// Reads copies again, to see whether they are.
+    VerifyDuplicates,
+    /// Has copies share their bytes on the disk; ours.
+    LinkDuplicates,
     /// Files of one name.
     FindFilenameConflicts,
     /// Notes by name.
@@ -54,6 +58,8 @@ pub enum Shared {
     CivitaiUrl,
     /// The provider's object from the sidecar.
     Metadata,
+    /// Words with which a model was trained.
+    TrainedWords,
     /// Description from the sidecar.
     ModelDescription,
     /// Paths for autocompletion.
@@ -102,12 +108,18 @@ pub enum Shared {
     Exclude,
     /// Shows a hidden model again.
     Unexclude,
+    /// Replaces a model's preview by a file.
+    ReplacePreview,
+    /// The same by what is at an address.
+    PreviewFromUrl,
     /// Gives a model another file name.
     Rename,
     /// Puts a model into the trash.
     Delete,
     /// Puts several models into the trash.
     BulkDelete,
+    /// Puts all files of a provider's version into the trash.
+    DeleteModelVersion,
     /// Brings deleted models back.
     UndoDelete,
     /// Frees the disk of what was deleted; ours.
@@ -185,9 +197,9 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/rename", Shared::Rename),
     post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
     post("/api/lm/{prefix}/add-tags", Shared::AddTags),
-    post("/api/lm/{prefix}/replace-preview", MUTATIONS),
-    post("/api/lm/{prefix}/set-preview-from-url", MUTATIONS),
-    post("/api/lm/{prefix}/verify-duplicates", MUTATIONS),
+    post("/api/lm/{prefix}/replace-preview", Shared::ReplacePreview),
+    post("/api/lm/{prefix}/set-preview-from-url", Shared::PreviewFromUrl),
+    post("/api/lm/{prefix}/verify-duplicates", Shared::VerifyDuplicates),
     post("/api/lm/{prefix}/cancel-task", Shared::CancelTask),
     // Queries
     get("/api/lm/{prefix}/top-tags", Shared::TopTags),
@@ -236,6 +248,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/hash", Shared::Hash),
     get("/api/lm/{prefix}/media/{key}", Shared::Media),
     post("/api/lm/{prefix}/bulk-edit", Shared::BulkEdit),
+    post("/api/lm/{prefix}/link-duplicates", Shared::LinkDuplicates),
 ];
 
 /// Routes that belong to no type.
@@ -257,12 +270,12 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/hashing", Shared::Hashing),
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),
-    get("/api/lm/trained-words", PROVIDERS),
+    get("/api/lm/trained-words", Shared::TrainedWords),
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", PROVIDERS),
     post("/api/lm/undo-delete", Shared::UndoDelete),
-    get_changing("/api/lm/delete-model-version", MUTATIONS),
+    get_changing("/api/lm/delete-model-version", Shared::DeleteModelVersion),
     get("/api/lm/model-versions-status", PROVIDERS),
     get("/api/lm/model-version-download-status", DOWNLOADS),
     post("/api/lm/model-version-download-status", DOWNLOADS),

@@ -100,6 +100,9 @@ impl Library {
             .map(|ending| folder.join(format!("{stem}{ending}")));
         let all = std::iter::once(sidecar::path_for(folder, stem)).chain(beside);
         files.extend(all.filter(|file| file.symlink_metadata().is_ok()));
+        let sidecar = Sidecar::read(&sidecar::path_for(folder, stem)).ok().flatten();
+        let declared = sidecar.and_then(|sidecar| preview::declared(folder, stem, &sidecar));
+        files.extend(declared.filter(|declared| !files.contains(declared)));
         files
     }
 }

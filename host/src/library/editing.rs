@@ -58,6 +58,31 @@ pub enum EditError {
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
+    /// A file beside a model can't be written.
+    #[error("can't write {}: {source}; nothing was changed. Make room or mend the folder", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The hash of a model is not known yet.
+    #[error("{0} has not been hashed yet; wait until it is, or verify it")]
+    NotHashed(String),
+    /// Two models are not copies of each other.
+    #[error("{0} does not have the content of {1} and is left as it is")]
+    Differs(String, String),
+    /// A path is a symbolic link.
+    #[error("{0} is a symbolic link, which takes no room of its own")]
+    IsLink(String),
+    /// Two files can't share their bytes.
+    #[error("{path} can't share its bytes, and is left as it is: {source}")]
+    CantLink {
+        /// The file that stays as it is.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
@@ -113,7 +138,7 @@ impl Beside {
 }
 
 /// A sidecar before and after edits.
-struct Prepared {
+pub(super) struct Prepared {
     beside: Beside,
     // Whether what is on the disk can be read as a sidecar, if anything is.
     usable: bool,
@@ -183,7 +208,7 @@ impl Library {
         paths.iter().map(|path| (path.clone(), plan(path))).collect()
     }
 
-    fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
+    pub(super) fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
         let not_found = || EditError::NotFound(path.to_owned());
         let snapshot = self.snapshot();
         let record = snapshot.by_path(path).ok_or_else(not_found)?;
@@ -216,6 +241,11 @@ impl Library {
 
     fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
         let _turn = sidecar::turn(Path::new(path));
+        self.edit_held(draft, path, edits)
+    }
+
+    /// Makes edits on a model whose [`sidecar::turn`] the caller holds.
+    pub(super) fn edit_held(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
         let prepared = self.prepare(path, edits)?;
         let beside = &prepared.beside;
         if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
@@ -247,6 +277,7 @@ impl Library {
         let snapshot = self.snapshot();
         let ends = act.steps.iter().flat_map(|step| match step {
             Step::Renamed { from, to, .. } => vec![(from, None), (to, snapshot.by_path(from).cloned())],
+            Step::Shared { path, .. } => vec![(path, None)],
             Step::Content { .. } => Vec::new(),
         });
         ends.filter(|(path, _)| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))

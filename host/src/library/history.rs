@@ -21,7 +21,7 @@ pub use self::draft::Draft;
 pub use self::files::{OF_THE_SERVER, digest};
 use self::files::{load, save};
 use super::trash;
-use crate::files::private_folder;
+use crate::files::{fault, private_folder};
 
 /// Why history can't be kept. The library is then not changed.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,7 @@ pub struct History {
 impl History {
     /// Opens the history of a data folder, forgets what is too old, and ends acts that a crash cut off.
     pub fn open(data_folder: &Path, settings: HistorySettings) -> Self {
+        let _scope = fault::scope("recovery");
         let folder = data_folder.join("history");
         let mut acts: Vec<Arc<Act>> = std::fs::read_dir(&folder)
             .into_iter()
@@ -115,7 +116,9 @@ impl History {
     /// # Errors
     /// When its folder can't be written.
     pub fn begin(&self, kind: ActKind, model_type: &str, undoes: Option<&str>) -> Result<Draft<'_>, HistoryError> {
+        let undone = undoes.and_then(|id| self.lock().iter().find(|act| act.id == id).cloned());
         let act = Act {
+            joint: kind == ActKind::Preview || undone.is_some_and(|undone| undone.is_joint()),
             id: format!("{:032x}", rand::random::<u128>()),
             at: now(),
             kind,

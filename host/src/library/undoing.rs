@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 use super::collection::Library;
 use super::editing::{Beside, EditError, Outcome, Tools};
 use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
+use super::linking;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::trash;
-use crate::files::{atomic, private_folder};
+use crate::cancel::Cancel;
+use crate::files::{atomic, fault, private_folder};
 
 impl Library {
     /// Takes an act back. A file that was changed since is left as it is.
@@ -75,6 +77,19 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
             }
             Ok(draft.rename(model, now, then)?)
         }
+        Some(Step::Shared {
+            model,
+            path,
+            with,
+            how,
+            begins,
+        }) => {
+            let (keep, path) = (Path::new(with), Path::new(path));
+            if *begins {
+                return linking::end_sharing(draft, model, keep, path, *how);
+            }
+            linking::begin_sharing(draft, model, keep, path, Some(*how), &Cancel::default()).map(|_| ())
+        }
         Some(Step::Content { model, path, after, .. }) => {
             let _turn = sidecar::turn(Path::new(model));
             let before = history.before(act, place)?;
@@ -92,6 +107,7 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
                 // The history has the content that goes.
                 None => std::fs::remove_file(&now.path),
             };
+            fault::step();
             if let Err(source) = written {
                 draft.unchanged();
                 return Err(SidecarError::Io { path: now.path, source }.into());

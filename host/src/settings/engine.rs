@@ -57,11 +57,16 @@ impl Default for HashingSettings {
 pub struct PreviewSettings {
     /// Bound of the thumbnails on disk in MiB; the least used go first.
     pub cache_mib: u64,
+    /// Whether a preview may be fetched from this machine or a private network.
+    pub private_addresses: bool,
 }
 
 impl Default for PreviewSettings {
     fn default() -> Self {
-        Self { cache_mib: 512 }
+        Self {
+            cache_mib: 512,
+            private_addresses: false,
+        }
     }
 }
 

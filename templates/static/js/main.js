@@ -85,7 +85,7 @@ details.addEventListener("closed", ({ detail: index }) => {
   if (index >= 0) grid.activate(index);
 });
 
-const stage = new Stage({ api, store, open });
+const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
 const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });

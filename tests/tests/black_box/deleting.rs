@@ -1,31 +1,11 @@
 //! Deleting: files go into the trash, come back to the byte, and are lost by nothing in between.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use anyhow::Result;
 use modelshelf_tests::model::wire;
 use modelshelf_tests::{Library, Model, Server, sorted_names};
 use serde_json::{Value, json};
 
-use crate::acts::{done, post};
-
-/// All files below a folder with their bytes.
-fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(wire(&path), std::fs::read(&path)?);
-            }
-        }
-    }
-    Ok(files)
-}
+use crate::acts::{done, files, post};
 
 fn model(library: &Library, name: &str) -> String {
     wire(&library.root("loras").join(format!("{name}.safetensors")))

@@ -6,9 +6,6 @@ use serde_json::json;
 
 /// Method and path below `/api/lm/`, of each type.
 const OF_A_TYPE: &[(&str, &str)] = &[
-    ("POST", "replace-preview"),
-    ("POST", "set-preview-from-url"),
-    ("POST", "verify-duplicates"),
     ("POST", "move_model"),
     ("POST", "move_models_bulk"),
     ("GET", "auto-organize"),
@@ -29,11 +26,9 @@ const OF_A_TYPE: &[(&str, &str)] = &[
 
 const COMMON: &[(&str, &str)] = &[
     ("POST", "settings"),
-    ("GET", "trained-words"),
     ("GET", "base-models"),
     ("GET", "get-usage-stats"),
     ("POST", "update-usage-stats"),
-    ("GET", "delete-model-version"),
     ("GET", "model-versions-status"),
     ("GET", "model-version-download-status"),
     ("POST", "model-version-download-status"),

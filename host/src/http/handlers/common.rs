@@ -176,12 +176,22 @@ pub fn libraries(call: &Call) -> Response {
     json(&json!({ "success": true, "libraries": named, "active_library": active.name }))
 }
 
-fn id(text: &str) -> Option<i64> {
+/// A provider's id, with spaces around it allowed.
+pub fn id(text: &str) -> Option<i64> {
     text.trim().parse().ok()
 }
 
+/// The first type, in the order of the navigation, that has files of a provider's version, with these.
+pub fn of_version(types: &[Arc<TypeSlot>], version: i64) -> Option<(&Arc<TypeSlot>, Vec<Arc<Record>>)> {
+    let version = u64::try_from(version).ok()?;
+    first_with(types, |snapshot| snapshot.keys().version_id(version).collect())
+}
+
 /// The first type, in the order of the navigation, that has records with this id.
-fn first_with(types: &[Arc<TypeSlot>], slots: impl Fn(&Snapshot) -> Vec<Slot>) -> Option<(&str, Vec<Arc<Record>>)> {
+fn first_with(
+    types: &[Arc<TypeSlot>],
+    slots: impl Fn(&Snapshot) -> Vec<Slot>,
+) -> Option<(&Arc<TypeSlot>, Vec<Arc<Record>>)> {
     types.iter().find_map(|slot| {
         let snapshot = slot.service()?.library.snapshot();
         let mut records: Vec<Arc<Record>> = slots(&snapshot)
@@ -189,7 +199,7 @@ fn first_with(types: &[Arc<TypeSlot>], slots: impl Fn(&Snapshot) -> Vec<Slot>) -
             .filter_map(|slot| snapshot.get(slot).cloned())
             .collect();
         records.sort_by(|a, b| b.remote.id.cmp(&a.remote.id).then_with(|| a.path.cmp(&b.path)));
-        (!records.is_empty()).then(|| (slot.info.id(), records))
+        (!records.is_empty()).then_some((slot, records))
     })
 }
 
@@ -201,12 +211,12 @@ fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>
             .map(|id| snapshot.keys().model_id(id).collect())
             .unwrap_or_default()
     });
-    let Some((model_type, records)) = found else {
+    let Some((slot, records)) = found else {
         return (None, Vec::new());
     };
     let named = records.iter().filter_map(|record| Some((record.remote.id?, record)));
     let entry = |(id, record): (u64, &Arc<Record>)| json!({ "versionId": id, "name": record.remote.name, "fileName": record.file_name, "hasBeenDownloaded": true });
-    (Some(model_type), named.map(entry).collect())
+    (Some(slot.info.id()), named.map(entry).collect())
 }
 
 /// GET `/api/lm/check-model-exists`. Versions that were downloaded and are gone are not known yet,
@@ -224,12 +234,8 @@ pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
     };
     let version = id(version).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
     // The version alone decides; extensions send the ids of a page that may have moved.
-    let found = first_with(&types, |snapshot| {
-        u64::try_from(version)
-            .map(|id| snapshot.keys().version_id(id).collect())
-            .unwrap_or_default()
-    });
-    let (model_type, records) = found.map_or((None, Vec::new()), |(model_type, records)| (Some(model_type), records));
+    let found = of_version(&types, version);
+    let (model_type, records) = found.map_or((None, Vec::new()), |(slot, records)| (Some(slot.info.id()), records));
     let file = |record: &Arc<Record>| json!({ "fileId": null, "fileName": record.file_name, "filePath": record.path });
     Ok(json(&json!({
         "success": true,

@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
 use super::json;
+use crate::files::fault;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -36,11 +37,16 @@ impl From<EditError> for ApiError {
             EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::Away(_)
+            | EditError::NotHashed(_)
+            | EditError::Differs(..)
+            | EditError::IsLink(_)
+            | EditError::CantLink { .. }
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
             | EditError::Open(_)
+            | EditError::Write { .. }
             | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -71,6 +77,7 @@ pub async fn act<T: Send + 'static>(
     let (history, own) = (call.app.history.clone(), service.clone());
     let handle = tokio::runtime::Handle::current();
     let done = blocking(move || {
+        let _scope = fault::scope("act");
         let tools = Tools {
             plugin: &own.plugin,
             history: &history,

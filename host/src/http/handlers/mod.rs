@@ -13,6 +13,7 @@ mod names;
 mod page;
 pub mod plugin;
 mod plugins;
+mod previewing;
 mod scan;
 mod sidecars;
 
@@ -44,6 +45,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::FolderTree => folders::folder_tree(&call, &service),
         Shared::UnifiedFolderTree => Ok(folders::unified(&service)),
         Shared::FindDuplicates => duplicates::duplicates(call, service).await,
+        Shared::VerifyDuplicates => duplicates::verify(call, service).await,
+        Shared::LinkDuplicates => duplicates::link(call, service).await,
         Shared::FindFilenameConflicts => duplicates::conflicts(call, service).await,
         Shared::GetNotes => names::notes(&call, &service),
         Shared::PreviewUrl => names::preview_url(&call, &service),
@@ -67,6 +70,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Rename => editing::rename(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
+        Shared::ReplacePreview => previewing::replace(call, service).await,
+        Shared::PreviewFromUrl => previewing::from_url(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
         other => common(other, call).await,
     }
@@ -92,6 +97,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
+        Shared::TrainedWords => sidecars::trained_words(call).await,
+        Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),
         Shared::ReloadPlugin => plugins::reload(call).await,

@@ -6,6 +6,7 @@
 //! are hashed twice. A record stays `calculating` until its hash is there, on disk too: whatever
 //! ends the server, the next scan hands over what is left.
 
+mod again;
 mod disk;
 mod limiter;
 mod lines;

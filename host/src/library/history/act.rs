@@ -1,9 +1,11 @@
 //! An act: what was done, step by step.
 
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::library::linking::Sharing;
 use crate::library::trash;
 
 /// What was done.
@@ -18,8 +20,12 @@ pub enum ActKind {
     Unexclude,
     /// Models were put into the trash.
     Delete,
+    /// A model got another preview.
+    Preview,
     /// A model got another file name.
     Rename,
+    /// Copies share their bytes on the disk.
+    Link,
     /// An earlier act was taken back.
     Undo,
 }
@@ -49,13 +55,33 @@ pub enum Step {
         /// Where it is.
         to: String,
     },
+    /// A file begins or ceases to share its bytes with another. It has the same bytes before and after.
+    Shared {
+        /// The model that the file belongs to.
+        model: String,
+        /// The file.
+        path: String,
+        /// The file with which it shares.
+        with: String,
+        /// How.
+        how: Sharing,
+        /// Whether it begins.
+        begins: bool,
+    },
 }
 
 impl Step {
     /// The model that the step belongs to.
     pub fn model(&self) -> &str {
         match self {
-            Self::Content { model, .. } | Self::Renamed { model, .. } => model,
+            Self::Content { model, .. } | Self::Renamed { model, .. } | Self::Shared { model, .. } => model,
+        }
+    }
+
+    /// The file as it is named after the step.
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Content { path, .. } | Self::Renamed { to: path, .. } | Self::Shared { path, .. } => path,
         }
     }
 }
@@ -76,6 +102,9 @@ pub struct Act {
     /// Bytes that wait in the trash for its undo; 0 once it was undone.
     #[serde(default)]
     pub trash_bytes: u64,
+    /// Whether its steps are one thing, as is known when it begins: its first steps alone may not show it.
+    #[serde(default)]
+    pub(super) joint: bool,
     /// Whether it came to its end; while it is being done, the files of its steps say what was done.
     pub(super) ended: bool,
     /// The act that it takes back.
@@ -91,6 +120,25 @@ impl Act {
     pub fn has_trash(&self) -> bool {
         let into_trash = |step: &Step| matches!(step, Step::Renamed { to, .. } if trash::is_inside(Path::new(to)));
         self.undone_by.is_none() && self.steps.iter().any(into_trash)
+    }
+
+    /// Folders in which it changed files.
+    pub(super) fn folders(&self) -> BTreeSet<PathBuf> {
+        let files = self.steps.iter().flat_map(|step| match step {
+            Step::Renamed { from, to, .. } => vec![from.as_str(), to],
+            step => vec![step.file()],
+        });
+        files
+            .filter_map(|file| Path::new(file).parent().map(Path::to_owned))
+            .collect()
+    }
+
+    /// Whether its steps are one thing: it moves files, or changes more than one file of a model. Else each step leaves
+    /// a model whole.
+    pub fn is_joint(&self) -> bool {
+        let mut models = HashSet::new();
+        let mut steps = self.steps.iter();
+        self.joint || steps.any(|step| matches!(step, Step::Renamed { .. }) || !models.insert(step.model()))
     }
 
     /// A file that is where an undo would put one.

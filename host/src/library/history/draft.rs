@@ -6,6 +6,7 @@ use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::files::{atomic, rename};
+use crate::library::linking::Sharing;
 use crate::library::trash;
 
 /// An act that is being done.
@@ -69,6 +70,35 @@ impl Draft<'_> {
                 },
             }
         })
+    }
+
+    /// Notes that a file begins or ceases to share its bytes with another. Only when this is done may it be replaced.
+    ///
+    /// # Errors
+    /// When the step can't be noted; the file must not be replaced then.
+    pub fn share(
+        &mut self,
+        model: &str,
+        path: &Path,
+        with: &Path,
+        how: Sharing,
+        begins: bool,
+    ) -> Result<(), HistoryError> {
+        let step = Step::Shared {
+            model: model.to_owned(),
+            path: trash::noted(path),
+            with: trash::noted(with),
+            how,
+            begins,
+        };
+        self.note(step, &[])
+    }
+
+    /// Notes how the file of the last step shares its bytes after all.
+    pub fn shared_as(&mut self, now: Sharing) {
+        if let Some(Step::Shared { how, .. }) = self.act.steps.last_mut() {
+            *how = now;
+        }
     }
 
     /// Forgets the last step: it was not done after all.
@@ -172,6 +202,8 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
                 (false, false) => Err(std::io::ErrorKind::NotFound.into()),
             }
         }
+        // Its bytes are the same either way.
+        Step::Shared { .. } => Ok(()),
         Step::Content {
             path, existed: true, ..
         } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),

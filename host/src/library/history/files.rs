@@ -68,7 +68,8 @@ fn noted(folder: &Path) -> std::io::Result<Vec<Step>> {
     }
 }
 
-/// An act from its folder. Of one that was cut off, moves are rolled back; contents stay as they are, and can be taken back.
+/// An act from its folder. One that was cut off is rolled back when its steps belong together; else what was done of it
+/// stays, and can be taken back.
 pub(super) fn load(folder: &Path) -> Option<Act> {
     let read = || -> std::io::Result<Act> {
         let mut act: Act = serde_json::from_slice(&std::fs::read(folder.join(ACT))?)?;
@@ -79,6 +80,11 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
     };
     let mut act = match read() {
         Ok(act) => act,
+        // It was cut off before it began.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.join(step_name(0)).exists() => {
+            let _ = std::fs::remove_dir_all(folder);
+            return None;
+        }
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
             return None;
@@ -87,8 +93,8 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
-    let moves = act.steps.iter().any(|step| matches!(step, Step::Renamed { .. }));
-    if moves || act.steps.is_empty() {
+    act.folders().iter().for_each(|folder| atomic::tidy(folder));
+    if act.is_joint() || act.steps.is_empty() {
         let steps = act.steps.iter().enumerate().rev();
         if steps.fold(true, |all, (place, step)| roll_back(folder, step, place) && all) {
             tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");

@@ -79,6 +79,27 @@ fn an_act_that_moved_files_and_was_cut_off_is_rolled_back() {
 }
 
 #[test]
+fn an_undo_that_was_cut_off_before_it_moved_anything_is_rolled_back_when_its_act_moved_files() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.path().join(name);
+    std::fs::write(file("a"), "a").unwrap();
+    std::fs::write(file("side"), "old").unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = history.begin(ActKind::Rename, "t", None).unwrap();
+    draft.rename("m", &file("a"), &file("b")).unwrap();
+    let id = draft.end().unwrap().unwrap();
+    let mut draft = history.begin(ActKind::Undo, "t", Some(&id)).unwrap();
+    draft.keep("m", file("side").to_str().unwrap(), Some(b"old")).unwrap();
+    std::fs::write(file("side"), "new").unwrap();
+    // As a crash leaves it.
+    std::mem::forget(draft);
+    drop(history);
+    let history = History::open(data.path(), HistorySettings::default());
+    assert_eq!(history.acts().len(), 1);
+    assert_eq!(std::fs::read(file("side")).unwrap(), b"old");
+}
+
+#[test]
 fn an_act_that_is_dropped_on_its_way_is_taken_back_at_once() {
     let data = tempfile::tempdir().unwrap();
     let file = |name: &str| data.path().join(name);

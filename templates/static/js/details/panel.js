@@ -9,6 +9,7 @@ import { description } from "./description.js";
 import { factRows } from "./facts.js";
 import { findModel } from "./find.js";
 import { Picture } from "./picture.js";
+import { PreviewMenu } from "./preview-menu.js";
 import { triggerWords } from "./words.js";
 
 /**
@@ -22,6 +23,7 @@ export class Details extends EventTarget {
   #edits;
   #dialog = byId("details");
   #picture = new Picture();
+  #previewMenu;
   // It takes the focus when the panel opens, so that Up and Down scroll the text.
   #body = h("div", { class: "details__body", tabindex: "-1", autofocus: true });
   #place = h("p", { class: "details__place" });
@@ -42,8 +44,10 @@ export class Details extends EventTarget {
     this.#api = api;
     this.#store = store;
     this.#source = source;
+    this.#previewMenu = new PreviewMenu({ edits, item: () => this.#item, picture: this.#picture.element, dialog: this.#dialog });
     this.#dialog.append(
       this.#picture.element,
+      this.#previewMenu.element,
       h("div", { class: "details__bar" },
         this.#previous, this.#next, this.#place,
         h("button", { class: "button button--bare details__close", type: "button", "aria-label": t("details.close"), title: t("details.close"), onclick: () => this.#leave() }, icon("close"))),
@@ -126,6 +130,7 @@ export class Details extends EventTarget {
     this.#drop();
     this.#item = item;
     this.#picture.show(item);
+    this.#previewMenu.element.hidden = Boolean(item.offline);
     this.#editor = new Editor({
       item,
       edits: this.#edits,
@@ -143,9 +148,9 @@ export class Details extends EventTarget {
 
   /** Shows what changed of the model; what is being typed stays, and so does the place in the text. */
   async #refresh(item) {
-    const { media_url: media, model_name: name } = this.#item;
+    const { media_url: media, model_name: name, preview_nsfw_level: level } = this.#item;
     this.#item = item;
-    if (item.media_url !== media || item.model_name !== name) this.#picture.show(item);
+    if (item.media_url !== media || item.model_name !== name || item.preview_nsfw_level !== level) this.#picture.show(item);
     this.#asking?.abort();
     const { signal } = (this.#asking = new AbortController());
     this.#editor.update(item, null);
@@ -186,6 +191,7 @@ export class Details extends EventTarget {
     this.#editor?.dispose();
     this.#editor = null;
     this.#item = null;
+    this.#previewMenu.element.hidden = true;
   }
 
   #showPlace() {

@@ -54,6 +54,42 @@ export class Edits extends EventTarget {
     this.#made(await this.#api.post(yes ? "exclude" : "unexclude", { file_path: item.file_path }), t(yes ? "did.excluded" : "did.restored", { name: nameOf(item) }));
   }
 
+  /** Replaces the preview by a file; its NSFW level stays. */
+  async replacePreview(item, file) {
+    const answer = await this.#api.postForm("replace-preview", { model_path: item.file_path, nsfw_level: item.preview_nsfw_level ?? 0, preview_file: file });
+    this.#made(answer, t("did.preview", { name: nameOf(item) }));
+  }
+
+  /** The same by what is at an address. */
+  async previewFrom(item, address) {
+    const answer = await this.#api.post("set-preview-from-url", { model_path: item.file_path, image_url: address, nsfw_level: item.preview_nsfw_level ?? 0 });
+    this.#made(answer, t("did.preview", { name: nameOf(item) }));
+  }
+
+  /** Reads files again that count as copies: `{verified_as_duplicates, mismatched_files}`. */
+  verify(paths, signal) {
+    return this.#api.post("verify-duplicates", { file_paths: paths }, signal);
+  }
+
+  /** Puts models into the trash. Returns what could not be: `[{file_path, error}]`. */
+  async remove(paths) {
+    const answer = await this.#api.post("bulk-delete", { file_paths: paths });
+    this.#made(answer, tn("did.deleted", answer.total_deleted));
+    return answer.results.filter(({ success }) => !success);
+  }
+
+  /** What `link` would do: `{results: [{file_path, success, method, bytes_saved, error}], bytes_saved}`. */
+  planLink(wanted, signal) {
+    return this.#api.post("link-duplicates", { ...wanted, dry_run: true }, signal);
+  }
+
+  /** Has the files `replace` share the bytes of `keep`; answers as `planLink`. */
+  async link(wanted) {
+    const answer = await this.#api.post("link-duplicates", wanted);
+    this.#made(answer, tn("did.linked", answer.success_count));
+    return answer;
+  }
+
   /** What `change` would do: `[{file_path, success, changes: [{field, from, to}], error}]`. Nothing is changed. */
   async plan(paths, change, signal) {
     return (await this.#api.post("bulk-edit", { file_paths: paths, ...change, dry_run: true }, signal)).results;

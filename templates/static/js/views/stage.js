@@ -11,7 +11,7 @@ export class Stage {
   #view = byId("view");
   #asking = null;
 
-  /** `context`: `{api, store, open}`. */
+  /** `context`: `{api, store, open, edits}`. */
   constructor(context) {
     this.#context = context;
     context.store.watch(["view"], () => this.refresh());
@@ -32,7 +32,10 @@ export class Stage {
       const context = { ...this.#context, retry: () => this.refresh(), signal };
       const content = await (view === "problems" ? problemsView(context) : groupsView(view, context));
       if (signal.aborted) return;
+      // What is made anew after a change keeps the focus where it was.
+      const focused = this.#view.contains(document.activeElement) && document.activeElement.dataset.focus;
       this.#view.replaceChildren(content);
+      if (focused) this.#view.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
       this.#view.removeAttribute("aria-busy");
     } catch (error) {
       if (!isAbort(error)) throw error;
