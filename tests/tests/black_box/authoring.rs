@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use modelshelf_tests::{Library, Model, ServerOptions, binary, component, names};
+use modelshelf_tests::{Library, Model, Server, ServerOptions, binary, component, names};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -127,6 +127,53 @@ async fn types_that_few_need_have_a_page_where_they_have_a_folder() -> Result<()
 }
 
 #[tokio::test]
+async fn a_named_component_is_served_anew_when_its_file_changes() -> Result<()> {
+    let library = Library::new()?;
+    let folder = library.path().join("minimals");
+    std::fs::create_dir(&folder)?;
+    let file = library.path().join("minimal.wasm");
+    let wasm = std::fs::read(component::guest("minimal")?)?;
+    std::fs::write(&file, &wasm)?;
+    let server = library
+        .options()
+        .plugin(&file)
+        .root("minimals", &folder)
+        .serve()
+        .await?;
+    server.wait_ready("minimals").await?;
+    let before = known(&server, "minimal", |_| true).await?;
+    std::fs::write(&file, component::altered(&wasm, 2))?;
+    let after = known(&server, "minimal", |own| own["digest"] != before["digest"]).await?;
+    assert!(after["failure"].is_null(), "{after}");
+    std::fs::write(&file, b"no component")?;
+    let failed = known(&server, "minimal", |own| own["failure"].is_object()).await?;
+    assert_eq!(failed["digest"], after["digest"]);
+    assert_eq!(server.get("/api/lm/minimals/list").await?.status, 200);
+    Ok(())
+}
+
+/// What the server says of a plugin, once that is as wanted.
+async fn known(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    let waiting = async {
+        loop {
+            let all = server.get_json("/api/plugins", &[]).await?;
+            let own = all["plugins"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|plugin| plugin["id"] == id);
+            if let Some(own) = own.filter(|own| wanted(own)) {
+                return anyhow::Ok(own.clone());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(BUILDING, waiting)
+        .await
+        .with_context(|| server.log())?
+}
+
+#[tokio::test]
 async fn inspect_says_what_a_component_is_and_costs() -> Result<()> {
     let file = component::guest("minimal")?.display().to_string();
     let output = host(&["plugin", "inspect", "--json", &file], Path::new(".")).await?;
@@ -233,26 +280,7 @@ async fn the_tutorial_leads_from_an_empty_folder_to_a_type_that_changes_while_it
     assert_eq!(names(&page), ["first"]);
     assert_eq!(server.get("/upscalers").await?.status, 200);
     let mut socket = server.socket("/ws/fetch-progress").await?;
-    let entry = async |wanted: &dyn Fn(&Value) -> bool| {
-        let waiting = async {
-            loop {
-                let all = server.get_json("/api/plugins", &[]).await?;
-                let own = all["plugins"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .find(|plugin| plugin["id"] == "upscaler");
-                if let Some(own) = own.filter(|own| wanted(own)) {
-                    return anyhow::Ok(own.clone());
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(BUILDING, waiting)
-            .await
-            .with_context(|| server.log())?
-    };
-    let before = entry(&|own| own["failure"].is_null()).await?;
+    let before = known(&server, "upscaler", |own| own["failure"].is_null()).await?;
 
     // A change is served without a restart, on the same socket.
     let changed = code.replace(
@@ -261,14 +289,14 @@ async fn the_tutorial_leads_from_an_empty_folder_to_a_type_that_changes_while_it
     );
     assert_ne!(changed, code);
     std::fs::write(&source, &changed)?;
-    entry(&|own| own["digest"] != before["digest"]).await?;
+    known(&server, "upscaler", |own| own["digest"] != before["digest"]).await?;
     socket.find(|message| message["type"] == "plugins_changed").await?;
     let answer = server.get_json("/api/lm/upscalers/tensors/first", &[]).await?;
     assert_eq!(answer, json!({"success": true, "count": 0}));
 
     // What does not compile is told with its place, and the last good version goes on.
     std::fs::write(&source, format!("{changed}\nfn broken( {{}}\n"))?;
-    let failed = entry(&|own| own["failure"].is_object()).await?;
+    let failed = known(&server, "upscaler", |own| own["failure"].is_object()).await?;
     let reason = failed["failure"]["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("src/lib.rs:") && reason.contains("error"), "{reason}");
     assert!(server.log().contains("src/lib.rs:"), "{}", server.log());
@@ -276,7 +304,10 @@ async fn the_tutorial_leads_from_an_empty_folder_to_a_type_that_changes_while_it
 
     // So does a version that the server can't take: its routes clash.
     std::fs::write(&source, changed.replace("{prefix}/tensors/{name}", "{prefix}/list"))?;
-    let clashing = entry(&|own| own["failure"]["reason"] != failed["failure"]["reason"]).await?;
+    let clashing = known(&server, "upscaler", |own| {
+        own["failure"]["reason"] != failed["failure"]["reason"]
+    })
+    .await?;
     assert!(
         clashing["failure"]["reason"]
             .as_str()
@@ -287,7 +318,7 @@ async fn the_tutorial_leads_from_an_empty_folder_to_a_type_that_changes_while_it
     assert_eq!(server.get_json("/api/lm/upscalers/tensors/first", &[]).await?, answer);
 
     std::fs::write(&source, &code)?;
-    entry(&|own| own["failure"].is_null()).await?;
+    known(&server, "upscaler", |own| own["failure"].is_null()).await?;
     let answer = server.get_json("/api/lm/upscalers/tensors/first", &[]).await?;
     assert_eq!(answer, json!({"success": true, "tensors": 0}));
     Ok(())
