@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod cli;
 pub mod compat;
 pub mod files;
+pub mod flight;
 pub mod http;
 pub mod hub;
 pub mod libraries;

@@ -61,6 +61,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let app = Arc::new(App {
         roster: Roster::new(engine, settings.data_folder.join("compiled")),
         history,
+        organising: Arc::default(),
         providers,
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),

@@ -312,6 +312,11 @@ fn advise(file: &File, from: u64, length: u64, advice: Advice) {
 #[cfg(not(target_os = "linux"))]
 fn advise(_: &File, _: u64, _: u64, _: Advice) {}
 
+/// Lets the system forget what it holds of a file in memory, so that the disk is read next.
+pub(super) fn forget_cached(file: &File) {
+    advise(file, 0, 0, Advice::DontNeed);
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -6,6 +6,7 @@ pub mod fault;
 pub mod hash;
 pub mod rename;
 pub mod rooted;
+pub mod transfer;
 
 use std::path::Path;
 

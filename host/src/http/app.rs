@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
+use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
 use crate::library::history::History;
@@ -21,6 +22,8 @@ use crate::settings::{ActiveLibrary, Settings};
 pub struct App {
     /// What was done, and how to take it back.
     pub history: Arc<History>,
+    /// Auto-organise, of which one runs at a time, whatever the type.
+    pub organising: Arc<Flight>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.

@@ -68,6 +68,8 @@ pub enum Shared {
     Scan,
     /// Stops what runs.
     CancelTask,
+    /// Files models by the template.
+    AutoOrganize,
     /// The last progress of auto-organise.
     AutoOrganizeProgress,
     /// Readiness, progress and generation; ours.
@@ -114,6 +116,10 @@ pub enum Shared {
     PreviewFromUrl,
     /// Gives a model another file name.
     Rename,
+    /// Moves a model.
+    MoveModel,
+    /// Moves several models.
+    MoveModels,
     /// Puts a model into the trash.
     Delete,
     /// Puts several models into the trash.
@@ -223,10 +229,10 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/api/lm/{prefix}/model-description", Shared::ModelDescription),
     get("/api/lm/{prefix}/relative-paths", Shared::RelativePaths),
     // Moves and auto-organise
-    post("/api/lm/{prefix}/move_model", MUTATIONS),
-    post("/api/lm/{prefix}/move_models_bulk", MUTATIONS),
-    get_changing("/api/lm/{prefix}/auto-organize", MUTATIONS),
-    post("/api/lm/{prefix}/auto-organize", MUTATIONS),
+    post("/api/lm/{prefix}/move_model", Shared::MoveModel),
+    post("/api/lm/{prefix}/move_models_bulk", Shared::MoveModels),
+    get_changing("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
+    post("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
     // Provider look-ups
     post("/api/lm/{prefix}/fetch-civitai", PROVIDERS),

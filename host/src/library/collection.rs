@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use self::receiver::HashReceiver;
 use self::report::Report;
+use super::acting::Acting;
 use super::hashing::{HashQueue, Hashing, Waited};
 use super::keeping::Upkeep;
 use super::progress::ProgressSink;
@@ -40,6 +41,7 @@ pub struct Library {
     running: Mutex<Option<Cancel>>,
     // Held by the act that changes sidecars; a second one waits.
     pub(super) editing: Mutex<()>,
+    pub(super) acting: Acting,
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
@@ -90,6 +92,7 @@ impl Library {
             scanning: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
             editing: Mutex::new(()),
+            acting: Acting::default(),
             offline: ArcSwap::from_pointee(offline),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
@@ -195,9 +198,10 @@ impl Library {
         }));
     }
 
-    /// Asks the running scan to stop, and drops what waits to be hashed; whether a scan ran.
+    /// Asks the running scan and the long acts to stop, and drops what waits to be hashed; whether a scan ran.
     pub fn cancel(&self) -> bool {
         self.hashes.cancel();
+        self.acting.cancel();
         self.cancel_scan()
     }
 

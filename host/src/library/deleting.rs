@@ -25,7 +25,7 @@ impl Library {
         for path in paths {
             // Records are known by the path that a walk finds.
             let plain: PathBuf = Path::new(path).components().collect();
-            let path = trash::noted(&plain);
+            let path = self.listed(&trash::noted(&plain));
             if plain.components().any(|part| part == Component::ParentDir) {
                 return Err(EditError::Outside(path));
             }
@@ -54,7 +54,7 @@ impl Library {
             changed.push((path, done));
         }
         self.write_manifests(tools, &draft);
-        let mut touched = self.touched(draft.act());
+        let mut touched = self.touched(&draft.act().steps);
         touched.append(&mut missing);
         let undo_id = draft.end()?;
         let models = self.take_up(tools, changed, &touched);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::collection::Library;
 use super::edit::Edit;
-use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
+use super::history::{self, ActKind, Draft, History, HistoryError, Step};
 use super::metadata;
 use super::record::Record;
 use super::scan;
@@ -49,6 +49,12 @@ pub enum EditError {
     /// A file has the name that a model would get.
     #[error("A file with this name already exists: {}. Choose another name", .0.display())]
     NameTaken(PathBuf),
+    /// A file has the place that a model would get.
+    #[error("Target file already exists: {}", .0.display())]
+    TargetTaken(PathBuf),
+    /// The plugin can't say where a model belongs.
+    #[error("{0}")]
+    NotFiled(String),
     /// A path from a request leads out of the library's folders.
     #[error("{0} is outside the library's folders")]
     Outside(String),
@@ -183,15 +189,24 @@ impl Library {
         let mut seen = HashSet::new();
         let written: Vec<(String, Result<(), EditError>)> = paths
             .iter()
-            .filter(|path| seen.insert(path.as_str()))
-            .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
+            .map(|path| self.listed(path))
+            .filter(|path| seen.insert(path.clone()))
+            .map(|path| {
+                let edited = self.edit_one(&mut draft, &path, edits);
+                (path, edited)
+            })
             .collect();
-        let touched = self.touched(draft.act());
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
             models: self.take_up(tools, written, &touched),
         })
+    }
+
+    /// The path under which a model is listed, of one that may lead there over a linked folder.
+    pub(super) fn listed(&self, path: &str) -> String {
+        trash::noted(&self.topology().listed_path(Path::new(path)))
     }
 
     /// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
@@ -272,13 +287,13 @@ impl Library {
         }
     }
 
-    /// Paths of models that an act moved from or to, each with the record that it had at its other end.
-    pub(super) fn touched(&self, act: &Act) -> Vec<(String, Option<Arc<Record>>)> {
+    /// Paths of models that steps moved from or to, each with the record that it had at its other end.
+    pub(super) fn touched(&self, steps: &[Step]) -> Vec<(String, Option<Arc<Record>>)> {
         let snapshot = self.snapshot();
-        let ends = act.steps.iter().flat_map(|step| match step {
+        let ends = steps.iter().flat_map(|step| match step {
             Step::Renamed { from, to, .. } => vec![(from, None), (to, snapshot.by_path(from).cloned())],
             Step::Shared { path, .. } => vec![(path, None)],
-            Step::Content { .. } => Vec::new(),
+            _ => Vec::new(),
         });
         ends.filter(|(path, _)| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
             .map(|(path, was)| (path.clone(), was))

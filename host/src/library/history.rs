@@ -43,6 +43,14 @@ pub enum HistoryError {
     /// Another file is where a file would go.
     #[error("{} exists already; move it away first", .0.display())]
     Occupied(PathBuf),
+    /// A folder can't be made or removed.
+    #[error("can't make or remove the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file can't be moved.
     #[error("can't move {} to {}: {source}", from.display(), to.display())]
     Move {
@@ -142,6 +150,7 @@ impl History {
             folder,
             act,
             whole: true,
+            sources: Vec::new(),
             done: false,
         })
     }

@@ -96,7 +96,7 @@ impl Library {
             shared.push(done.as_ref().ok().copied());
             written.push((path.clone(), done.map(|_| ())));
         }
-        let touched = self.touched(draft.act());
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         let models: Vec<Edited> = self.take_up(tools, written, &touched);
         Ok(Linked {

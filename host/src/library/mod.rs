@@ -3,6 +3,7 @@
 //! Readers take an immutable [`snapshot::Snapshot`]; one writer at a time publishes the next.
 //! Nothing here knows of HTTP.
 
+mod acting;
 pub mod arrangement;
 pub mod auto_tags;
 pub mod bits;
@@ -32,16 +33,21 @@ pub mod listing;
 pub mod lookup;
 pub mod metadata;
 pub mod moves;
+pub mod moving;
 mod order_build;
 pub mod orders;
+pub mod organising;
 mod parallel;
+pub mod path_template;
 pub mod path_texts;
 pub mod patterns;
 pub mod preview;
 pub mod previewing;
+pub mod priority_tags;
 pub mod progress;
 pub mod record;
 pub mod relative_paths;
+mod relocating;
 pub mod renaming;
 pub mod roots;
 pub mod safetensors;

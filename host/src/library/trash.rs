@@ -118,7 +118,7 @@ fn tidy_folder(folder: &Path) {
 fn folders(act: &Act) -> BTreeSet<PathBuf> {
     let ends = act.steps.iter().flat_map(|step| match step {
         Step::Renamed { from, to, .. } => vec![from, to],
-        Step::Content { .. } | Step::Shared { .. } => Vec::new(),
+        _ => Vec::new(),
     });
     let parents = ends.filter_map(|path| Path::new(path).parent());
     parents.filter(|folder| is_trash(folder)).map(Path::to_owned).collect()

@@ -32,19 +32,21 @@ impl Library {
             let mark = draft.mark();
             let undone = own
                 .iter()
-                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place));
+                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place))
+                .and_then(|()| Ok(draft.settle()?));
             if undone.is_err() {
                 draft.back_to(mark);
                 draft.is_partial();
             }
             // What an earlier, partial undo took back is not told again.
-            if undone.is_err() || draft.mark() > mark {
+            let is_model = !own.first().map_or("", model).is_empty();
+            if is_model && (undone.is_err() || draft.mark() > mark) {
                 written.push((own.first().map_or("", model).to_owned(), undone));
             }
         }
         trash::tidy(act);
         self.write_manifests(tools, &draft);
-        let touched = self.touched(draft.act());
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
@@ -56,7 +58,17 @@ impl Library {
 fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
     match act.steps.get(place) {
         None => Ok(()),
-        Some(Step::Renamed { model, from, to }) => {
+        Some(Step::FolderMade { model, path }) => {
+            // What was copied out of it is still there until then.
+            draft.settle()?;
+            // It may stay: nothing is lost by a folder too many.
+            if let Err(error) = draft.remove_folder(model, Path::new(path)) {
+                tracing::warn!(%error, "a folder that an act made stays");
+            }
+            Ok(())
+        }
+        Some(Step::FolderRemoved { model, path }) => Ok(draft.make_folders(model, Path::new(path))?),
+        Some(Step::Renamed { model, from, to, .. }) => {
             let (now, then) = (Path::new(to), Path::new(from));
             match (now.symlink_metadata(), then.symlink_metadata()) {
                 (Err(_), Ok(_)) => return Ok(()),
@@ -74,8 +86,10 @@ fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> R
                     path: parent.to_owned(),
                     source,
                 })?;
+            } else if let Some(parent) = then.parent() {
+                draft.make_folders(model, parent)?;
             }
-            Ok(draft.rename(model, now, then)?)
+            Ok(draft.relocate(model, now, then, &Cancel::default())?)
         }
         Some(Step::Shared {
             model,

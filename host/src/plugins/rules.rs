@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::bindings::{Derived, FileFacts, Model};
+use super::bindings::{Derived, FileFacts, Model, OrganiseInput, Placement};
 use super::error::CallError;
 use super::plugin::Plugin;
 
@@ -16,6 +16,8 @@ const MAX_TEXT: usize = 64 << 10;
 /// counts as many, so that a plugin that always loops holds a scan up for seconds, not hours.
 const MAX_FAILURES: u32 = 48;
 const TIME_FAILURE: u32 = 16;
+/// Models that cross the boundary in one call, where a rule does not come with a batch of its own.
+const BATCH: usize = 128;
 
 /// Asks `derive`; an error is what a person should know of that one file.
 pub async fn derive(plugin: &Plugin, files: Vec<FileFacts>) -> Vec<Result<Derived, String>> {
@@ -37,6 +39,20 @@ pub async fn format(plugin: &Plugin, models: Vec<Model>) -> Vec<Result<String, S
     })
     .await;
     bounded(plugin, answers, String::len)
+}
+
+/// Asks `organise` in batches; an error is what a person should know of that one model.
+pub async fn organise(plugin: &Plugin, models: Vec<OrganiseInput>) -> Vec<Result<Placement, String>> {
+    let failures = AtomicU32::new(0);
+    let mut answers = Vec::with_capacity(models.len());
+    for batch in models.chunks(BATCH) {
+        let rule = |models| -> BoxFuture<'_, _> { Box::pin(plugin.organise(models)) };
+        answers.extend(contained(plugin, "organise", &failures, batch, &rule).await);
+    }
+    bounded(plugin, answers, |placement| {
+        let placeholders = placement.placeholders.iter();
+        placeholders.map(|(name, value)| name.len() + value.len()).sum()
+    })
 }
 
 fn bounded<O>(plugin: &Plugin, answers: Vec<Result<O, String>>, size: impl Fn(&O) -> usize) -> Vec<Result<O, String>> {

@@ -6,7 +6,7 @@ const RECONNECT = [1000, 2000, 5000, 10000, 30000];
 
 /**
  * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
- * `library` with the name of the library that became active, `plugins` when one came, went or changed, `status` with the answer of the status route, `reachable`
+ * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `status` with the answer of the status route, `reachable`
  * with whether the server answers. Two sockets carry it; without them the status route is polled.
  */
 export class Live extends EventTarget {
@@ -31,6 +31,7 @@ export class Live extends EventTarget {
       const own = !message.pageType || message.pageType === this.#prefix;
       if (message.type === "models_changed" && own) this.#changed();
       if (message.type === "activity" && own) this.#emit("activity", message);
+      if (message.type === "auto_organize_progress") this.#emit("organise", message);
       if (message.type === "plugins_changed") this.#emit("plugins");
       if (message.type === "library_activated") this.#entered(message.library);
     });

@@ -75,8 +75,8 @@ mountSearch({ store, toGrid });
 mountSort({ store });
 bind("filters", () => panel.toggle());
 
-const editing = mountEditing({ api, store, source, grid });
-const details = new Details({ api, store, source, edits: editing.edits });
+const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item) });
+const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
   if (index >= 0) grid.activate(index, { focus: false });
@@ -87,7 +87,7 @@ details.addEventListener("closed", ({ detail: index }) => {
 
 const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
-const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory });
+const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory, organiseAll: editing.organiseAll });
 mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });
 mountActivity({ api, general, live, store });
 mountLibrarySwitch({

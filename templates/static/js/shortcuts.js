@@ -26,6 +26,10 @@ const TABLE = [
   { id: "grid.select", group: "grid", keys: [" "] },
   { id: "grid.extend", group: "grid", keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], shift: true },
   { id: "grid.selectAll", group: "grid", keys: ["a"], ctrl: true },
+  { id: "grid.menu", group: "grid", keys: ["F10"], shift: true },
+  { id: "grid.rename", group: "grid", keys: ["F2"] },
+  { id: "grid.move", group: "grid", keys: ["m"], single: true },
+  { id: "grid.delete", group: "grid", keys: ["Delete"] },
 
   { id: "details.previous", group: "details", keys: ["ArrowLeft"] },
   { id: "details.next", group: "details", keys: ["ArrowRight"] },

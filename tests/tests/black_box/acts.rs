@@ -1,10 +1,7 @@
 //! What the tests of changes share: requests as the server's own pages send them.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use anyhow::{Result, ensure};
-use modelshelf_tests::model::wire;
+pub use modelshelf_tests::views::files;
 use modelshelf_tests::{Call, Server};
 use serde_json::Value;
 
@@ -20,21 +17,4 @@ pub async fn done(server: &Server, route: &str, body: Value) -> Result<Value> {
     let (status, answer) = post(server, route, body).await?;
     ensure!(status == 200 && answer["success"] == true, "{route}: {status} {answer}");
     Ok(answer)
-}
-
-/// All files below a folder with their bytes.
-pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(wire(&path), std::fs::read(&path)?);
-            }
-        }
-    }
-    Ok(files)
 }

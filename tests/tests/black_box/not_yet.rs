@@ -6,10 +6,6 @@ use serde_json::json;
 
 /// Method and path below `/api/lm/`, of each type.
 const OF_A_TYPE: &[(&str, &str)] = &[
-    ("POST", "move_model"),
-    ("POST", "move_models_bulk"),
-    ("GET", "auto-organize"),
-    ("POST", "auto-organize"),
     ("POST", "fetch-civitai"),
     ("POST", "fetch-all-civitai"),
     ("POST", "relink-civitai"),

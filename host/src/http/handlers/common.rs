@@ -12,6 +12,7 @@ use super::super::types::TypeSlot;
 use super::json;
 use crate::libraries::{self, ActivateError};
 use crate::library::chunk::Slot;
+use crate::library::priority_tags;
 use crate::library::{Record, Snapshot};
 
 /// Most models asked for at once.
@@ -67,12 +68,8 @@ pub fn priority_tags(call: &Call) -> Response {
     let active = call.app.active.load();
     let contract = &active.contract;
     let names = |id: &str| -> Vec<String> {
-        let text = contract.priority_tags(id);
-        // `canonical(alias|alias)`, separated by commas or lines.
-        let entries = text
-            .split([',', '\n'])
-            .map(|entry| entry.split('(').next().unwrap_or_default().trim().to_owned());
-        entries.filter(|entry| !entry.is_empty()).collect()
+        let tags = priority_tags::parse(contract.priority_tags(id)).into_iter();
+        tags.map(|tag| tag.name).collect()
     };
     let tags: Map<String, Value> = call
         .app

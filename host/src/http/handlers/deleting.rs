@@ -120,7 +120,7 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
         .iter()
         .filter_map(|step| match step {
             Step::Renamed { from, .. } => Some(from.as_str()),
-            Step::Content { .. } | Step::Shared { .. } => None,
+            _ => None,
         })
         .collect();
     Ok(json(

@@ -9,7 +9,9 @@ mod folders;
 mod hashing;
 mod listing;
 mod media;
+mod moving;
 mod names;
+mod organising;
 mod page;
 pub mod plugin;
 mod plugins;
@@ -56,9 +58,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
         Shared::CancelTask => Ok(scan::cancel(&service)),
-        Shared::AutoOrganizeProgress => Err(ApiError::not_found(
-            "No auto-organize has run since the server started.",
-        )),
+        Shared::AutoOrganize => organising::organise(call, service).await,
+        Shared::AutoOrganizeProgress => organising::progress(&call),
         Shared::Status => Ok(scan::status(&call, &service)),
         Shared::Problems => Ok(scan::problems(&service)),
         Shared::Media => media::media(call, service).await,
@@ -68,6 +69,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Exclude => editing::exclude(call, service, true).await,
         Shared::Unexclude => editing::exclude(call, service, false).await,
         Shared::Rename => editing::rename(call, service).await,
+        Shared::MoveModel => moving::move_model(call, service).await,
+        Shared::MoveModels => moving::move_models(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
         Shared::ReplacePreview => previewing::replace(call, service).await,

@@ -24,6 +24,10 @@ pub enum ActKind {
     Preview,
     /// A model got another file name.
     Rename,
+    /// Models went into other folders.
+    Move,
+    /// Models were filed by a template.
+    Organise,
     /// Copies share their bytes on the disk.
     Link,
     /// An earlier act was taken back.
@@ -54,6 +58,23 @@ pub enum Step {
         from: String,
         /// Where it is.
         to: String,
+        /// Whether it went to another file system: it was copied, and the original removed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        copied: bool,
+    },
+    /// A folder was made.
+    FolderMade {
+        /// The model that it was made for; empty for none.
+        model: String,
+        /// The folder.
+        path: String,
+    },
+    /// An empty folder was removed.
+    FolderRemoved {
+        /// The model that it had been made for; empty for none.
+        model: String,
+        /// The folder.
+        path: String,
     },
     /// A file begins or ceases to share its bytes with another. It has the same bytes before and after.
     Shared {
@@ -71,17 +92,25 @@ pub enum Step {
 }
 
 impl Step {
-    /// The model that the step belongs to.
+    /// The model that the step belongs to; empty for none.
     pub fn model(&self) -> &str {
         match self {
-            Self::Content { model, .. } | Self::Renamed { model, .. } | Self::Shared { model, .. } => model,
+            Self::Content { model, .. }
+            | Self::Renamed { model, .. }
+            | Self::FolderMade { model, .. }
+            | Self::FolderRemoved { model, .. }
+            | Self::Shared { model, .. } => model,
         }
     }
 
-    /// The file as it is named after the step.
+    /// The file, or folder, as it is named after the step.
     pub fn file(&self) -> &str {
         match self {
-            Self::Content { path, .. } | Self::Renamed { to: path, .. } | Self::Shared { path, .. } => path,
+            Self::Content { path, .. }
+            | Self::Renamed { to: path, .. }
+            | Self::FolderMade { path, .. }
+            | Self::FolderRemoved { path, .. }
+            | Self::Shared { path, .. } => path,
         }
     }
 }
@@ -138,7 +167,8 @@ impl Act {
     pub fn is_joint(&self) -> bool {
         let mut models = HashSet::new();
         let mut steps = self.steps.iter();
-        self.joint || steps.any(|step| matches!(step, Step::Renamed { .. }) || !models.insert(step.model()))
+        let stays = |step: &Step| matches!(step, Step::Content { .. } | Step::Shared { .. });
+        self.joint || steps.any(|step| !stays(step) || !models.insert(step.model()))
     }
 
     /// A file that is where an undo would put one.

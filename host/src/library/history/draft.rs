@@ -1,11 +1,13 @@
 //! An act on its way: each step is on the disk before it is done.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
-use crate::files::{atomic, rename};
+use crate::cancel::Cancel;
+use crate::files::{atomic, fault, rename, transfer};
 use crate::library::linking::Sharing;
 use crate::library::trash;
 
@@ -16,6 +18,8 @@ pub struct Draft<'h> {
     pub(super) act: Act,
     // Whether an undo took back all of its act.
     pub(super) whole: bool,
+    // Files whose copies are in place, and which are still to be removed.
+    pub(super) sources: Vec<(PathBuf, PathBuf)>,
     // Whether it came to its end; what did not is taken back.
     pub(super) done: bool,
 }
@@ -56,20 +60,122 @@ impl Draft<'_> {
             model: model.to_owned(),
             from: trash::noted(from),
             to: trash::noted(to),
+            copied: false,
         };
         self.note(step, &[])?;
         rename::to_new(from, to).map_err(|source| {
             self.unchanged();
             trash::tidy_behind(to);
-            match source.kind() {
-                std::io::ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
-                _ => HistoryError::Move {
-                    from: from.to_owned(),
-                    to: to.to_owned(),
-                    source,
-                },
-            }
+            not_moved(from, to, source)
         })
+    }
+
+    /// Gives a file another place, on whatever file system; never over another file. What it leaves behind on another file
+    /// system goes with [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the step can't be noted, or the file not be moved; it is then where it was.
+    pub fn relocate(&mut self, model: &str, from: &Path, to: &Path, cancel: &Cancel) -> Result<(), HistoryError> {
+        match self.rename(model, from, to) {
+            Err(HistoryError::Move { source, .. }) if source.kind() == ErrorKind::CrossesDevices => {
+                self.copy(model, from, to, cancel)
+            }
+            result => result,
+        }
+    }
+
+    /// Puts a copy of a file, which is read once more, at another place; never over another file. The file itself stays
+    /// until [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the step can't be noted, the file not be copied, or the copy is not the same; there is no copy then.
+    pub fn copy(&mut self, model: &str, from: &Path, to: &Path, cancel: &Cancel) -> Result<(), HistoryError> {
+        let place = self.act.steps.len();
+        let step = Step::Renamed {
+            model: model.to_owned(),
+            from: trash::noted(from),
+            to: trash::noted(to),
+            copied: true,
+        };
+        self.note(step, &[])?;
+        let unfinished = unfinished(&self.folder, place, to);
+        let copied = transfer::copy(from, &unfinished, cancel).and_then(|()| rename::to_new(&unfinished, to));
+        if let Err(source) = copied {
+            let _ = std::fs::remove_file(&unfinished);
+            self.unchanged();
+            return Err(not_moved(from, to, source));
+        }
+        transfer::sync_folder_of(to);
+        self.sources.push((from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    /// Removes the files whose copies are in place, the first one last. To be called when all is done for a model.
+    ///
+    /// # Errors
+    /// When one can't be removed: it is there, with its copy.
+    pub fn settle(&mut self) -> Result<(), HistoryError> {
+        while let Some((from, to)) = self.sources.pop() {
+            fault::step();
+            std::fs::remove_file(&from).map_err(|source| not_moved(&from, &to, source))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder and those that it lies in, where they are not there.
+    ///
+    /// # Errors
+    /// When a step can't be noted, or a folder not be made.
+    pub fn make_folders(&mut self, model: &str, folder: &Path) -> Result<(), HistoryError> {
+        let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+        for path in missing.into_iter().rev() {
+            self.note(
+                Step::FolderMade {
+                    model: model.to_owned(),
+                    path: trash::noted(path),
+                },
+                &[],
+            )?;
+            match std::fs::create_dir(path) {
+                Ok(()) => fault::step(),
+                // Somebody else was first.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => self.unchanged(),
+                Err(source) => {
+                    self.unchanged();
+                    return Err(HistoryError::Folder {
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a folder when it is empty; whether it is gone.
+    ///
+    /// # Errors
+    /// When the step can't be noted, or the folder not be removed for another reason.
+    pub fn remove_folder(&mut self, model: &str, folder: &Path) -> Result<bool, HistoryError> {
+        self.note(
+            Step::FolderRemoved {
+                model: model.to_owned(),
+                path: trash::noted(folder),
+            },
+            &[],
+        )?;
+        let Err(source) = std::fs::remove_dir(folder) else {
+            fault::step();
+            return Ok(true);
+        };
+        self.unchanged();
+        match source.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound => Ok(false),
+            _ => Err(HistoryError::Folder {
+                path: folder.to_owned(),
+                source,
+            }),
+        }
     }
 
     /// Notes that a file begins or ceases to share its bytes with another. Only when this is done may it be replaced.
@@ -114,6 +220,8 @@ impl Draft<'_> {
 
     /// Takes the steps after a mark back; whether all could be. One that could not stays noted.
     pub fn back_to(&mut self, mark: usize) -> bool {
+        // They are where they were.
+        self.sources.clear();
         while self.act.steps.len() > mark {
             let place = self.act.steps.len() - 1;
             let back = self
@@ -161,6 +269,7 @@ impl Draft<'_> {
         if self.act.steps.is_empty() {
             return Ok(None);
         }
+        self.settle()?;
         self.act.ended = true;
         self.act.trash_bytes = trash::waiting_bytes(&self.act);
         save(&self.folder, &self.act)?;
@@ -187,9 +296,58 @@ impl Drop for Draft<'_> {
     }
 }
 
+fn not_moved(from: &Path, to: &Path, source: std::io::Error) -> HistoryError {
+    match source.kind() {
+        ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
+        _ => HistoryError::Move {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source,
+        },
+    }
+}
+
+/// Where the copy of a step grows: beside its place, under a name that says whose it is.
+fn unfinished(folder: &Path, place: usize, to: &Path) -> PathBuf {
+    let act = folder.file_name().unwrap_or_default().to_string_lossy();
+    atomic::unfinished(to.parent().unwrap_or(Path::new("/")), &format!("{act}-{place}"))
+}
+
+/// Takes a move to another file system back.
+fn copied_back(unfinished: &Path, from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    match (there(from), there(to)) {
+        // Only what is the same is the copy.
+        (true, true) if transfer::is_copy(from, to)? => std::fs::remove_file(to),
+        (true, _) => Ok(()),
+        (false, true) => {
+            let back = from.with_file_name(unfinished.file_name().unwrap_or_default());
+            let done = transfer::copy(to, &back, &Cancel::default()).and_then(|()| rename::to_new(&back, from));
+            if let Err(error) = done {
+                let _ = std::fs::remove_file(&back);
+                return Err(error);
+            }
+            transfer::sync_folder_of(from);
+            std::fs::remove_file(to)
+        }
+        (false, false) => Err(ErrorKind::NotFound.into()),
+    }
+}
+
 /// Takes a step back as far as it was done. False when it is not back: the disk may be away.
 pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
     let done = match step {
+        Step::Renamed {
+            from, to, copied: true, ..
+        } => copied_back(
+            &unfinished(folder, place, Path::new(to)),
+            Path::new(from),
+            Path::new(to),
+        ),
         Step::Renamed { from, to, .. } => {
             let there = |path: &str| Path::new(path).symlink_metadata().is_ok();
             match (there(from), there(to)) {
@@ -199,7 +357,7 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
                     trash::tidy_behind(Path::new(to));
                     back
                 }
-                (false, false) => Err(std::io::ErrorKind::NotFound.into()),
+                (false, false) => Err(ErrorKind::NotFound.into()),
             }
         }
         // Its bytes are the same either way.
@@ -208,9 +366,15 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
             path, existed: true, ..
         } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),
         Step::Content { path, .. } => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
+        Step::FolderMade { path, .. } => match std::fs::remove_dir(path) {
+            // Whatever somebody put there stays, and with it the folder.
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Err(error),
+            _ => Ok(()),
+        },
+        Step::FolderRemoved { path, .. } => std::fs::create_dir_all(path),
     };
     if let Err(error) = &done {
         tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cancel::Cancel;
 
 #[test]
 fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
@@ -175,4 +176,86 @@ fn the_bound_of_acts_leaves_the_trash_alone() {
     assert_eq!(history.empty_trash(), 0, "an act that is being undone stays");
     drop(pinned);
     assert_eq!(history.empty_trash(), 1);
+}
+
+/// A history, and a draft of a move of `names` into `to/` that copies, with nothing removed yet.
+fn copying<'h>(history: &'h History, data: &Path, models: &[&str]) -> Draft<'h> {
+    let mut draft = history.begin(ActKind::Move, "t", None).unwrap();
+    for model in models {
+        copy_one(&mut draft, data, model);
+        draft.settle().unwrap();
+    }
+    draft
+}
+
+fn copy_one(draft: &mut Draft, data: &Path, model: &str) {
+    draft.make_folders(model, &data.join("to")).unwrap();
+    for ending in ["w", "json"] {
+        let name = format!("{model}.{ending}");
+        std::fs::write(data.join(&name), &name).unwrap();
+        draft
+            .copy(
+                model,
+                &data.join(&name),
+                &data.join("to").join(&name),
+                &Cancel::default(),
+            )
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_cut_off_copy_goes_and_its_original_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.path().join(name);
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = copying(&history, data.path(), &[]);
+    copy_one(&mut draft, data.path(), "a");
+    // As when the second copy is being written.
+    let place = draft.mark() - 1;
+    let unfinished = file("to").join(format!(".modelshelf-{}-{place}.tmp", draft.id()));
+    std::fs::rename(file("to/a.json"), &unfinished).unwrap();
+    std::mem::forget(draft);
+    drop(history);
+    let history = History::open(data.path(), HistorySettings::default());
+    assert!(history.acts().is_empty());
+    assert_eq!(std::fs::read(file("a.w")).unwrap(), b"a.w");
+    assert!(file("a.json").exists() && !file("to").exists());
+}
+
+#[test]
+fn models_that_were_copied_before_a_crash_stay_and_can_be_taken_back() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.path().join(name);
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = copying(&history, data.path(), &["a"]);
+    copy_one(&mut draft, data.path(), "b");
+    // One of the originals went already.
+    std::fs::remove_file(file("b.json")).unwrap();
+    let id = draft.id().to_owned();
+    std::mem::forget(draft);
+    drop(history);
+    let history = History::open(data.path(), HistorySettings::default());
+    let act = history.act(&id).unwrap();
+    assert!(act.steps.iter().all(|step| step.model() == "a"), "{:?}", act.steps);
+    assert_eq!(std::fs::read(file("b.json")).unwrap(), b"b.json");
+    assert!(file("b.w").exists() && !file("to/b.w").exists() && !file("to/b.json").exists());
+    assert!(file("to/a.w").exists() && !file("a.w").exists());
+    assert_eq!(std::fs::read_dir(file("to")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_copy_that_is_taken_back_leaves_nothing_and_folders_go_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let history = History::open(data.path(), HistorySettings::default());
+    let mut draft = copying(&history, data.path(), &["a"]);
+    assert!(draft.back_to(0));
+    drop(draft);
+    let left: Vec<_> = std::fs::read_dir(data.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(std::fs::read(data.path().join("a.w")).unwrap(), b"a.w");
 }

@@ -21,6 +21,10 @@ export class Details extends EventTarget {
   #store;
   #source;
   #edits;
+  #move;
+  #remove;
+  // The model whose file's name is to be edited as soon as it is shown.
+  #renaming = null;
   #dialog = byId("details");
   #picture = new Picture();
   #previewMenu;
@@ -38,8 +42,10 @@ export class Details extends EventTarget {
   #asking = null;
   #leaving = false;
 
-  constructor({ api, store, source, edits }) {
+  constructor({ api, store, source, edits, move, remove }) {
     super();
+    this.#move = move;
+    this.#remove = remove;
     this.#edits = edits;
     this.#api = api;
     this.#store = store;
@@ -92,6 +98,12 @@ export class Details extends EventTarget {
     edits.addEventListener("changed", () => this.#changed());
   }
 
+  /** Shows a model with its file's name being edited. */
+  rename(item) {
+    this.#renaming = item.file_path;
+    this.#store.set({ shownModel: item, model: item.file_path });
+  }
+
   async #show(filePath) {
     if (!this.#dialog.open) this.#dialog.showModal();
     if (this.#item?.file_path === filePath) return;
@@ -137,12 +149,17 @@ export class Details extends EventTarget {
       api: this.#api,
       showTag: (tag) => this.#store.set({ model: "", view: "all", tags: [tag], tagsNot: [] }),
       leave: () => this.#leave(),
+      follow: (moved) => this.#follow(moved),
+      move: (paths, done) => this.#move(paths, done),
+      remove: (paths, model) => this.#remove(paths, model),
     });
-    const { head, words, tags, notes, foot } = this.#editor.parts;
+    const { head, words, tags, notes, file, foot } = this.#editor.parts;
     this.#draw(null, null);
-    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, this.#facts, foot);
+    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, file, this.#facts, foot);
     this.#editor.restore();
     this.#body.scrollTop = 0;
+    if (this.#renaming === item.file_path) this.#editor.editFile();
+    this.#renaming = null;
     this.#showPlace();
   }
 
@@ -217,7 +234,22 @@ export class Details extends EventTarget {
     if (!this.#item || this.#index >= 0) return;
     const { file_path: filePath } = this.#item;
     const found = await findModel(this.#api, filePath, this.#store.state.status?.roots ?? []).catch(() => null);
-    if (found && this.#item?.file_path === filePath) this.#refresh(found);
+    if (this.#item?.file_path !== filePath) return;
+    if (found) {
+      this.#refresh(found);
+      return;
+    }
+    // It may be somewhere else by now: its content tells.
+    const { sha256 } = this.#item;
+    const same = sha256 ? await this.#api.get("list", { hash: sha256 }).catch(() => null) : null;
+    if (same?.items.length === 1 && this.#item?.file_path === filePath) this.#follow(same.items[0]);
+  }
+
+  /** The model that is shown is at another path now. */
+  #follow(item) {
+    this.#index = this.#source.indexOf(item.file_path);
+    this.#refresh(item);
+    this.#store.set({ shownModel: item, model: item.file_path }, "replace");
   }
 
   async #step(by) {

@@ -101,6 +101,53 @@ export class Edits extends EventTarget {
     return results.filter(({ success }) => !success);
   }
 
+  /** Puts models into the trash. Returns what could not be: `[{file_path, error}]`. */
+  async delete(paths, name) {
+    if (paths.length === 1) {
+      this.#made(await this.#api.post("delete", { file_path: paths[0] }), t("did.deleted", { name }));
+      return [];
+    }
+    const answer = await this.#api.post("bulk-delete", { file_paths: paths });
+    this.#made({ undo_id: answer.undo_id ?? answer.batch_id }, tn("did.deletedMany", answer.total_deleted));
+    return answer.results.filter(({ success }) => !success);
+  }
+
+  /** Gives the model's files another name; the model's path then. */
+  async rename(item, name) {
+    const answer = await this.#api.post("rename", { file_path: item.file_path, new_file_name: name });
+    this.#made(answer, t("did.renamed", { from: item.file_name, to: name }));
+    return answer.new_file_path;
+  }
+
+  /** What moving would do: `{move_count, bytes, results}`. Nothing is moved. */
+  planMove(paths, to, signal) {
+    return this.#api.post("move_models_bulk", { file_paths: paths, target_path: to, dry_run: true }, signal);
+  }
+
+  /** Moves models into the folder `to`. Returns `[{original_file_path, new_file_path, success, message}]`. */
+  async move(paths, to) {
+    const answer = await this.#api.post("move_models_bulk", { file_paths: paths, target_path: to });
+    this.#made(answer, tn("did.moved", answer.success_count, { folder: fileName(to) }));
+    return answer.results;
+  }
+
+  /** What filing by the template would do, for these models or, without any, for all. */
+  planOrganise(paths, signal) {
+    return this.#api.post("auto-organize", { ...(paths && { file_paths: paths }), dry_run: true }, signal);
+  }
+
+  /** Files models by the template. */
+  async organise(paths) {
+    const answer = await this.#api.post("auto-organize", paths ? { file_paths: paths } : {});
+    this.#made(answer, tn("did.organised", answer.summary.success));
+    return answer;
+  }
+
+  /** Asks the long act that runs to stop; what it did stays. */
+  cancelTask() {
+    return this.#api.post("cancel-task");
+  }
+
   async #bulk(paths, change, said) {
     const answer = await this.#api.post("bulk-edit", { file_paths: paths, ...change });
     this.#made(answer, said(answer.success_count));

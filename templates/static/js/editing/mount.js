@@ -1,4 +1,9 @@
+import { copy } from "../controls/copy-button.js";
 import { byId } from "../dom.js";
+import { mountCardMenu } from "../moving/card-menu.js";
+import { mountDrag } from "../moving/drag.js";
+import { moveDialog } from "../moving/move-dialog.js";
+import { organiseDialog } from "../moving/organise-dialog.js";
 import { isGridView } from "../query.js";
 import { bind } from "../shortcuts.js";
 import { t, tn } from "../texts.js";
@@ -6,12 +11,12 @@ import { toast } from "../toast.js";
 import { mountBulkBar } from "./bulk-bar.js";
 import { bulkDialog } from "./bulk-dialog.js";
 import { mountCards } from "./cards.js";
-import { Edits, nameOf, reasonOf } from "./edits.js";
+import { Edits, fileName, nameOf, reasonOf } from "./edits.js";
 import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 
-/** Everything that changes models outside the details. */
-export function mountEditing({ api, store, source, grid }) {
+/** Everything that changes models outside the details. `open(item)` shows the details, `renameIn(item)` with the file's name being edited. */
+export function mountEditing({ api, store, source, grid, facts, live, open, renameIn }) {
   const edits = new Edits(api);
   const selection = new Selection({ api, source });
   const failed = (text) => toast(text, { bad: true });
@@ -30,6 +35,23 @@ export function mountEditing({ api, store, source, grid }) {
     }
   };
   const planned = (kind) => () => bulkDialog(kind, { paths: selection.paths, edits, api });
+  const roots = () => store.state.status?.roots ?? [];
+  const move = (paths, done = () => selection.end(), folder = "") => moveDialog({ paths, edits, roots: roots(), tree: facts.tree ?? {}, folder, done });
+  const organise = (paths) => organiseDialog({ paths, edits, live, roots: roots(), done: () => selection.end() });
+  const remove = async (paths, item) => {
+    try {
+      const left = await edits.delete(paths, item ? nameOf(item) : fileName(paths[0]));
+      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
+      else if (paths.some((path) => selection.has(path))) selection.end();
+    } catch (error) {
+      failed(t("delete.failed", { reason: reasonOf(error) }));
+    }
+  };
+  const exclude = (item) => edits.exclude(item, !item.exclude).catch((error) => failed(t("edit.notDone", { name: nameOf(item), reason: reasonOf(error) })));
+  const bulk = {
+    favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
+    exclude: (yes) => atOnce({ exclude: yes }, true),
+  };
   mountBulkBar({
     store,
     selection,
@@ -37,8 +59,37 @@ export function mountEditing({ api, store, source, grid }) {
       addTags: planned("addTags"),
       removeTags: planned("removeTags"),
       base: planned("base"),
-      favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
-      exclude: (yes) => atOnce({ exclude: yes }, true),
+      ...bulk,
+      move: () => move(selection.paths),
+      organise: () => organise(selection.paths),
+      remove: () => remove(selection.paths),
+    },
+  });
+  mountCardMenu({
+    grid,
+    root: byId("grid"),
+    source,
+    selection,
+    store,
+    acts: { open, rename: renameIn, favorite: toggleFavorite, copyPath: ({ file_path: path }) => copy(path), move: (paths) => move(paths), organise, exclude, remove, bulk },
+  });
+  mountDrag({
+    cards: byId("grid"),
+    folders: byId("facets"),
+    source,
+    selection,
+    store,
+    move: async (paths, folder, root) => {
+      if (root === null) {
+        move(paths, undefined, folder);
+        return;
+      }
+      try {
+        const left = (await edits.move(paths, folder ? `${root}/${folder}` : root)).filter(({ success }) => !success);
+        if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].message }));
+      } catch (error) {
+        failed(t("plan.failed", { reason: reasonOf(error) }));
+      }
     },
   });
   // Other places and libraries show other models; what is chosen must be what can be seen.
@@ -50,5 +101,5 @@ export function mountEditing({ api, store, source, grid }) {
   });
 
   bind("undo", () => edits.undoLast());
-  return { edits, openHistory: () => openHistory(edits) };
+  return { edits, move, remove, openHistory: () => openHistory(edits), organiseAll: () => organise(null) };
 }

@@ -5,10 +5,10 @@ import { t } from "../texts.js";
 import { toast } from "../toast.js";
 
 /**
- * Scans on demand, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
+ * Scans on demand, filing by the template, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
  * live change.
  */
-export function mountLibraryMenu({ api, store, live, openHistory }) {
+export function mountLibraryMenu({ api, store, live, openHistory, organiseAll }) {
   const scan = async (full) => {
     if (store.state.scan) return;
     store.set({ scan: true });
@@ -35,7 +35,10 @@ export function mountLibraryMenu({ api, store, live, openHistory }) {
   }, {
     label: t("history.menu"),
     kind: "action",
-    items: [{ label: t("history.open"), icon: "history", run: openHistory }],
+    items: [
+      { label: t("organise.open"), icon: "folder", run: organiseAll },
+      { label: t("history.open"), icon: "history", run: openHistory },
+    ],
   }]);
 
   return {
