@@ -10,6 +10,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
+use crate::authoring::live;
 use crate::cli::ServeArgs;
 use crate::downloads::Downloads;
 use crate::downloads::ledger::Ledger;
@@ -91,7 +92,11 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
-    let loading = tokio::spawn(roster::load(app.clone()));
+    let to_load = app.clone();
+    let loading = tokio::spawn(async move {
+        roster::load(to_load.clone()).await;
+        live::follow(&to_load);
+    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {

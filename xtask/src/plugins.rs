@@ -33,11 +33,28 @@ pub fn build(guests: bool) -> Result<()> {
             let note = if plugin.changed { "" } else { " (unchanged)" };
             println!("{} {} kB{note}", relative(&plugin.wasm).display(), plugin.size / 1000);
         }
+        // The server's build looks at this list.
+        write_if_changed(&out_dir.join("only-with-folders"), &only_with_folders(&crates)?)?;
         // What is left of a renamed or removed crate would be embedded too.
         let kept: Vec<&Path> = built.iter().map(|plugin| plugin.wasm.as_path()).collect();
         remove_others(&out_dir, &kept)?;
     }
     Ok(())
+}
+
+/// The names of the crates whose types are served only where the settings name a folder for them, one a line: their
+/// manifests say so.
+fn only_with_folders(crates: &[PathBuf]) -> Result<String> {
+    let mut names = String::new();
+    for folder in crates {
+        let manifest = folder.join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
+        if text.lines().any(|line| line == "only-with-folders = true") {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            names.push_str(&format!("{name}\n"));
+        }
+    }
+    Ok(names)
 }
 
 /// The crates of the tests' guests.
@@ -62,6 +79,13 @@ fn crates_in(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+fn write_if_changed(file: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(file).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    std::fs::write(file, text).with_context(|| file.display().to_string())
 }
 
 fn remove_others(folder: &Path, kept: &[&Path]) -> Result<()> {

@@ -130,12 +130,17 @@ impl Call<'_> {
         };
         match outcome {
             Ok(value) => Ok((value, store.into_data().reach)),
-            Err(error) => Err(failure(self.plugin, self.export, &error)),
+            Err(error) => Err(failure(
+                self.plugin,
+                self.export,
+                &error,
+                store.into_data().reach.last_error,
+            )),
         }
     }
 }
 
-fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error) -> CallError {
+fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error, last_error: Option<String>) -> CallError {
     let plugin = plugin.to_owned();
     match error.downcast_ref::<LimitError>() {
         Some(limit) => CallError::Limit {
@@ -146,7 +151,37 @@ fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error) -> CallE
         None => CallError::Trap {
             plugin,
             export,
-            reason: format!("{error:?}"),
+            reason: last_error
+                .into_iter()
+                .chain([readable(&format!("{error:?}"))])
+                .collect::<Vec<_>>()
+                .join("\n"),
         },
+    }
+}
+
+/// A backtrace with the names of Rust's functions as people write them.
+fn readable(backtrace: &str) -> String {
+    let line = |line: &str| match line.rsplit_once('!') {
+        Some((module, symbol)) => match rustc_demangle::try_demangle(symbol) {
+            Ok(name) => format!("{module}!{name:#}"),
+            Err(_) => line.to_owned(),
+        },
+        None => line.to_owned(),
+    };
+    backtrace.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_backtrace_are_readable() {
+        let trace = "error\n  8: 0x1b8c - guest.wasm!_RNvCsfQCNutE22h8_23modelshelf_guest_faulty4trap\n  9: 0x1 - guest.wasm!handle";
+        assert_eq!(
+            readable(trace),
+            "error\n  8: 0x1b8c - guest.wasm!modelshelf_guest_faulty::trap\n  9: 0x1 - guest.wasm!handle"
+        );
     }
 }

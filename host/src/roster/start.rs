@@ -36,7 +36,8 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let mut chosen = Chosen::default();
     for (source, plugin) in loading {
         let chosen_or_not = match plugin.await {
-            Ok(Ok(plugin)) => chosen.add(source.clone(), Arc::new(plugin)),
+            Ok(Ok(plugin)) if is_wanted(app, &source, &plugin) => chosen.add(source.clone(), Arc::new(plugin)),
+            Ok(Ok(_)) => continue,
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(format!("loading it broke off: {error}")),
         };
@@ -95,6 +96,18 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         library.keep(plugin, keeping);
     }
     Ok(())
+}
+
+/// Whether a type is served: any that was named, and a built-in one unless it is of the kind that needs a folder and no
+/// library of the settings has one.
+fn is_wanted(app: &App, source: &Source, plugin: &Plugin) -> bool {
+    let Source::BuiltIn(name) = source else { return true };
+    let libraries = &app.settings.libraries;
+    builtin::needs_no_folder(name)
+        || libraries
+            .names()
+            .filter_map(|name| libraries.get(name))
+            .any(|library| !library.roots.roots_of(plugin.info()).is_empty())
 }
 
 async fn load_one(roster: &Roster, source: &Source) -> Result<Plugin, LoadError> {

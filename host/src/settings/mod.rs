@@ -91,6 +91,8 @@ pub struct Settings {
     pub history: HistorySettings,
     /// Components besides the built-in ones.
     pub plugin_files: Vec<PathBuf>,
+    /// Components and crates that are followed while the server runs: what `--plugin` named.
+    pub plugin_paths: Vec<PathBuf>,
     /// Own table of each plugin, by id.
     pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
     /// The libraries, each with the contract's keys and the folders of models that are in force with it.
@@ -152,7 +154,8 @@ impl Settings {
                     reason: format!("there is no library of this name; the settings have {known}"),
                 }
             })?;
-        let mut plugin_files = args.plugin.clone();
+        // Crates are built once the server runs.
+        let mut plugin_files: Vec<_> = args.plugin.iter().filter(|path| !path.is_dir()).cloned().collect();
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
             plugin_files.extend(components(folder)?);
         }
@@ -174,6 +177,7 @@ impl Settings {
             downloads: own.downloads,
             history: own.history,
             plugin_files,
+            plugin_paths: args.plugin.clone(),
             plugins: own.plugins,
             libraries,
             sources,

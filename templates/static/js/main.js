@@ -46,6 +46,7 @@ const store = new Store({
   activities: {},
   refreshing: null,
   providers: null,
+  pluginFailure: null,
 });
 mirror(store);
 
@@ -106,7 +107,7 @@ mountLibrarySwitch({
     live.refresh();
   },
 });
-followPlugins({ live });
+followPlugins({ live, store });
 mountDownloads({ api: general, type: api, live });
 mountHelp();
 

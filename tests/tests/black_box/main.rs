@@ -3,6 +3,7 @@
 
 mod acts;
 mod aliases;
+mod authoring;
 mod changing_settings;
 mod common_routes;
 mod copies;

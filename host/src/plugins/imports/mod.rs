@@ -46,6 +46,8 @@ pub struct Reach {
     // Message types that the plugin's description names.
     events: Vec<String>,
     log_lines: u32,
+    /// The last error that it logged in this call: where a panic was, since the trap that follows does not know.
+    pub(super) last_error: Option<String>,
     events_sent: u32,
     collects_routes: bool,
     /// Routes that were asked for.
@@ -62,6 +64,7 @@ impl Reach {
             hub: None,
             events: Vec::new(),
             log_lines: 0,
+            last_error: None,
             events_sent: 0,
             collects_routes: false,
             routes: Vec::new(),

@@ -9,7 +9,7 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
   const refresh = refreshBanner(cancelRefresh);
   let before = "";
 
-  store.watch(["status", "reachable", "scan", "listError", "total", "activities", "refreshing", "providers"], ({ status, reachable, scan, listError, total, activities, refreshing, providers }) => {
+  store.watch(["status", "reachable", "scan", "listError", "total", "activities", "refreshing", "providers", "pluginFailure"], ({ status, reachable, scan, listError, total, activities, refreshing, providers, pluginFailure }) => {
     const away = (status?.roots ?? []).filter((root) => !root.online);
     // A scan that says more of itself is shown as an activity.
     const busy = !activities.scan && (scan || (status?.progress && total > 0));
@@ -19,6 +19,7 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
     const lines = [
       !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message || t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
+      pluginFailure && [`plugin ${pluginFailure}`, () => banner("bad", "alert", t("plugin.failed"), reason(pluginFailure))],
       away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
       providers?.offline && ["providers", () => banner("warn", "offline", t("providers.offline", { hosts: providers.hosts.filter(({ offline }) => offline).map(({ host }) => host).join(", ") }))],
       refreshing && ["refreshing", () => refresh.element],
@@ -31,6 +32,11 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
     before = now;
     place.replaceChildren(...lines.map(([, make]) => make()));
   });
+}
+
+/** What a compiler or the loader said, as it said it. */
+function reason(text) {
+  return h("pre", { class: "banner__reason", tabindex: "0" }, text.trim());
 }
 
 function banner(tone, glyph, text, ...rest) {

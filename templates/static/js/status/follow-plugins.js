@@ -2,14 +2,25 @@ import { bootstrap } from "../bootstrap.js";
 
 /**
  * Follows the plugin of this page's type. Models that it describes otherwise come as any change does; when it says
- * other things of the type itself (filters, facts, kinds), the page is made anew, at the same place.
+ * other things of the type itself (filters, facts, kinds), the page is made anew, at the same place. Why a newer version
+ * is not served, such as a compiler's message, becomes `pluginFailure` of the store.
  */
-export function followPlugins({ live }) {
+export function followPlugins({ live, store }) {
   const shown = JSON.stringify(bootstrap.type);
+  const look = async () => store.set({ pluginFailure: await failure() }, "none");
   live.addEventListener("plugins", async () => {
     const next = await fetch(location.pathname).then(described, () => null);
     if (next && next !== shown) location.reload();
+    else await look();
   });
+  look();
+}
+
+/** Why the newest version of this page's plugin is not served; null when it is. */
+async function failure() {
+  const answer = await fetch("/api/plugins").then((answer) => answer.json(), () => null);
+  const own = answer?.plugins?.find(({ id }) => id === bootstrap.type.id);
+  return own?.failure?.reason ?? null;
 }
 
 /** What a page says of its type; null for a page of something else, such as an error. */
