@@ -40,8 +40,9 @@ async fn a_rescan_of_everything_that_finds_nothing_new_publishes_nothing() -> Re
     let message = answer["message"].as_str().unwrap_or_default();
     ensure!(message.contains(&format!("{} read", MODELS + 1)), "{message}");
     // Descriptions are on their way to the disk when a scan has ended.
+    let described = [("search", "some words"), ("search_description", "true")];
     let end = Instant::now() + Duration::from_secs(20);
-    while server.list("loras", &[("search", "some words")]).await?["total"] != MODELS {
+    while server.list("loras", &described).await?["total"] != MODELS {
         ensure!(Instant::now() < end, "descriptions are not found");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
