@@ -353,11 +353,11 @@ async fn two_hundred_downloads_from_a_bad_server_all_arrive_whole_and_once() -> 
 
 #[tokio::test]
 async fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
-    const SIZE: u64 = 40 << 20;
+    const SIZE: u64 = 64 << 20;
     let library = Library::new()?;
     let civitai = Civitai::start([sized(1, SIZE), sized(2, 1000)]).await?;
     let slow = Storage {
-        rate: Some(12 << 20),
+        rate: Some(3 << 20),
         ..Storage::default()
     };
     civitai.give_out(slow);
@@ -384,7 +384,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
     server.item("loras", "file1").await?;
     // What was on its way when it was killed is lost, and the state is written each tenth of a second.
     let again = civitai.sent().saturating_sub(SIZE);
-    assert!(again < SIZE / 5, "{again} of {SIZE} bytes came twice");
+    assert!(again < SIZE / 50, "{again} of {SIZE} bytes came twice");
     server.stop().await?;
     Ok(())
 }

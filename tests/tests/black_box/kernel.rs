@@ -75,6 +75,7 @@ async fn when_more_happens_than_the_system_can_tell_everything_is_looked_at() ->
     std::fs::remove_file(library.root("loras").join("here.safetensors"))?;
     signal(server.pid(), "-CONT")?;
     server.wait_for_names("loras", &["late", "there"]).await?;
+    assert!(server.log().contains("changes were missed"), "{}", server.log());
     Ok(())
 }
 
