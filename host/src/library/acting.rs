@@ -19,7 +19,11 @@ pub struct Running<'a> {
 impl Acting {
     /// Begins one.
     pub fn begin(&self) -> Running<'_> {
-        let cancel = Cancel::default();
+        self.begin_with(Cancel::default())
+    }
+
+    /// Begins one that somebody else may stop, too.
+    pub fn begin_with(&self, cancel: Cancel) -> Running<'_> {
         let number = rand::random();
         self.lock().push((number, cancel.clone()));
         Running {

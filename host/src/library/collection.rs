@@ -3,7 +3,7 @@
 mod receiver;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -141,6 +141,13 @@ impl Library {
     /// Which roots are absent, by index.
     pub fn offline(&self) -> Arc<Vec<bool>> {
         self.offline.load_full()
+    }
+
+    /// Whether models are listed below a folder.
+    pub(super) fn had_models(&self, folder: &Path) -> bool {
+        let snapshot = self.snapshot();
+        let mut records = snapshot.records().iter();
+        records.any(|(_, record)| Path::new(&*record.path).starts_with(folder))
     }
 
     /// Folders inside which requests may open files.

@@ -9,6 +9,9 @@ use super::typed;
 /// Keys that follow from where the file is; nobody can set them.
 const FOLLOWING: [&str; 2] = ["file_path", "file_name"];
 
+/// Keys that no provider's word can set: they follow from the file, or are a person's.
+const KEPT: [&str; 5] = ["file_path", "file_name", "sha256", "hash_status", "exclude"];
+
 /// A change of one or more sidecars.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
@@ -49,9 +52,12 @@ impl Edit {
                 own.retain(|tag| !gone.contains(&tag.trim().to_lowercase()));
                 sidecar.0.insert("tags".into(), own.into());
             }
-            Self::Put(fields) => sidecar
-                .0
-                .extend(fields.iter().map(|(key, value)| (key.clone(), value.clone()))),
+            Self::Put(fields) => {
+                let allowed = fields.iter().filter(|(key, _)| !KEPT.contains(&key.as_str()));
+                sidecar
+                    .0
+                    .extend(allowed.map(|(key, value)| (key.clone(), value.clone())));
+            }
             Self::Exclude(exclude) => {
                 sidecar.0.insert("exclude".into(), (*exclude).into());
             }

@@ -5,7 +5,7 @@
 //! new one, and the next scan finds out which.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
@@ -220,7 +220,9 @@ impl Library {
 
     /// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
     pub(super) fn check_inside(&self, paths: &[String]) -> Result<(), EditError> {
-        let is_outside = |path: &&String| self.roots().iter().all(|root| root.relative(path).is_none());
+        let climbs = |path: &str| Path::new(path).components().any(|part| part == Component::ParentDir);
+        let in_a_root = |path: &str| self.roots().iter().any(|root| root.relative(path).is_some());
+        let is_outside = |path: &&String| climbs(path) || !in_a_root(path);
         let outside = paths.iter().find(is_outside);
         outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
     }
@@ -335,13 +337,26 @@ pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared)
         // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
         put_aside(beside)?;
     }
-    draft.keep(path, &trash::noted(&beside.path), beside.bytes.as_deref())?;
-    if let Err(error) = prepared.after.write(&beside.path) {
+    write_kept(draft, path, beside, &prepared.after)
+}
+
+/// Writes a model's sidecar, what it was being kept before.
+pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sidecar: &Sidecar) -> Result<(), EditError> {
+    let io = |source| SidecarError::Io {
+        path: beside.path.clone(),
+        source,
+    };
+    let after = sidecar.content().map_err(io)?;
+    draft.keep(
+        model,
+        &trash::noted(&beside.path),
+        beside.bytes.as_deref(),
+        Some(&after),
+    )?;
+    atomic::write(&beside.path, &after).map_err(|source| {
         draft.unchanged();
-        return Err(error.into());
-    }
-    draft.changed_to(&std::fs::read(&beside.path).unwrap_or_default());
-    Ok(())
+        EditError::from(io(source))
+    })
 }
 
 /// Keeps a sidecar that can't be used under another name.

@@ -121,12 +121,7 @@ impl Library {
         if trash.is_empty() {
             return Vec::new();
         }
-        let known = history.ids();
-        let is_known = |folder: &&PathBuf| {
-            let name = folder.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| known.contains(name))
-        };
-        trash.iter().filter(|folder| !is_known(folder)).cloned().collect()
+        history.unknown_trash(&trash)
     }
 
     /// Removes the [`Library::unknown_trash`] for good: the bytes that became free. Blocks.

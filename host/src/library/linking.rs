@@ -16,7 +16,7 @@ use super::history::{ActKind, Draft};
 use super::scan::stamp;
 use super::trash;
 use crate::cancel::Cancel;
-use crate::files::{atomic, fault};
+use crate::files::{atomic, fault, transfer};
 
 /// What is compared at once, in bytes.
 const BLOCK: usize = 1 << 20;
@@ -73,7 +73,8 @@ impl Library {
     }
 
     /// Has copies of a model share its bytes. `wanted` is how; without it reflinks are tried first. Reads all files whole.
-    /// Blocks; one act at a time in a library. `cancel` leaves those that were not done as they are.
+    /// Blocks. `cancel`, which whoever ends
+    /// the library's long acts sets too, leaves those that were not done as they are.
     ///
     /// # Errors
     /// As [`Self::plan_link`], and when the history can't be written; nothing is changed then. What goes wrong with one
@@ -87,12 +88,15 @@ impl Library {
         cancel: &Cancel,
     ) -> Result<Linked, EditError> {
         self.check_link(keep, others)?;
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _running = self.acting.begin_with(cancel.clone());
         let mut draft = tools.history.begin(ActKind::Link, self.info().id(), None)?;
         let mut shared = Vec::new();
         let mut written = Vec::new();
         for path in each(keep, others).take_while(|_| !cancel.is_set()) {
+            // Other acts have their turn between two files, which may be long.
+            let turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
             let done = self.link_one(&mut draft, keep, path, wanted, cancel);
+            drop(turn);
             shared.push(done.as_ref().ok().copied());
             written.push((path.clone(), done.map(|_| ())));
         }
@@ -236,10 +240,8 @@ pub(super) fn end_sharing(
     draft.share(model, path, keep, how, false)?;
     let replace = || {
         let before = stamp(path)?;
-        std::fs::copy(path, &made)?;
-        keep_looks(path, &made)?;
-        File::open(&made)?.sync_all()?;
-        if !is_equal(path, &made, &Cancel::default())? || stamp(path)? != before {
+        transfer::copy(path, &made, &Cancel::default())?;
+        if stamp(path)? != before {
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
         fault::step();
@@ -327,7 +329,7 @@ fn fill(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// Whether two names lead to one file.
-fn is_one(one: &Metadata, other: &Metadata) -> bool {
+pub(super) fn is_one(one: &Metadata, other: &Metadata) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -10,8 +10,11 @@ use super::collection::Library;
 use super::editing::{EditError, Tools};
 use super::history::{ActKind, Draft, History};
 use super::path_template::{self, PathTemplate};
+use super::preview;
 use super::record::Record;
-use super::sidecar::Sidecar;
+use super::roots::{self, Root};
+use super::scan::folder::is_emptied;
+use super::sidecar::{self, Sidecar};
 use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::files::rooted::{RootedPath, RootedPathError};
@@ -199,9 +202,28 @@ impl Library {
             return Err(outside());
         }
         match RootedPath::open_folder(&self.allowed(), &wire) {
-            Ok(()) => Ok(self.topology().listed_path(&plain)),
+            Ok(()) => {
+                let listed = self.topology().listed_path(&plain);
+                self.check_there(&listed)?;
+                Ok(listed)
+            }
             Err(RootedPathError::Outside(_)) => Err(outside()),
             Err(error) => Err(EditError::Open(error)),
+        }
+    }
+
+    /// Refuses a path on a disk that is away: its mount point may be there, and what is put into it is hidden when the disk
+    /// is back.
+    pub(super) fn check_there(&self, path: &Path) -> Result<(), EditError> {
+        let wire = noted(path);
+        let Some(index) = roots::find_folder(self.roots(), &wire).map(usize::from) else {
+            return Ok(());
+        };
+        let is_away = || self.offline().get(index) == Some(&true);
+        let is_without_disk = |root: &Root| is_emptied(&root.path) && self.had_models(&root.path);
+        match self.roots().get(index) {
+            Some(root) if is_away() || is_without_disk(root) => Err(EditError::Away(wire)),
+            _ => Ok(()),
         }
     }
 
@@ -219,9 +241,7 @@ impl Library {
         let snapshot = self.snapshot();
         let not_found = || EditError::NotFound(given.to_owned());
         let record = snapshot.by_path(&path).ok_or_else(not_found)?;
-        if self.offline().get(usize::from(record.root)) == Some(&true) {
-            return Err(EditError::Away(path));
-        }
+        self.check_there(Path::new(&path))?;
         let model = Path::new(&path);
         if !model.is_file() {
             return Err(not_found());
@@ -241,9 +261,10 @@ impl Library {
         }
         let files = self.travelling(record, source, survey);
         let is_free = |stem: &str| -> Result<(), PathBuf> {
-            let others = self.info().extensions().map(|extension| format!("{stem}{extension}"));
-            let own = files.iter().map(|(_, ending)| format!("{stem}{ending}"));
-            let mut places = others.chain(own).map(|name| plan.folder.join(name));
+            let own = files
+                .iter()
+                .map(|(_, ending)| plan.folder.join(format!("{stem}{ending}")));
+            let mut places = self.places_of(&plan.folder, stem).into_iter().chain(own);
             let taken = places.find(|place| survey.claimed.contains(place) || place.symlink_metadata().is_ok());
             taken.map_or(Ok(()), Err)
         };
@@ -271,6 +292,13 @@ impl Library {
             })
             .collect();
         Ok(plan)
+    }
+
+    /// Places of files that would belong to a model of this name: another one's must not become its own.
+    pub(super) fn places_of(&self, folder: &Path, stem: &str) -> Vec<PathBuf> {
+        let endings = self.info().extensions().chain(preview::ENDINGS.iter().copied());
+        let beside = endings.map(|ending| folder.join(format!("{stem}{ending}")));
+        beside.chain([sidecar::path_for(folder, stem)]).collect()
     }
 
     /// The files that travel with a model, itself first, each with the rest of its name: all whose names start with the
@@ -449,6 +477,7 @@ impl<'m> Moving<'m> {
     /// When that can't be written: everything is back then.
     pub fn end(mut self) -> Result<Option<String>, EditError> {
         self.show();
+        let _turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.draft.act().steps.clone();
         let ended = self.draft.end();
         if ended.is_err() {
@@ -457,6 +486,15 @@ impl<'m> Moving<'m> {
             self.library.take_up(self.tools, Vec::new(), &touched);
         }
         Ok(ended?)
+    }
+
+    /// Takes everything back, for readers too.
+    pub fn take_back(self) {
+        let _turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.draft.act().steps.clone();
+        drop(self.draft);
+        let touched = self.library.touched(&all);
+        self.library.take_up(self.tools, Vec::new(), &touched);
     }
 }
 

@@ -9,7 +9,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::collection::Library;
 use super::editing::{EditError, Tools};
-use super::history::ActKind;
+use super::history::{ActKind, HistoryError};
 use super::moving::{Clash, Moving, Planned, Survey};
 use super::path_template::{self, PathTemplate};
 use super::record::Record;
@@ -182,8 +182,13 @@ impl Library {
                 None => self.roots().iter().map(|root| root.path.clone()).collect(),
             };
             for top in tops {
-                let removed = self.remove_empty(&mut moving, &top)?;
-                organised.cleaned.insert(noted(&top), removed);
+                match self.remove_empty(&mut moving, &top) {
+                    Ok(removed) => organised.cleaned.insert(noted(&top), removed),
+                    Err(error) => {
+                        moving.take_back();
+                        return Err(error);
+                    }
+                };
             }
         }
         organised.undo_id = moving.end()?;
@@ -281,8 +286,14 @@ impl Library {
         for folder in found.into_iter().rev() {
             let is_root = self.roots().iter().any(|root| root.path == folder);
             let is_empty = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_none());
-            if is_empty && !is_root && moving.draft.remove_folder("", &folder)? {
-                removed += 1;
+            if !is_empty || is_root {
+                continue;
+            }
+            match moving.draft.remove_folder("", &folder) {
+                Ok(gone) => removed += usize::from(gone),
+                // A mount point, or a folder of somebody else: it stays, and what was moved too.
+                Err(error @ HistoryError::Folder { .. }) => tracing::warn!(%error, "an empty folder stays"),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(removed)

@@ -122,8 +122,9 @@ impl PathTemplate {
         if let Some(spaces) = &placement.spaces {
             filled = filled.replace(' ', &spaces.replace(FORBIDDEN, "_"));
         }
-        let folders = filled.split('/').filter(|name| !["", ".", ".."].contains(name));
-        folders.map(shortened).collect::<Vec<_>>().join("/")
+        let folders = filled.split('/').map(shortened);
+        let folders = folders.filter(|name| !["", ".", ".."].contains(name));
+        folders.collect::<Vec<_>>().join("/")
     }
 
     /// A value as a part of a path. The person's own folder for a base model may be several folders deep.
@@ -132,9 +133,14 @@ impl PathTemplate {
         if placeholder == "base_model" && value.contains('/') && is_mapped() {
             return value.split('/').map(sanitise).collect::<Vec<_>>().join("/");
         }
-        let is_a_name = || !has_forbidden(value) && !value.trim_matches([' ', '.']).is_empty();
+        // What is cut off must not be what made it a name.
+        let name = match shortened(value) {
+            "" => value.trim(),
+            cut => cut,
+        };
+        let is_a_name = || !has_forbidden(name) && !name.trim_matches([' ', '.']).is_empty();
         if PLAIN.contains(&placeholder) && is_a_name() {
-            return value.to_owned();
+            return name.to_owned();
         }
         sanitise(value)
     }
@@ -246,6 +252,8 @@ mod tests {
             " . ",
             "C:",
             "{author}/..",
+            &format!("..{}x", " ".repeat(253)),
+            &format!("{}x", " ".repeat(255)),
         ] {
             let version = json!({
                 "name": evil, "baseModel": evil, "creator": {"username": evil}, "model": {"name": evil, "tags": [evil]},

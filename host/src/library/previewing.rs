@@ -211,12 +211,11 @@ impl Library {
             }
         }
         let place = folder.join(format!("{stem}{}", preview.ending));
-        draft.keep(path, &trash::noted(&place), None)?;
+        draft.keep(path, &trash::noted(&place), None, Some(&preview.bytes))?;
         if let Err(source) = atomic::create(&place, &preview.bytes) {
             draft.unchanged();
             return Err(EditError::Write { path: place, source });
         }
-        draft.changed_to(&preview.bytes);
         let fields = json!({ "preview_url": trash::noted(&place), "preview_nsfw_level": level });
         if let serde_json::Value::Object(fields) = fields {
             edits.push(Edit::Set(fields));

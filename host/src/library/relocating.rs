@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::collection::Library;
-use super::editing::EditError;
+use super::editing::{Beside, EditError, write_kept};
 use super::history::{Draft, HistoryError};
 use super::metadata;
 use super::record::Record;
@@ -26,8 +26,9 @@ impl Library {
         moves: &[(PathBuf, PathBuf)],
         cancel: &Cancel,
     ) -> Result<Vec<String>, EditError> {
-        let _turn = sidecar::turn(Path::new(&*record.path));
         let path = &*record.path;
+        let ends = moves.iter().take(1).map(|(_, to)| to.as_path());
+        let _turns = sidecar::turns(ends.chain([Path::new(path)]));
         for (from, to) in moves {
             let moved = if leads_from_here(from) && from.parent() != to.parent() {
                 // It would lead elsewhere from another folder.
@@ -68,17 +69,13 @@ impl Library {
             Err(SidecarError::Corrupt { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let before = std::fs::read(&beside).ok();
         sidecar.0.insert("file_name".into(), json!(stem));
         sidecar.0.insert("file_path".into(), json!(noted(model)));
         let preview = sidecar.text("preview_url").to_owned();
         if let Some((_, to)) = moves.iter().find(|(from, _)| noted(from) == preview) {
             sidecar.0.insert("preview_url".into(), json!(noted(to)));
         }
-        draft.keep(&record.path, &noted(&beside), before.as_deref())?;
-        sidecar.write(&beside)?;
-        draft.changed_to(&std::fs::read(&beside).unwrap_or_default());
-        Ok(())
+        write_kept(draft, &record.path, &Beside::read(beside)?, &sidecar)
     }
 }
 

@@ -7,7 +7,6 @@ use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
 use super::history::ActKind;
 use super::moving::{FileMove, MovePlan};
-use super::sidecar;
 use crate::cancel::Cancel;
 
 /// What a file name can't hold on one system or another. Source: contract section 1.2.
@@ -83,12 +82,7 @@ impl Library {
                 new_name(&from).map(|to| FileMove { from, to, bytes })
             })
             .collect();
-        // Another model's files must not become this one's.
-        let others = self
-            .info()
-            .extensions()
-            .map(|extension| folder.join(format!("{name}{extension}")));
-        let places = others.chain([sidecar::path_for(folder, name)]);
+        let places = self.places_of(folder, name).into_iter();
         let mut places = places.chain(files.iter().map(|file| file.to.clone()));
         if let Some(taken) = places.find(|path| path.symlink_metadata().is_ok()) {
             return Err(EditError::NameTaken(taken));

@@ -144,7 +144,7 @@ fn tidy_folder(folder: &Path) {
 }
 
 /// Folders in the trash that an act has files in, or had before it was undone.
-fn folders(act: &Act) -> BTreeSet<PathBuf> {
+pub fn folders(act: &Act) -> BTreeSet<PathBuf> {
     let ends = act.steps.iter().flat_map(|step| match step {
         Step::Renamed { from, to, .. } => vec![from, to],
         _ => Vec::new(),

@@ -30,9 +30,10 @@ impl Library {
         // The steps of a model are taken back together or not at all.
         for own in places.chunk_by(|a, b| model(a) == model(b)) {
             let mark = draft.mark();
+            let _turns = sidecar::turns(own.iter().filter_map(|place| act.steps.get(*place)).flat_map(models_of));
             let undone = own
                 .iter()
-                .try_for_each(|place| undo_step(tools.history, &mut draft, act, *place))
+                .try_for_each(|place| self.undo_step(tools.history, &mut draft, act, *place))
                 .and_then(|()| Ok(draft.settle()?));
             if undone.is_err() {
                 draft.back_to(mark);
@@ -53,84 +54,88 @@ impl Library {
             models: self.take_up(tools, written, &touched),
         })
     }
-}
-
-fn undo_step(history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
-    match act.steps.get(place) {
-        None => Ok(()),
-        Some(Step::FolderMade { model, path }) => {
-            // What was copied out of it is still there until then.
-            draft.settle()?;
-            // It may stay: nothing is lost by a folder too many.
-            if let Err(error) = draft.remove_folder(model, Path::new(path)) {
-                tracing::warn!(%error, "a folder that an act made stays");
+    fn undo_step(&self, history: &History, draft: &mut Draft, act: &Act, place: usize) -> Result<(), EditError> {
+        match act.steps.get(place) {
+            None => Ok(()),
+            Some(Step::FolderMade { model, path }) => {
+                // What was copied out of it is still there until then.
+                draft.settle()?;
+                // It may stay: nothing is lost by a folder too many.
+                if let Err(error) = draft.remove_folder(model, Path::new(path)) {
+                    tracing::warn!(%error, "a folder that an act made stays");
+                }
+                Ok(())
             }
-            Ok(())
-        }
-        Some(Step::FolderRemoved { model, path }) => Ok(draft.make_folders(model, Path::new(path))?),
-        Some(Step::Renamed { model, from, to, .. }) => {
-            let (now, then) = (Path::new(to), Path::new(from));
-            match (now.symlink_metadata(), then.symlink_metadata()) {
-                (Err(_), Ok(_)) => return Ok(()),
-                // A preview that somebody took away must not keep its model from coming back.
-                (Err(_), Err(_)) if from != model && to != model => {
-                    tracing::warn!(file = to, "is gone, and can't come back with its model");
+            Some(Step::FolderRemoved { model, path }) => Ok(draft.make_folders(model, Path::new(path))?),
+            Some(Step::Renamed { model, from, to, .. }) => {
+                let (now, then) = (Path::new(to), Path::new(from));
+                match (now.symlink_metadata(), then.symlink_metadata()) {
+                    (Err(_), Ok(_)) => return Ok(()),
+                    // A preview that somebody took away must not keep its model from coming back.
+                    (Err(_), Err(_)) if from != model && to != model => {
+                        tracing::warn!(file = to, "is gone, and can't come back with its model");
+                        return Ok(());
+                    }
+                    _ => {}
+                }
+                if trash::is_inside(then) {
+                    // Deleted again: the folder went when the files came back.
+                    let parent = then.parent().unwrap_or(then);
+                    private_folder(parent).map_err(|source| HistoryError::Io {
+                        path: parent.to_owned(),
+                        source,
+                    })?;
+                } else if let Some(parent) = then.parent() {
+                    self.check_there(parent)?;
+                    draft.make_folders(model, parent)?;
+                }
+                Ok(draft.relocate(model, now, then, &Cancel::default())?)
+            }
+            Some(Step::Shared {
+                model,
+                path,
+                with,
+                how,
+                begins,
+            }) => {
+                let (keep, path) = (Path::new(with), Path::new(path));
+                if *begins {
+                    return linking::end_sharing(draft, model, keep, path, *how);
+                }
+                linking::begin_sharing(draft, model, keep, path, Some(*how), &Cancel::default()).map(|_| ())
+            }
+            Some(Step::Content { model, path, after, .. }) => {
+                let before = history.before(act, place)?;
+                let now = Beside::read(PathBuf::from(path))?;
+                if now.bytes == before {
                     return Ok(());
                 }
-                _ => {}
+                if now.bytes.as_deref().map(history::digest).unwrap_or_default() != *after {
+                    return Err(EditError::ChangedSince(path.clone()));
+                }
+                let before = before.map(|before| with_hashes(before, now.bytes.as_deref().unwrap_or_default()));
+                draft.keep(model, path, now.bytes.as_deref(), before.as_deref())?;
+                let written = match &before {
+                    Some(bytes) => atomic::write(&now.path, bytes),
+                    // The history has the content that goes.
+                    None => std::fs::remove_file(&now.path),
+                };
+                fault::step();
+                if let Err(source) = written {
+                    draft.unchanged();
+                    return Err(SidecarError::Io { path: now.path, source }.into());
+                }
+                Ok(())
             }
-            if trash::is_inside(then) {
-                // Deleted again: the folder went when the files came back.
-                let parent = then.parent().unwrap_or(then);
-                private_folder(parent).map_err(|source| HistoryError::Io {
-                    path: parent.to_owned(),
-                    source,
-                })?;
-            } else if let Some(parent) = then.parent() {
-                draft.make_folders(model, parent)?;
-            }
-            Ok(draft.relocate(model, now, then, &Cancel::default())?)
         }
-        Some(Step::Shared {
-            model,
-            path,
-            with,
-            how,
-            begins,
-        }) => {
-            let (keep, path) = (Path::new(with), Path::new(path));
-            if *begins {
-                return linking::end_sharing(draft, model, keep, path, *how);
-            }
-            linking::begin_sharing(draft, model, keep, path, Some(*how), &Cancel::default()).map(|_| ())
-        }
-        Some(Step::Content { model, path, after, .. }) => {
-            let _turn = sidecar::turn(Path::new(model));
-            let before = history.before(act, place)?;
-            let now = Beside::read(PathBuf::from(path))?;
-            if now.bytes == before {
-                return Ok(());
-            }
-            if now.bytes.as_deref().map(history::digest).unwrap_or_default() != *after {
-                return Err(EditError::ChangedSince(path.clone()));
-            }
-            draft.keep(model, path, now.bytes.as_deref())?;
-            let before = before.map(|before| with_hashes(before, now.bytes.as_deref().unwrap_or_default()));
-            let written = match &before {
-                Some(bytes) => atomic::write(&now.path, bytes),
-                // The history has the content that goes.
-                None => std::fs::remove_file(&now.path),
-            };
-            fault::step();
-            if let Err(source) = written {
-                draft.unchanged();
-                return Err(SidecarError::Io { path: now.path, source }.into());
-            }
-            if let Some(bytes) = &before {
-                draft.changed_to(bytes);
-            }
-            Ok(())
-        }
+    }
+}
+
+/// Paths of models whose sidecars a step concerns.
+fn models_of(step: &Step) -> Vec<&Path> {
+    match step {
+        Step::Renamed { model, from, to, .. } if from == model || to == model => [from, to].map(Path::new).into(),
+        step => vec![Path::new(step.model())],
     }
 }
 

@@ -31,22 +31,29 @@ impl Library {
     pub fn verify(&self, tools: &Tools, paths: &[String], cancel: &Cancel) -> Result<Verification, EditError> {
         self.check_inside(paths)?;
         let mut seen = HashSet::new();
-        let paths: Vec<&str> = paths
+        let paths: Vec<(&String, String)> = paths
             .iter()
-            .map(String::as_str)
-            .filter(|path| seen.insert(*path))
+            .map(|path| (path, self.listed(path)))
+            .filter(|(_, listed)| seen.insert(listed.clone()))
             .collect();
-        let mut expected = paths.first().and_then(|path| self.snapshot().by_path(path)?.sha256);
+        let mut expected = paths
+            .first()
+            .and_then(|(_, listed)| self.snapshot().by_path(listed)?.sha256);
         let mut hasher = FileHasher::new(BLOCK);
         let mut verification = Verification::default();
-        for path in paths {
-            let Ok(now) = stamp(Path::new(path)) else { continue };
-            if self.snapshot().by_path(path).is_none_or(|known| known.stamp != now) {
+        for (path, listed) in paths {
+            let known = self.snapshot().by_path(&listed).map(|known| known.stamp);
+            let (Some(known), Ok(now)) = (known, stamp(Path::new(&listed))) else {
+                continue;
+            };
+            if known != now {
                 // What is known is about another file.
-                scan::reread(self, tools.plugin, tools.handle, &[(path, None)]);
+                scan::reread(self, tools.plugin, tools.handle, &[(&listed, None)]);
             }
             let snapshot = self.snapshot();
-            let Some(record) = snapshot.by_path(path) else { continue };
+            let Some(record) = snapshot.by_path(&listed) else {
+                continue;
+            };
             expected = expected.or(record.sha256);
             match self.hash_queue().again(record, &mut hasher, cancel) {
                 Ok(hashes) => {
@@ -54,7 +61,7 @@ impl Library {
                         self.hash_queue().correct(record, hashes);
                     }
                     if *expected.get_or_insert(hashes.sha256) != hashes.sha256 {
-                        verification.mismatched.push((path.to_owned(), Some(hashes.sha256)));
+                        verification.mismatched.push((path.clone(), Some(hashes.sha256)));
                     }
                 }
                 Err(HashError::Cancelled) => {
@@ -63,7 +70,7 @@ impl Library {
                 }
                 Err(HashError::Io(error)) => {
                     tracing::warn!(path, %error, "can't be verified");
-                    verification.mismatched.push((path.to_owned(), None));
+                    verification.mismatched.push((path.clone(), None));
                 }
             }
         }

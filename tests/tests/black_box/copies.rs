@@ -68,6 +68,29 @@ async fn verifying_reads_the_files_again_and_puts_right_what_was_wrong() -> Resu
         library.serve().await?.item("loras", "other").await?
     );
 
+    // What lies in the folders and is no model is passed over, and a way out of them is none.
+    let stray = Model::lora("stray").write(library.path())?;
+    let trashed = library.root("loras").join(".lm-pending-delete/0123/t.safetensors");
+    std::fs::create_dir_all(trashed.parent().unwrap_or(&trashed))?;
+    std::fs::copy(&stray, &trashed)?;
+    let answer = verify(&server, &[&one, &trashed]).await?;
+    assert_eq!(answer["mismatched_files"], json!([]));
+    let climbing = format!("{}/../elsewhere.safetensors", wire(&library.root("loras")));
+    std::fs::copy(&stray, &climbing)?;
+    let refused = post(
+        &server,
+        "loras/verify-duplicates",
+        json!({"file_paths": [wire(&one), climbing]}),
+    );
+    assert_eq!(refused.await?.0, 400);
+    let listed = server.list("loras", &[]).await?;
+    assert!(
+        ["t", "elsewhere"]
+            .iter()
+            .all(|name| !sorted_names(&listed).contains(&(*name).to_owned())),
+        "{listed}"
+    );
+
     for (body, status) in [
         (json!({}), 400),
         (json!({"file_paths": []}), 400),

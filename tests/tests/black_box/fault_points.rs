@@ -219,6 +219,33 @@ async fn a_bulk_delete() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_move_of_several() -> Result<()> {
+    crash_everywhere(Shelf::new(two()).await?, |shelf| {
+        let (paths, target) = ([shelf.path("a/one"), shelf.path("two")], shelf.path("b/c/x"));
+        let target = target.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        (
+            "loras/move_models_bulk".into(),
+            json!({"file_paths": paths, "target_path": target}),
+        )
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_auto_organise() -> Result<()> {
+    crash_everywhere(Shelf::new(two()).await?, |_| ("loras/auto-organize".into(), json!({}))).await
+}
+
+#[tokio::test]
+async fn an_undo_of_a_move() -> Result<()> {
+    crash_undo("loras/move_model", |shelf| {
+        let target = shelf.path("b/x").trim_end_matches("/x.safetensors").to_owned();
+        json!({"file_path": shelf.path("a/one"), "target_path": target})
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_edit() -> Result<()> {
     crash_everywhere(Shelf::new(two()).await?, |shelf| {
         (
@@ -440,6 +467,8 @@ async fn a_full_disk_refuses_what_needs_room_and_loses_nothing() -> Result<()> {
     let big = vec![7; 1 << 20];
     ensure!(std::fs::write(folder.join("fill"), big).is_err(), "the disk is full");
     refused(&shelf, &acts).await?;
+    // The metadata file that would say its new name has no room.
+    refused(&shelf, &acts_on(&shelf, "full/m")[..1]).await?;
     Ok(())
 }
 

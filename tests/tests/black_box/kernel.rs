@@ -107,3 +107,21 @@ async fn a_folder_that_is_mounted_a_second_time_is_an_alias() -> Result<()> {
     assert_eq!(server.list("loras", &[]).await?["total"], 3);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_empty_folder_that_can_not_be_removed_does_not_take_an_organise_back() -> Result<()> {
+    let library = Library::of([Model::lora("a/amber").base("SDXL 1.0").tags(&["style"])])?;
+    let root = library.root("loras");
+    std::fs::create_dir(root.join("mounted"))?;
+    let mount = format!("mount -t tmpfs tmpfs '{}' && exec \"$@\"", wire(&root.join("mounted")));
+    let launcher = ["unshare", "-Urm", "sh", "-c", &mount, "sh"];
+    if !works(&launcher) {
+        return Ok(());
+    }
+    let server = library.options().launched_by(&launcher).serve().await?;
+    let answer = crate::acts::done(&server, "loras/auto-organize", json!({})).await?;
+    assert_eq!(answer["summary"]["success"], 1, "{answer}");
+    assert!(root.join("SDXL 1.0/style/amber.safetensors").exists() && root.join("mounted").exists());
+    assert_eq!(server.item("loras", "amber").await?["folder"], "SDXL 1.0/style");
+    Ok(())
+}

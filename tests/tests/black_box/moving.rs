@@ -151,6 +151,52 @@ async fn a_name_that_is_taken_is_made_another_and_nothing_is_replaced() -> Resul
 }
 
 #[tokio::test]
+async fn files_at_the_target_that_belong_to_nobody_do_not_become_the_models_own() -> Result<()> {
+    let library = Library::of([Model::lora("a/m").sidecar()])?;
+    let root = library.root("loras");
+    std::fs::create_dir(root.join("b"))?;
+    std::fs::write(root.join("b/m.png"), "of another model")?;
+    let server = library.serve().await?;
+    let body = json!({"file_path": model(&root, "a/m"), "target_path": wire(&root.join("b"))});
+    let answer = done(&server, "loras/move_model", body).await?;
+    let new_path = answer["new_file_path"].as_str().unwrap_or_default();
+    assert!(new_path.contains("/b/m-"), "{answer}");
+    assert_eq!(std::fs::read(root.join("b/m.png"))?, b"of another model");
+    assert_eq!(answer["cache_entry"]["preview_url"], "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_put_where_a_disk_is_away() -> Result<()> {
+    let library = Library::of([Model::new("checkpoints", "c"), Model::new("unet", "u")])?;
+    let server = library.serve().await?;
+    let (from, away) = (library.root("checkpoints").join("c.safetensors"), library.root("unet"));
+    // As a mount point is without its disk.
+    let disk = library.path().join("disk");
+    std::fs::rename(&away, &disk)?;
+    std::fs::create_dir(&away)?;
+    let body = json!({"file_path": wire(&from), "target_path": wire(&away.join("x"))});
+    let (status, answer) = post(&server, "checkpoints/move_model", body.clone()).await?;
+    let error = answer["error"].as_str().unwrap_or_default();
+    assert!(status == 500 && error.contains("away"), "{status} {answer}");
+    assert!(from.exists() && !away.join("x").exists());
+    // Nor does an undo put anything there.
+    std::fs::remove_dir(&away)?;
+    std::fs::rename(&disk, &away)?;
+    let back =
+        json!({"file_path": wire(&away.join("u.safetensors")), "target_path": wire(&library.root("checkpoints"))});
+    library.add(&Model::new("unet", "stays"))?;
+    server.scan("checkpoints", false).await?;
+    let id = done(&server, "checkpoints/move_model", back).await?["undo_id"].clone();
+    std::fs::rename(&away, &disk)?;
+    std::fs::create_dir(&away)?;
+    let (_, answer) = post(&server, "undo", json!({ "id": id })).await?;
+    assert!(answer.to_string().contains("away"), "{answer}");
+    assert!(std::fs::read_dir(&away)?.next().is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_not_asked_for_rightly_changes_nothing() -> Result<()> {
     let library = Library::of([Model::lora("a/m").sidecar()])?;
     let root = library.root("loras");

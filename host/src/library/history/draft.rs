@@ -30,25 +30,24 @@ impl Draft<'_> {
         &self.act.id
     }
 
-    /// Keeps the content of a file that is about to change. Only when this is done may it be changed.
+    /// Keeps the content of a file that is about to become `after`, or to be removed. Only when this is done may it be changed.
     ///
     /// # Errors
     /// When the copy can't be written; the file must not be changed then.
-    pub fn keep(&mut self, model: &str, path: &str, before: Option<&[u8]>) -> Result<(), HistoryError> {
+    pub fn keep(
+        &mut self,
+        model: &str,
+        path: &str,
+        before: Option<&[u8]>,
+        after: Option<&[u8]>,
+    ) -> Result<(), HistoryError> {
         let step = Step::Content {
             model: model.to_owned(),
             path: path.to_owned(),
             existed: before.is_some(),
-            after: String::new(),
+            after: after.map(digest).unwrap_or_default(),
         };
         self.note(step, before.unwrap_or_default())
-    }
-
-    /// Notes what the file that was kept last holds now.
-    pub fn changed_to(&mut self, content: &[u8]) {
-        if let Some(Step::Content { after, .. }) = self.act.steps.last_mut() {
-            *after = digest(content);
-        }
     }
 
     /// Gives a file another name or place on its file system; never over another file.
@@ -267,6 +266,10 @@ impl Draft<'_> {
     /// When that can't be written: all its steps are taken back then.
     pub fn end(mut self) -> Result<Option<String>, HistoryError> {
         if self.act.steps.is_empty() {
+            // Somebody else took it back already: it is not offered any more.
+            if let Some(undone) = self.act.undoes.as_deref().filter(|_| self.whole) {
+                self.history.note_undone(undone, Some(&self.act.id));
+            }
             return Ok(None);
         }
         self.settle()?;
@@ -338,6 +341,26 @@ fn copied_back(unfinished: &Path, from: &Path, to: &Path) -> std::io::Result<()>
     }
 }
 
+/// Gives a file its content before a step again, where it has the step's. Another one is somebody's who came after it.
+fn content_back(folder: &Path, place: usize, path: &Path, existed: bool, after: &str) -> std::io::Result<()> {
+    let old = existed.then(|| before(folder, place)).transpose()?;
+    let now = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => Some(read?),
+    };
+    if now == old {
+        return Ok(());
+    }
+    if now.as_deref().map(digest).unwrap_or_default() != after {
+        tracing::warn!(file = %path.display(), "was changed since, and stays as it is while its act is taken back");
+        return Ok(());
+    }
+    match old {
+        Some(content) => atomic::write(path, &content),
+        None => std::fs::remove_file(path),
+    }
+}
+
 /// Takes a step back as far as it was done. False when it is not back: the disk may be away.
 pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
     let done = match step {
@@ -363,12 +386,8 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
         // Its bytes are the same either way.
         Step::Shared { .. } => Ok(()),
         Step::Content {
-            path, existed: true, ..
-        } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),
-        Step::Content { path, .. } => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+            path, existed, after, ..
+        } => content_back(folder, place, Path::new(path), *existed, after),
         Step::FolderMade { path, .. } => match std::fs::remove_dir(path) {
             // Whatever somebody put there stays, and with it the folder.
             Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Err(error),

@@ -96,8 +96,7 @@ fn whole_steps(steps: &[Step]) -> usize {
     }
 }
 
-/// An act from its folder. One that was cut off is rolled back when its steps belong together, but for [`whole_steps`]; else what
-/// was done of it stays, and can be taken back.
+/// An act from its folder, as it was left.
 pub(super) fn load(folder: &Path) -> Option<Act> {
     let read = || -> std::io::Result<Act> {
         let mut act: Act = serde_json::from_slice(&std::fs::read(folder.join(ACT))?)?;
@@ -106,18 +105,23 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
         }
         Ok(act)
     };
-    let mut act = match read() {
-        Ok(act) => act,
+    match read() {
+        Ok(act) => Some(act),
         // It was cut off before it began.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.join(step_name(0)).exists() => {
             let _ = std::fs::remove_dir_all(folder);
-            return None;
+            None
         }
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// Ends an act. One that was cut off is rolled back when its steps belong together, but for [`whole_steps`]; else what was done of
+/// it stays, and can be taken back.
+pub(super) fn end(folder: &Path, mut act: Act) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
@@ -139,11 +143,6 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
         } else {
             // A disk may be away: what was moved can be taken back like any other act, once it is there.
             tracing::warn!(act = act.id, kind = ?act.kind, "an act that was cut off can't be rolled back now; undo it from the history");
-        }
-    }
-    for step in &mut act.steps {
-        if let Step::Content { path, after, .. } = step {
-            *after = std::fs::read(&*path).map(|bytes| digest(&bytes)).unwrap_or_default();
         }
     }
     act.ended = true;

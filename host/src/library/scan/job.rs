@@ -1,7 +1,6 @@
 //! One scan of a library from start to end.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -117,7 +116,7 @@ impl Job<'_> {
         // A root that is there but holds nothing at all, while it had models before, is most likely a mount point
         // without its disk.
         for (index, root) in self.library.roots().iter().enumerate() {
-            if is_emptied(&root.path) && self.had_models(&root.path) {
+            if is_emptied(&root.path) && self.library.had_models(&root.path) {
                 walk.offline.insert(index as u16);
                 walk.unreadable.push(root.wire.to_string());
             }
@@ -130,19 +129,11 @@ impl Job<'_> {
         for (index, root) in self.library.roots().iter().enumerate() {
             let concerned = folders.keys().any(|folder| folder.starts_with(&root.path));
             let is_away = || offline.get(index).copied().unwrap_or(false);
-            if concerned && (is_away() || (is_emptied(&root.path) && self.had_models(&root.path))) {
+            if concerned && (is_away() || (is_emptied(&root.path) && self.library.had_models(&root.path))) {
                 return None;
             }
         }
         self.walker().partial(folders, topology)
-    }
-
-    fn had_models(&self, root: &Path) -> bool {
-        let snapshot = self.library.snapshot();
-        snapshot
-            .records()
-            .iter()
-            .any(|(_, record)| Path::new(&*record.path).starts_with(root))
     }
 
     fn work(&self, base: Base, walk: &Walk, scope: Scope<'_>, progress: &mut dyn FnMut(Stage)) -> Outcome {
