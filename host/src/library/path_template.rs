@@ -142,7 +142,7 @@ impl PathTemplate {
         if PLAIN.contains(&placeholder) && is_a_name() {
             return name.to_owned();
         }
-        sanitise(value)
+        sanitise(if name.is_empty() { value } else { name })
     }
 }
 
