@@ -5,10 +5,11 @@
 //! moment, and both have the same bytes; so none are kept for an undo, which writes a copy of its own again.
 
 use std::collections::HashSet;
-use std::fs::{File, FileTimes, Metadata};
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use super::collection::Library;
 use super::editing::{EditError, Edited, Outcome, Tools};
@@ -29,6 +30,39 @@ pub enum Sharing {
     Reflink,
     /// Several names of one file.
     HardLink,
+}
+
+/// When a file was changed, and what may be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Looks {
+    modified: SystemTime,
+    /// Of Unix; none elsewhere.
+    mode: Option<u32>,
+}
+
+impl Looks {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        #[cfg(unix)]
+        let mode = Some(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
+        #[cfg(not(unix))]
+        let mode = None;
+        Ok(Self {
+            modified: metadata.modified()?,
+            mode,
+        })
+    }
+
+    fn give(self, path: &Path) -> std::io::Result<()> {
+        // On Unix an owner may set times without the right to write.
+        let file = File::options().read(true).write(!cfg!(unix)).open(path)?;
+        file.set_modified(self.modified)?;
+        #[cfg(unix)]
+        if let Some(mode) = self.mode {
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        }
+        Ok(())
+    }
 }
 
 /// What becomes, or became, of one copy.
@@ -194,12 +228,13 @@ pub(super) fn begin_sharing(
     }
     let made = unfinished(path, draft.id());
     // As hard links until it is known: a crash before that leaves nothing that an undo could mistake.
-    draft.share(model, path, keep, Sharing::HardLink, true)?;
+    let looks = Looks::of(path).map_err(failed)?;
+    draft.share(model, path, keep, Sharing::HardLink, true, Some(looks))?;
     let replace = |draft: &mut Draft| {
         let how = share(keep, &made, wanted)?;
         draft.shared_as(how);
         if how == Sharing::Reflink {
-            keep_looks(path, &made)?;
+            looks.give(&made)?;
         }
         // Whoever wrote to one of them meanwhile keeps what they wrote.
         if stamps()? != before {
@@ -228,6 +263,7 @@ pub(super) fn end_sharing(
     keep: &Path,
     path: &Path,
     how: Sharing,
+    looks: Option<Looks>,
 ) -> Result<(), EditError> {
     let text = trash::noted(path);
     let failed = |source: std::io::Error| cant(&text, source);
@@ -237,10 +273,13 @@ pub(super) fn end_sharing(
         return Ok(());
     }
     let made = unfinished(path, draft.id());
-    draft.share(model, path, keep, how, false)?;
+    draft.share(model, path, keep, how, false, None)?;
     let replace = || {
         let before = stamp(path)?;
         transfer::copy(path, &made, &Cancel::default())?;
+        if let Some(looks) = looks.filter(|_| how == Sharing::HardLink) {
+            looks.give(&made)?;
+        }
         if stamp(path)? != before {
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
@@ -283,14 +322,6 @@ fn share(keep: &Path, made: &Path, wanted: Option<Sharing>) -> std::io::Result<S
     }
     std::fs::hard_link(keep, made)?;
     Ok(Sharing::HardLink)
-}
-
-/// Gives a file the rights and the time of change of another.
-fn keep_looks(of: &Path, to: &Path) -> std::io::Result<()> {
-    let metadata = std::fs::metadata(of)?;
-    let file = File::options().write(true).open(to)?;
-    file.set_times(FileTimes::new().set_modified(metadata.modified()?))?;
-    file.set_permissions(metadata.permissions())
 }
 
 /// Whether two files have the same bytes.

@@ -97,10 +97,11 @@ impl Library {
                 with,
                 how,
                 begins,
+                looks,
             }) => {
                 let (keep, path) = (Path::new(with), Path::new(path));
                 if *begins {
-                    return linking::end_sharing(draft, model, keep, path, *how);
+                    return linking::end_sharing(draft, model, keep, path, *how, *looks);
                 }
                 linking::begin_sharing(draft, model, keep, path, Some(*how), &Cancel::default()).map(|_| ())
             }

@@ -180,6 +180,12 @@ async fn copies_share_their_bytes_after_a_comparison_and_later_acts_on_one_leave
     let [a, b, c, liar] = &paths[..] else {
         anyhow::bail!("four files")
     };
+    let looks = |path: &Path| -> Result<_> {
+        let metadata = std::fs::metadata(path)?;
+        Ok((metadata.mtime(), metadata.mtime_nsec(), metadata.mode()))
+    };
+    std::fs::set_permissions(c, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
+    let own = [looks(b)?, looks(c)?];
     let server = library.serve().await?;
     let before = files(&library.root("loras"))?;
     let item = server.item("loras", "c").await?;
@@ -244,6 +250,7 @@ async fn copies_share_their_bytes_after_a_comparison_and_later_acts_on_one_leave
     let undone = done(&server, "undo", json!({"id": answer["undo_id"]})).await?;
     assert_eq!(undone["conflicts"], json!([]));
     assert_ne!(inode(b)?, inode(c)?);
+    assert_eq!([looks(b)?, looks(c)?], own);
     assert!(std::fs::read(b)? == bytes && std::fs::read(c)? == bytes);
     assert_eq!(sidecar(b)?["notes"], "n");
     Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::library::linking::Sharing;
+use crate::library::linking::{Looks, Sharing};
 use crate::library::trash;
 
 /// What was done.
@@ -92,6 +92,9 @@ pub enum Step {
         how: Sharing,
         /// Whether it begins.
         begins: bool,
+        /// What the file looked like before: a name of another file has that one's looks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        looks: Option<Looks>,
     },
 }
 

@@ -8,7 +8,7 @@ use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::cancel::Cancel;
 use crate::files::{atomic, fault, rename, transfer};
-use crate::library::linking::Sharing;
+use crate::library::linking::{Looks, Sharing};
 use crate::library::trash;
 
 /// An act that is being done.
@@ -188,6 +188,7 @@ impl Draft<'_> {
         with: &Path,
         how: Sharing,
         begins: bool,
+        looks: Option<Looks>,
     ) -> Result<(), HistoryError> {
         let step = Step::Shared {
             model: model.to_owned(),
@@ -195,6 +196,7 @@ impl Draft<'_> {
             with: trash::noted(with),
             how,
             begins,
+            looks,
         };
         self.note(step, &[])
     }
