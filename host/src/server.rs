@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use modelshelf_plugin_builder::Running;
 use tokio::net::TcpListener;
 
 use crate::authoring::live;
@@ -93,9 +94,12 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
     let to_load = app.clone();
+    let builds: Vec<Running> = app.settings.plugin_paths.iter().map(|_| Running::default()).collect();
+    let to_build = builds.clone();
     let loading = tokio::spawn(async move {
+        let named = live::watch(&to_load);
         roster::load(to_load.clone()).await;
-        live::follow(&to_load);
+        live::follow(&to_load, named, &to_build);
     });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -108,6 +112,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         () = asked_to_end() => {
             tracing::info!("ending");
             loading.abort();
+            live::end_builds(&builds);
             forgetting.abort();
             telling.abort();
             app.refreshes.cancel_all();

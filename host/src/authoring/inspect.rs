@@ -10,6 +10,7 @@ use wasmtime::component::types::ComponentItem;
 
 use super::conformance::data;
 use super::subject::Subject;
+use crate::plugins::CallError;
 
 /// Items of a batch, as the server's scans have them.
 const BATCH: usize = 128;
@@ -159,7 +160,7 @@ pub fn interfaces(subject: &Subject) -> anyhow::Result<(Imports, Vec<String>)> {
 ///
 /// # Errors
 /// When one fails.
-pub async fn cost(subject: &Subject) -> anyhow::Result<Cost> {
+pub async fn cost(subject: &Subject) -> Result<Cost, CallError> {
     let plugin = &subject.plugin;
     let files: Arc<[_]> = vec![data::ordinary_file(plugin.info()); BATCH].into();
     let derived = plugin.derive(files.clone()).await?;

@@ -8,6 +8,7 @@ pub mod live;
 mod report;
 mod scaffold;
 mod subject;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -8,6 +8,12 @@ const MANIFEST: &str = include_str!("template/Cargo.toml.in");
 const CODE: &str = include_str!("template/lib.rs.in");
 /// Longest name: the prefix of its URLs has one letter more, and at most 40.
 const MAX_NAME: usize = 39;
+/// What can't be the name of such a crate: cargo's own names, what the crate uses, and words of Rust.
+const TAKEN: &str = "test core std alloc build deps examples incremental proc_macro proc-macro serde serde_json \
+                     modelshelf-plugin-sdk abstract as async await become box break const continue crate do dyn else \
+                     enum extern false final fn for gen if impl in let loop macro match mod move mut override priv pub \
+                     ref return self static struct super trait true try type typeof unsafe unsized use virtual where \
+                     while yield";
 
 /// Makes the folder `name` with a crate in it, and says how to go on.
 ///
@@ -54,14 +60,10 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         && name
             .bytes()
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-    // Cargo takes neither a keyword nor a name of its own.
-    let cargos = [
-        "test", "core", "std", "alloc", "self", "super", "crate", "type", "mod", "use", "build", "deps",
-    ];
-    if !fits || cargos.contains(&name) {
+    if !fits || TAKEN.split(' ').any(|taken| taken == name) {
         bail!(
             "{name:?} can't be a model type's id and a crate's name: it must match [a-z][a-z0-9_-]*, have at most \
-             {MAX_NAME} characters, and be no word of Rust"
+             {MAX_NAME} characters, and be no word of Rust and no crate that it uses"
         );
     }
     Ok(())
@@ -80,11 +82,6 @@ fn title(name: &str) -> String {
         .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn type_name(name: &str) -> String {
-    let words = name.split(['-', '_']);
-    words.map(title).collect()
-}
-
 fn fill(template: &str, name: &str, sdk: &Path) -> anyhow::Result<String> {
     let sdk = sdk
         .to_str()
@@ -94,8 +91,7 @@ fn fill(template: &str, name: &str, sdk: &Path) -> anyhow::Result<String> {
         .replace("@SDK@", &sdk.replace('\\', "\\\\").replace('"', "\\\""))
         .replace("@NAME@", name)
         .replace("@PREFIX@", &prefix(name))
-        .replace("@TITLE@", &title(name))
-        .replace("@TYPE@", &type_name(name)))
+        .replace("@TITLE@", &title(name)))
 }
 
 /// The SDK: the one that is named, or that of the clone that this folder or this program lies in or was built from.
@@ -130,16 +126,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_ids_titles_and_types() {
+    fn names_become_ids_and_titles() {
         assert_eq!(title("upscale-model"), "Upscale model");
-        assert_eq!(type_name("upscale-model"), "UpscaleModel");
         assert_eq!(prefix("upscaler"), "upscalers");
         for name in ["upscaler", "a", "my-type_2"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "Upscaler", "2d", "a b", "../x", "type", &"a".repeat(40)] {
+        for name in [
+            "",
+            "Upscaler",
+            "2d",
+            "a b",
+            "../x",
+            "type",
+            "fn",
+            "serde",
+            &"a".repeat(40),
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
+    }
+
+    /// A type that is called as something that the template uses must compile, too.
+    #[test]
+    fn no_item_of_the_code_is_named_after_the_type() {
+        let items = |name: &str| -> Vec<String> {
+            let code = fill(CODE, name, Path::new("/sdk")).unwrap();
+            let is_item = |line: &&str| {
+                ["struct ", "impl ", "fn "]
+                    .iter()
+                    .any(|start| line.trim().starts_with(start))
+            };
+            code.lines().filter(is_item).map(str::to_owned).collect()
+        };
+        assert_eq!(items("fields"), items("model"));
+        assert!(items("model").contains(&"struct Plugin;".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::conformance::files;
 use crate::hub::Hub;
@@ -30,6 +30,8 @@ pub struct Subject {
     pub load_time: Duration,
     /// It, ready to be called.
     pub plugin: Arc<Plugin>,
+    /// How long the first reading of a dozen files may take.
+    pub patience: Duration,
     engine: Arc<PluginEngine>,
     cache: Arc<CodeCache>,
     // Store, roots and compiled code; goes when the examination is over.
@@ -62,6 +64,7 @@ impl Subject {
             load_time: started.elapsed(),
             wasm,
             plugin,
+            patience: PATIENCE,
             engine,
             cache,
             folder,
@@ -93,11 +96,11 @@ impl Subject {
         &self.engine
     }
 
-    /// A library of awkward files, read as the server reads one.
+    /// A library of awkward files, read as the server reads one; none when reading them does not end.
     ///
     /// # Errors
-    /// When the temporary folder can't be used, or reading does not end.
-    pub async fn library(&self) -> anyhow::Result<Arc<Library>> {
+    /// When the temporary folder can't be used.
+    pub async fn library(&self) -> anyhow::Result<Option<Arc<Library>>> {
         let info = self.plugin.info().clone();
         let mut roots = Vec::new();
         for kind in &info.descriptor.roots {
@@ -123,14 +126,15 @@ impl Subject {
         library.keep(self.plugin.clone(), keeping);
         let started = Instant::now();
         while library.is_initializing() {
-            if started.elapsed() > PATIENCE {
-                bail!("reading a dozen small files took longer than {} s", PATIENCE.as_secs());
+            if started.elapsed() > self.patience {
+                library.close();
+                return Ok(None);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         library.close();
         library.idle().await;
-        Ok(library)
+        Ok(Some(library))
     }
 
     /// What a request to a route of its own may reach, on this library.

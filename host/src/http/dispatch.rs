@@ -15,7 +15,8 @@ use super::app::App;
 use super::error::ApiError;
 use super::handlers;
 use super::query::Query;
-use super::registrar::{Bound, Shared, Target};
+use super::registrar::{Bound, Target};
+use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
 use crate::library::previewing;
 

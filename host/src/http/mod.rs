@@ -8,6 +8,7 @@ mod list_query;
 pub mod pages;
 pub mod query;
 pub mod registrar;
+pub mod routes;
 pub mod safety;
 mod sockets;
 pub mod types;

@@ -47,20 +47,27 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         }
     }
 
-    for (source, plugin) in std::mem::take(&mut chosen.replaced) {
-        app.roster.note(&source, Some(plugin), None);
+    for (source, plugin) in &chosen.replaced {
+        app.roster.note(source, Some(plugin.clone()), None);
     }
     let mut served: Vec<Arc<TypeSlot>> = Vec::new();
     let mut candidates: Vec<_> = chosen.plugins;
     candidates.sort_by_key(|(_, plugin)| (plugin.info().descriptor.menu_order, plugin.info().id().to_owned()));
     for (source, plugin) in candidates {
-        served.push(Arc::new(TypeSlot::new(plugin.clone())));
-        let failure = bind(&served).err().map(|error| error.to_string());
-        if let Some(reason) = &failure {
-            tracing::error!(plugin = %source, "a plugin is left out: {reason}");
-            served.pop();
+        let failure = add(&mut served, &source, &plugin);
+        let stand_in = chosen
+            .replaced
+            .iter()
+            .find(|(_, other)| failure.is_some() && other.info().id() == plugin.info().id());
+        match stand_in {
+            // Its place is the built-in one's again, as when a version fails while the server runs.
+            Some((built_in, other)) => {
+                let also = add(&mut served, built_in, other);
+                app.roster.note(built_in, Some(other.clone()), also);
+                app.roster.note(&source, None, failure);
+            }
+            None => app.roster.note(&source, Some(plugin), failure),
         }
-        app.roster.note(&source, Some(plugin), failure);
     }
     arrange(&mut served);
     let table = bind(&served)?;
@@ -96,6 +103,15 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         library.keep(plugin, keeping);
     }
     Ok(())
+}
+
+/// Adds a type where its routes can be bound beside the others'; else why they can't.
+fn add(served: &mut Vec<Arc<TypeSlot>>, source: &Source, plugin: &Arc<Plugin>) -> Option<String> {
+    served.push(Arc::new(TypeSlot::new(plugin.clone())));
+    let reason = bind(served).err()?.to_string();
+    tracing::error!(plugin = %source, "a plugin is left out: {reason}");
+    served.pop();
+    Some(reason)
 }
 
 /// Whether a type is served: any that was named, and a built-in one unless it is of the kind that needs a folder and no

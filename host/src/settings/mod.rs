@@ -89,9 +89,9 @@ pub struct Settings {
     pub downloads: DownloadSettings,
     /// How long acts can be taken back.
     pub history: HistorySettings,
-    /// Components besides the built-in ones.
+    /// Components besides the built-in ones, as absolute paths: a plugin is known by its path.
     pub plugin_files: Vec<PathBuf>,
-    /// Components and crates that are followed while the server runs: what `--plugin` named.
+    /// Components and crates that are followed while the server runs: what `--plugin` named, as absolute paths.
     pub plugin_paths: Vec<PathBuf>,
     /// Own table of each plugin, by id.
     pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
@@ -155,9 +155,14 @@ impl Settings {
                 }
             })?;
         // Crates are built once the server runs.
-        let mut plugin_files: Vec<_> = args.plugin.iter().filter(|path| !path.is_dir()).cloned().collect();
+        let plugin_paths = args
+            .plugin
+            .iter()
+            .map(|path| absolute(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut plugin_files: Vec<_> = plugin_paths.iter().filter(|path| !path.is_dir()).cloned().collect();
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
-            plugin_files.extend(components(folder)?);
+            plugin_files.extend(components(&absolute(folder)?)?);
         }
         Ok(Self {
             bind: args
@@ -177,12 +182,20 @@ impl Settings {
             downloads: own.downloads,
             history: own.history,
             plugin_files,
-            plugin_paths: args.plugin.clone(),
+            plugin_paths,
             plugins: own.plugins,
             libraries,
             sources,
         })
     }
+}
+
+/// The same path from the root of the file system on, links not resolved.
+fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
+    std::path::absolute(path).map_err(|source| SettingsError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The components in a folder, by name.
@@ -197,4 +210,25 @@ fn components(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_one_path_wherever_it_was_named_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ServeArgs {
+            data_dir: Some(folder.path().to_owned()),
+            root: vec![format!("models={}", folder.path().display())],
+            plugin: vec!["x.wasm".into(), "src".into()],
+            ..ServeArgs::default()
+        };
+        let settings = Settings::load(&args).unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(settings.plugin_paths, [here.join("x.wasm"), here.join("src")]);
+        // Tests run in the crate's folder, where `src` is a folder.
+        assert_eq!(settings.plugin_files, [here.join("x.wasm")]);
+    }
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::process::{tail, without_outer_cargo};
+use crate::process::{Running, tail, without_outer_cargo};
 use crate::toolchain::Toolchain;
 use crate::{Profile, TARGET};
 
@@ -164,6 +164,7 @@ pub(crate) fn compile(
     packages: &[Package],
     profile: &Profile,
     target_dir: Option<&Path>,
+    running: Option<&Running>,
 ) -> Result<Vec<PathBuf>, CargoError> {
     let Some(first) = packages.first() else {
         return Ok(Vec::new());
@@ -198,11 +199,12 @@ pub(crate) fn compile(
         program: toolchain.cargo().to_owned(),
         source,
     };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let started = match running {
+        Some(running) => running.start(&mut command),
+        None => command.spawn(),
+    };
+    let mut child = started.map_err(start)?;
     let mut modules: Vec<Option<PathBuf>> = vec![None; packages.len()];
     let mut diagnostics = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -223,6 +225,9 @@ pub(crate) fn compile(
             }
         }
     }
+    if let Some(running) = running {
+        running.is_over();
+    }
     if !child.wait().map_err(start)?.success() {
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         return Err(CargoError::Compile {
@@ -241,12 +246,16 @@ pub(crate) fn compile(
         .collect()
 }
 
-/// Runs the tests of the crate in a folder; whether they pass.
+/// Runs the tests of the crate in a folder; whether they pass. All that they print goes to standard error.
 pub(crate) fn test(crate_dir: &Path) -> Result<bool, CargoError> {
     let program = std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
     let mut command = std::process::Command::new(&program);
     without_outer_cargo(&mut command);
-    command.current_dir(crate_dir).arg("test").stdin(Stdio::null());
+    command
+        .current_dir(crate_dir)
+        .arg("test")
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr());
     match command.status() {
         Ok(status) => Ok(status.success()),
         Err(source) => Err(CargoError::Start { program, source }),

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use cargo::CargoError;
 pub use component::{ComponentError, componentise};
+pub use process::Running;
 pub use toolchain::{Options as ToolchainOptions, Route, Toolchain, ToolchainError};
 
 /// The target that plugins are compiled for.
@@ -50,11 +51,15 @@ pub struct BuildOptions {
     pub out_dir: PathBuf,
     /// How it is compiled.
     pub profile: Profile,
-    /// Cargo's target folder. `None` is what `MODELSHELF_PLUGIN_TARGET` names, else `plugins-build` below the workspace's own target folder, apart from it so that
-    /// the flags of this build never invalidate what an ordinary `cargo build` made.
+    /// Cargo's target folder. `None` is what `MODELSHELF_PLUGIN_TARGET` names, else `plugins-build` below the workspace's
+    /// own target folder, apart from it so that the flags of this build never invalidate what an ordinary `cargo build`
+    /// made.
     pub target_dir: Option<PathBuf>,
     /// What is taken off the start of a package's name to get the component's. `modelshelf-` unless set.
     pub name_prefix: String,
+    /// By what the compiler can be ended while it runs. Without it, the compiler belongs to the caller's group of
+    /// processes and ends with it at Ctrl-C.
+    pub running: Option<Running>,
 }
 
 impl BuildOptions {
@@ -65,6 +70,7 @@ impl BuildOptions {
             profile: Profile::Plugin,
             target_dir: None,
             name_prefix: "modelshelf-".to_owned(),
+            running: None,
         }
     }
 }
@@ -163,7 +169,13 @@ pub fn build_all(
 
     let mut built = Vec::new();
     for packages in workspaces.values() {
-        let modules = cargo::compile(toolchain, packages, &options.profile, options.target_dir.as_deref())?;
+        let modules = cargo::compile(
+            toolchain,
+            packages,
+            &options.profile,
+            options.target_dir.as_deref(),
+            options.running.as_ref(),
+        )?;
         for (package, module) in packages.iter().zip(modules) {
             built.push(finish(package, &module, options)?);
         }

@@ -1,7 +1,7 @@
 //! The model type of ControlNets and their kin: what steers a picture by another one.
 
 use modelshelf_plugin_sdk::rules::header;
-use modelshelf_plugin_sdk::{Derived, Descriptor, FileFacts, Header, Json, Model, ModelType, export_model_type};
+use modelshelf_plugin_sdk::{Derived, Descriptor, FileFacts, Header, ModelType, export_model_type, json_of};
 use serde::Serialize;
 
 const CONTROLNET: &str = "controlnet";
@@ -59,12 +59,6 @@ impl ModelType for ControlNet {
             .root(CONTROLNET, ["controlnet", "t2i_adapter"], "default_controlnet_root")
             .remote_types(["controlnet"], "Controlnet")
             .headers(header::METADATA_KEYS, tensors)
-            .facets([
-                ("folder", "Folder"),
-                ("base-model", "Base model"),
-                ("sub-type", "Kind"),
-                ("tag", "Tag"),
-            ])
             .columns([
                 ("base_model", "Base model"),
                 ("control", "Steered by"),
@@ -81,13 +75,9 @@ impl ModelType for ControlNet {
         Derived {
             sub_type: header.map_or(CONTROLNET, kind).to_owned(),
             base_model_hint: header.and_then(header::base_model),
-            fields: serde_json::to_string(&fields).unwrap_or_else(|_| "{}".to_owned()),
+            fields: json_of(&fields),
             ..Derived::default()
         }
-    }
-
-    fn format_one(model: &Model) -> Json {
-        model.fields.clone()
     }
 }
 

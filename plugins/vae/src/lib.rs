@@ -1,9 +1,7 @@
 //! The model type of VAEs: what turns latents into pictures and back.
 
 use modelshelf_plugin_sdk::rules::header;
-use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, Header, Json, Model, ModelType, Tensor, export_model_type,
-};
+use modelshelf_plugin_sdk::{Derived, Descriptor, FileFacts, Header, ModelType, Tensor, export_model_type, json_of};
 use serde::Serialize;
 
 const VAE: &str = "vae";
@@ -12,8 +10,6 @@ const TINY: &str = "tiny_vae";
 
 /// The first layer of a decoder, whose input is the latent: of images in both common spellings, and of the Wan family.
 const DECODERS: [&str; 2] = ["decoder.conv_in.weight", "decoder.conv1.weight"];
-/// A tensor of a whole checkpoint, which has a VAE inside.
-const CHECKPOINT: &str = "model.diffusion_model.input_blocks.0.0.weight";
 /// In bytes; tiny ones have some 5 MB, full ones 160 MB and more.
 const TINY_BELOW: u64 = 60_000_000;
 
@@ -35,13 +31,10 @@ impl ModelType for Vae {
             .extensions([".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft"])
             .root(VAE, ["vae", "vae_approx"], "default_vae_root")
             .remote_types(["vae"], "VAE")
-            .headers(header::METADATA_KEYS, [DECODERS[0], DECODERS[1], CHECKPOINT])
-            .facets([
-                ("folder", "Folder"),
-                ("base-model", "Base model"),
-                ("sub-type", "Kind"),
-                ("tag", "Tag"),
-            ])
+            .headers(
+                header::METADATA_KEYS,
+                DECODERS.into_iter().chain(header::FULL_MODEL_TENSORS),
+            )
             .columns([
                 ("base_model", "Base model"),
                 ("sub_type", "Kind"),
@@ -63,19 +56,16 @@ impl ModelType for Vae {
             (_, 1..TINY_BELOW) => TINY,
             _ => VAE,
         };
-        let is_checkpoint = header.is_some_and(|header| header.tensor_like(CHECKPOINT).is_some());
+        // Which has a VAE inside.
+        let is_checkpoint = header.is_some_and(header::is_full_model);
         Derived {
             sub_type: sub_type.to_owned(),
             base_model_hint: header.and_then(header::base_model),
-            fields: serde_json::to_string(&fields).unwrap_or_else(|_| "{}".to_owned()),
+            fields: json_of(&fields),
             problem: is_checkpoint.then(|| {
                 "This file holds a whole checkpoint, not a VAE alone. Move it to a folder of checkpoints.".to_owned()
             }),
         }
-    }
-
-    fn format_one(model: &Model) -> Json {
-        model.fields.clone()
     }
 }
 
@@ -133,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_among_vaes_is_named() {
-        let whole = derived(2_000_000_000, &[(CHECKPOINT, &[320, 4, 3, 3])]);
+        let whole = derived(2_000_000_000, &[(header::FULL_MODEL_TENSORS[0], &[320, 4, 3, 3])]);
         assert!(
             whole
                 .problem

@@ -86,12 +86,45 @@ async fn what_breaks_the_interface_is_named_with_its_place() -> Result<()> {
     // The rules are sound, so that nothing is found there.
     assert_eq!(found(&report, "derive"), "[]");
 
+    assert_eq!(found(&report, "merge-remote"), "[]");
+
     let (report, passed) = checked(&component::guest("clash")?).await?;
     assert!(!passed);
     assert!(
         found(&report, "load").contains("clashes with the shared route"),
         "{report}"
     );
+    Ok(())
+}
+
+/// What the kit says of `faulty` with one of its switches turned.
+async fn checked_wrong(switch: &str) -> Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("wrong.wasm");
+    let wasm = std::fs::read(component::guest("faulty")?)?;
+    let (sound, wrong) = (format!("{switch}-is-sound"), format!("{switch}-is-wrong"));
+    std::fs::write(&file, component::patched(&wasm, &sound, &wrong)?)?;
+    let (report, passed) = checked(&file).await?;
+    assert!(!passed);
+    Ok(report)
+}
+
+#[tokio::test]
+async fn a_rule_that_always_traps_is_a_finding_and_ends_no_check() -> Result<()> {
+    let report = checked_wrong("format").await?;
+    for check in ["format", "cost"] {
+        let findings = found(&report, check);
+        assert!(findings.contains("asked to trap by the version"), "{check}: {findings}");
+    }
+    // The checks after these have been made, too.
+    assert!(found(&report, "routes").contains("/trap"), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn words_that_a_person_typed_and_a_merge_overwrites_are_found() -> Result<()> {
+    let findings = found(&checked_wrong("merge").await?, "merge-remote");
+    assert!(findings.contains("civitai.trainedWords"), "{findings}");
     Ok(())
 }
 
@@ -175,6 +208,154 @@ async fn known(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Re
 }
 
 #[tokio::test]
+async fn a_component_is_one_plugin_wherever_it_is_named_from_and_whatever_happens_to_its_folder() -> Result<()> {
+    let library = Library::new()?;
+    let models = library.path().join("minimals");
+    std::fs::create_dir(&models)?;
+    let folder = library.path().join("built");
+    std::fs::create_dir(&folder)?;
+    let file = folder.join("minimal.wasm");
+    let wasm = std::fs::read(component::guest("minimal")?)?;
+    std::fs::write(&file, &wasm)?;
+    // The working folder of a test's server is its home, so that this way leads there.
+    let mut options = library.options().root("minimals", &models);
+    let launcher = format!("cd '{}' && exec \"$0\" \"$@\"", library.path().display());
+    options = options.launched_by(&["sh", "-c", &launcher]);
+    let server = options.plugin(Path::new("built/minimal.wasm")).serve().await?;
+    server.wait_ready("minimals").await?;
+    let before = known(&server, "minimal", |_| true).await?;
+    assert_eq!(before["source"], file.display().to_string());
+
+    std::fs::write(&file, b"no component")?;
+    known(&server, "minimal", |own| own["failure"].is_object()).await?;
+    assert_eq!(sources(&server, "minimal.wasm").await?, 1);
+
+    // As `cargo clean` and the build after it do.
+    std::fs::remove_dir_all(&folder)?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::fs::create_dir(&folder)?;
+    std::fs::write(&file, component::altered(&wasm, 3))?;
+    known(&server, "minimal", |own| {
+        own["failure"].is_null() && own["digest"] != before["digest"]
+    })
+    .await?;
+    assert_eq!(sources(&server, "minimal.wasm").await?, 1);
+    Ok(())
+}
+
+/// How many of the plugins that the server knows come from a path with this end.
+async fn sources(server: &Server, end: &str) -> Result<usize> {
+    let all = server.get_json("/api/plugins", &[]).await?;
+    let plugins = all["plugins"].as_array().context("plugins")?;
+    Ok(plugins
+        .iter()
+        .filter(|plugin| plugin["source"].as_str().is_some_and(|source| source.contains(end)))
+        .count())
+}
+
+/// A server of one crate, which finds the compilers of whoever runs the tests.
+async fn serving_crate(folder: &Path, root: &str, target: Option<PathBuf>) -> Result<Server> {
+    let models = folder.join("models");
+    std::fs::create_dir(&models)?;
+    let mut options = ServerOptions::default()
+        .root(root, &models)
+        .argument("--plugin")
+        .argument(folder.join(root))
+        .environment("HOME", std::env::var_os("HOME").unwrap_or_default());
+    if let Some(target) = target {
+        options = options.environment("MODELSHELF_PLUGIN_TARGET", target);
+    }
+    // Whose built-in types are ready, before which nothing is known of plugins.
+    options.serve().await
+}
+
+#[tokio::test]
+async fn a_crate_that_is_broken_at_the_start_and_mended_is_one_plugin() -> Result<()> {
+    let author = Author::new()?;
+    // What the template itself has a struct called after, which must not matter.
+    author.types("host plugin new fields").await?;
+    let source = author.path().join("fields/src/lib.rs");
+    let code = std::fs::read_to_string(&source)?;
+    std::fs::write(&source, format!("{code}\nfn broken( {{}}\n"))?;
+    let server = serving_crate(author.path(), "fields", Some(target().join("plugins-build"))).await?;
+    let failed = async {
+        while !server
+            .get_json("/api/plugins", &[])
+            .await?
+            .to_string()
+            .contains("could not build")
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(BUILDING, failed)
+        .await
+        .with_context(|| server.log())??;
+    assert_eq!(sources(&server, "fields").await?, 1);
+
+    std::fs::write(&source, &code)?;
+    let mended = known(&server, "fields", |own| own["state"] == "serving").await?;
+    assert!(mended["failure"].is_null(), "{mended}");
+    assert_eq!(sources(&server, "fields").await?, 1);
+
+    // A folder that is made later is looked at, too.
+    let part = author.path().join("fields/parts");
+    std::fs::create_dir(&part)?;
+    let with_part = format!("{code}\n#[path = \"../parts/text.rs\"]\npub mod text;\n");
+    std::fs::write(part.join("text.rs"), "")?;
+    std::fs::write(&source, with_part)?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    std::fs::write(part.join("text.rs"), "pub fn broken( {}\n")?;
+    let failed = known(&server, "fields", |own| own["failure"].is_object()).await?;
+    let reason = failed["failure"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("parts/text.rs"), "{reason}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_build_ends_with_the_server() -> Result<()> {
+    let author = Author::new()?;
+    author.types("host plugin new slow").await?;
+    let (folder, started) = (author.path().join("slow"), author.path().join("pid"));
+    // It writes its id in one step, so that no half of it is read.
+    let script = format!(
+        "fn main() {{\n    std::fs::write(\"{0}.part\", std::process::id().to_string()).unwrap();\n    \
+         std::fs::rename(\"{0}.part\", \"{0}\").unwrap();\n    \
+         std::thread::sleep(std::time::Duration::from_secs(600));\n}}\n",
+        started.display()
+    );
+    std::fs::write(folder.join("build.rs"), script)?;
+    // In a folder of its own: nothing else may wait for this build.
+    let server = serving_crate(author.path(), "slow", None).await?;
+    let waiting = async {
+        while !started.is_file() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(BUILDING, waiting)
+        .await
+        .with_context(|| server.log())?;
+    let script: u32 = std::fs::read_to_string(&started)?.parse()?;
+    assert!(runs(script));
+    server.stop().await?;
+    let ended = async {
+        while runs(script) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await?;
+    Ok(())
+}
+
+/// Whether a process is there that has not ended, as far as the system tells.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[tokio::test]
 async fn inspect_says_what_a_component_is_and_costs() -> Result<()> {
     let file = component::guest("minimal")?.display().to_string();
     let output = host(&["plugin", "inspect", "--json", &file], Path::new(".")).await?;
@@ -245,6 +426,11 @@ async fn the_tutorial_leads_from_an_empty_folder_to_a_type_that_changes_while_it
     };
     author.types(new).await?;
     author.types(test).await?;
+    // What cargo prints about tests is not in the way of a program that reads the report.
+    let output = host(&["plugin", "test", "--json", "upscaler"], author.path()).await?;
+    let report: Value =
+        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stdout).into_owned())?;
+    assert_eq!(report["ok"], true);
 
     let models = author.path().join("models");
     std::fs::create_dir(&models)?;

@@ -8,6 +8,7 @@ use super::super::subject::Subject;
 use super::{Case, Finding};
 use crate::http::registrar::RouteTable;
 use crate::http::types::TypeSlot;
+use crate::hub::OWN_EVENTS;
 use crate::plugins::bindings::Descriptor;
 
 /// Filters that the host keeps sets for.
@@ -16,18 +17,22 @@ const FACETS: [&str; 4] = ["base-model", "tag", "sub-type", "folder"];
 /// Checks description, clashes and capabilities.
 ///
 /// # Errors
-/// When the component can't be loaded a second time.
+/// When wasmtime can't compile the component once more.
 pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
     let info = subject.plugin.info();
-    let again = subject.again().await?;
     let mut stable = Vec::new();
-    if format!("{:?}", again.info().descriptor) != format!("{:?}", info.descriptor) {
-        stable.push(Finding::error("describe said something else when it was asked again"));
-    }
-    if again.routes() != subject.plugin.routes() {
-        stable.push(Finding::error(
-            "setup-specific-routes added other routes when it was asked again",
-        ));
+    match subject.again().await {
+        Err(error) => stable.push(Finding::error(format!("it could not be loaded a second time: {error}"))),
+        Ok(again) => {
+            if format!("{:?}", again.info().descriptor) != format!("{:?}", info.descriptor) {
+                stable.push(Finding::error("describe said something else when it was asked again"));
+            }
+            if again.routes() != subject.plugin.routes() {
+                stable.push(Finding::error(
+                    "setup-specific-routes added other routes when it was asked again",
+                ));
+            }
+        }
     }
     let (imports, _) = inspect::interfaces(subject)?;
     let uses = |interface: &str| {
@@ -167,6 +172,11 @@ fn capabilities(descriptor: &Descriptor, uses: impl Fn(&str) -> bool) -> Vec<Fin
             (false, true) => findings.push(Finding::warning(format!("{how} asks for what it does not import"))),
             _ => {}
         }
+    }
+    for event in asked.events.iter().filter(|event| OWN_EVENTS.contains(&event.as_str())) {
+        findings.push(Finding::error(format!(
+            "the event {event:?} is the server's own, so every broadcast of it is refused; choose another name"
+        )));
     }
     for host in &asked.remote_hosts {
         let is_host = !host.is_empty()

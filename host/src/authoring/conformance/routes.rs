@@ -26,8 +26,15 @@ const BODIES: [&str; 6] = [
 /// # Errors
 /// When the library can't be made.
 pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
-    let library = subject.library().await?;
+    const LISTED: &str = "files with its extensions are read and listed";
     let mut listed = Vec::new();
+    let Some(library) = subject.library().await? else {
+        listed.push(Finding::error(format!(
+            "reading a dozen small files took longer than {} s; its routes were not asked, for want of a library",
+            subject.patience.as_secs()
+        )));
+        return Ok(vec![Case::new("library", LISTED, listed)]);
+    };
     let snapshot = library.snapshot();
     if snapshot.is_empty() {
         listed.push(Finding::error("of a folder with its files, none is listed"));
@@ -48,7 +55,7 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
         Err(error) => calls.push(broken("handle", "a handler that it never named", &error)),
     }
     Ok(vec![
-        Case::new("library", "files with its extensions are read and listed", listed),
+        Case::new("library", LISTED, listed),
         Case::new("routes", "its routes answer or refuse whatever a client sends", calls),
     ])
 }
@@ -134,5 +141,31 @@ fn request(
             "application/json".to_owned()
         },
         body: body.as_bytes().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plugins::builtin;
+    use crate::plugins::limits::Limits;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reading_that_does_not_end_is_a_finding() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("type.wasm");
+        // Without `cargo xtask plugins` there is none.
+        let Some((_, wasm)) = builtin::BUILTIN.first() else {
+            return;
+        };
+        std::fs::write(&file, wasm).unwrap();
+        let mut subject = Subject::load(&file, Limits::default().memory_mib).await.unwrap();
+        subject.patience = Duration::ZERO;
+        let cases = check(&subject).await.unwrap();
+        let findings: Vec<_> = cases.iter().flat_map(|case| &case.findings).collect();
+        assert_eq!(cases[0].name, "library");
+        assert!(findings[0].text.contains("took longer than 0 s"), "{findings:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::inspect;
 use super::super::subject::Subject;
@@ -15,10 +15,7 @@ use crate::plugins::{CallError, Plugin};
 const SLOW_US: f64 = 1_000.0;
 
 /// Calls every rule.
-///
-/// # Errors
-/// None but the machine's.
-pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
+pub async fn check(subject: &Subject) -> Vec<Case> {
     let plugin = &*subject.plugin;
     let files = data::awkward_files(plugin.info());
     let (derive, derived) = derive(plugin, &files).await;
@@ -29,21 +26,14 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
         .collect();
     let mut cost = Vec::new();
     if derive.is_empty() {
-        let measured = inspect::cost(subject).await?;
-        for (rule, took) in [
-            ("derive", measured.derive_us_per_item),
-            ("format", measured.format_us_per_item),
-        ] {
-            if took > SLOW_US {
-                cost.push(Finding::warning(format!(
-                    "{rule} takes {:.1} ms for one item: {:.0} s for a library of 10,000",
-                    took / 1e3,
-                    took / 100.0
-                )));
-            }
+        match inspect::cost(subject).await {
+            Ok(measured) => cost.extend(slow(&measured)),
+            Err(error) => cost.push(Finding::error(format!(
+                "what its rules cost can't be measured: {error}"
+            ))),
         }
     }
-    Ok(vec![
+    vec![
         Case::new(
             "derive",
             "derive answers for every file, the same alone and among others",
@@ -80,7 +70,23 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
             validate(plugin).await,
         ),
         Case::new("cost", "rules are quick enough for a large library", cost),
-    ])
+    ]
+}
+
+fn slow(measured: &inspect::Cost) -> Vec<Finding> {
+    let rules = [
+        ("derive", measured.derive_us_per_item),
+        ("format", measured.format_us_per_item),
+    ];
+    let slow = rules.into_iter().filter(|(_, took)| *took > SLOW_US);
+    slow.map(|(rule, took)| {
+        Finding::warning(format!(
+            "{rule} takes {:.1} ms for one item: {:.0} s for a library of 10,000",
+            took / 1e3,
+            took / 100.0
+        ))
+    })
+    .collect()
 }
 
 async fn derive(plugin: &Plugin, files: &[(String, FileFacts)]) -> (Vec<Finding>, Vec<Option<Derived>>) {
@@ -200,6 +206,7 @@ async fn merge_remote(plugin: &Plugin) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (what, input) in data::merges() {
         let edited = input.edited.clone();
+        let stored: Value = serde_json::from_str(&input.sidecar).unwrap_or_default();
         let answers = match plugin.merge_remote(Arc::from([input])).await {
             Ok(answers) => answers,
             Err(error) => {
@@ -216,7 +223,7 @@ async fn merge_remote(plugin: &Plugin) -> Vec<Finding> {
                 )));
                 continue;
             };
-            for field in edited.iter().filter(|field| set.contains_key(*field)) {
+            for field in edited.iter().filter(|field| sets(&set, field, &stored)) {
                 findings.push(Finding::error(format!(
                     "merge-remote sets {field:?}, which a person edited"
                 )));
@@ -224,6 +231,17 @@ async fn merge_remote(plugin: &Plugin) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether a merge gives a field, such as `tags` or `civitai.trainedWords`, another value than is stored. The object that
+/// a member is in is replaced as a whole, so that what was in it must be there again.
+fn sets(set: &Map<String, Value>, field: &str, stored: &Value) -> bool {
+    match field.split_once('.') {
+        None => set.contains_key(field),
+        Some((object, member)) => set
+            .get(object)
+            .is_some_and(|new| new.get(member) != stored[object].get(member)),
+    }
 }
 
 async fn organise(plugin: &Plugin) -> Vec<Finding> {

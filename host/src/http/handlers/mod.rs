@@ -30,7 +30,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::dispatch::Call;
 use super::error::ApiError;
-use super::registrar::Shared;
+use super::routes::Shared;
 use super::types::TypeService;
 
 /// Answers a shared route of a type that is ready.

@@ -105,7 +105,6 @@ fn seconds(at: SystemTime) -> f64 {
 impl From<SwapError> for ApiError {
     fn from(error: SwapError) -> Self {
         let status = match &error {
-            SwapError::Unknown(_) => StatusCode::NOT_FOUND,
             SwapError::Routes(_) | SwapError::PrefixTaken { .. } => StatusCode::CONFLICT,
             SwapError::Load(_) => StatusCode::UNPROCESSABLE_ENTITY,
             SwapError::Library(_) => StatusCode::INTERNAL_SERVER_ERROR,

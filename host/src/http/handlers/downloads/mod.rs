@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::registrar::DownloadRoute;
+use super::super::routes::DownloadRoute;
 use super::editing::body;
 use super::json;
 use crate::downloads::ledger::new_id;
