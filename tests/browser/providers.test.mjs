@@ -3,15 +3,13 @@ import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import path from "node:path";
-import { after, before, test } from "node:test";
-import axe from "axe-core";
-import { openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { after, test } from "node:test";
+import { violations } from "./support/axe.mjs";
+import { openCard } from "./support/browser.mjs";
 import { writeModel } from "./support/library.mjs";
+import { libraryMenu, shelf, toast } from "./support/page.mjs";
 
 let provider;
-let host;
-let browser;
 const asked = [];
 const hashes = new Map();
 
@@ -32,8 +30,8 @@ function answer(url, body) {
   return null;
 }
 
-before(async () => {
-  provider = createServer((request, response) => {
+async function startProvider() {
+  const server = createServer((request, response) => {
     let body = "";
     request.on("data", (data) => (body += data));
     request.on("end", () => {
@@ -42,45 +40,35 @@ before(async () => {
       response.writeHead(found ? 200 : 404, { "Content-Type": "application/json" }).end(JSON.stringify(found ?? { error: "Not found" }));
     });
   });
-  await new Promise((resolve) => provider.listen(0, "127.0.0.1", resolve));
-  const base = `http://127.0.0.1:${provider.address().port}`;
-  host = await startHost({
-    loras: async (root) => {
-      for (const name of ["amber", "birch"]) {
-        await writeModel(root, `${name}.safetensors`, { sidecar: {}, color: [200, 120, 40] });
-        hashes.set(name, createHash("sha256").update(await readFile(path.join(root, `${name}.safetensors`))).digest("hex"));
-      }
-      return 2;
-    },
-  }, {
-    prepare: async (folder) => {
-      const config = path.join(folder, "own.toml");
-      await writeFile(config, `[providers]\ncivitai = "${base}/api/v1"\ncivarchive = "${base}/archive"\nretry_seconds = 0\ncache_seconds = 0\n`);
-      return ["--config", config];
-    },
-  });
-  browser = await startBrowser();
-});
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
 
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-  provider?.close();
+const library = shelf({
+  loras: async (root) => {
+    for (const name of ["amber", "birch"]) {
+      await writeModel(root, `${name}.safetensors`, { sidecar: {}, color: [200, 120, 40] });
+      hashes.set(name, createHash("sha256").update(await readFile(path.join(root, `${name}.safetensors`))).digest("hex"));
+    }
+    return 2;
+  },
+}, {
+  prepare: async (folder) => {
+    provider = await startProvider();
+    const base = `http://127.0.0.1:${provider.address().port}`;
+    const config = path.join(folder, "own.toml");
+    await writeFile(config, `[providers]\ncivitai = "${base}/api/v1"\ncivarchive = "${base}/archive"\nretry_seconds = 0\ncache_seconds = 0\n`);
+    return ["--config", config];
+  },
 });
-
-const open = (check, options = {}) => withPage(browser, `${host.url}/loras`, async (page) => {
-  await page.locator("#count", { hasText: /\d+ model/ }).waitFor();
-  await check(page);
-}, options);
+after(() => provider?.close());
 
 async function expectClean(page) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target).join()}`), []);
+  assert.deepEqual(await violations(page), []);
 }
 
 test("metadata of one model comes with a button, and Undo takes it back", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "amber");
     await page.getByRole("button", { name: "Refresh metadata" }).last().click();
     await page.locator(".details__head", { hasText: "Amber Glow" }).waitFor();
@@ -91,7 +79,7 @@ test("metadata of one model comes with a button, and Undo takes it back", async 
 });
 
 test("a model is linked by the address of its page, and the details list its versions", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "birch");
     await page.getByRole("button", { name: "Link to…" }).click();
     const go = page.getByRole("button", { name: "Link", exact: true });
@@ -109,14 +97,10 @@ test("a model is linked by the address of its page, and the details list its ver
 });
 
 test("all models are refreshed from the menu, updates are looked for, and a filter shows them", async () => {
-  await open(async (page) => {
-    const menu = async (name) => {
-      await page.locator("#library-menu").click();
-      await page.getByRole("menuitem", { name }).click();
-    };
-    await menu("Refresh metadata of all models");
+  await library.openList(async (page) => {
+    await libraryMenu(page, "Fetch missing metadata");
     await page.locator(".toast", { hasText: "1 model has new metadata." }).waitFor();
-    await menu("Look for updates");
+    await libraryMenu(page, "Look for updates");
     await page.locator(".toast", { hasText: "1 model has a newer version." }).waitFor();
     await page.locator(".mark--update").first().waitFor();
     await page.locator("#only-updates").click();
@@ -125,12 +109,32 @@ test("all models are refreshed from the menu, updates are looked for, and a filt
   });
 });
 
+test("a refresh that is cancelled says so, and one that ends while no messages come is no longer shown", async () => {
+  let socket = null;
+  await library.openList(async (page) => {
+    await page.route("**/fetch-all-civitai", (route) => route.fulfill({ json: { success: false, message: "The refresh was cancelled", processed: 1, updated: 0, total: 2, failures: [], failure_count: 0 } }));
+    await libraryMenu(page, "Fetch missing metadata");
+    await toast(page, "The refresh ended early: The refresh was cancelled");
+
+    const send = (message) => socket.send(JSON.stringify(message));
+    const host = (name) => ({ host: name, offline: true });
+    send({ type: "providers", offline: true, hosts: [host("one.test")] });
+    await page.locator(".banner", { hasText: "one.test can't be reached" }).waitFor();
+    send({ type: "providers", offline: true, hosts: [host("one.test"), host("two.test")] });
+    await page.locator(".banner", { hasText: "one.test, two.test can't be reached" }).waitFor();
+
+    send({ task: "fetch_all", pageType: "loras", status: "processing", processed: 1, handled: 1, total: 2, success: 0 });
+    await page.locator(".banner", { hasText: "Metadata: 1 of 2" }).waitFor();
+    socket.close();
+    await page.locator(".banner").first().waitFor({ state: "detached" });
+  }, { before: (page) => page.routeWebSocket(/fetch-progress/, (opened) => (socket = opened)) });
+});
+
 test("a key is set in the settings, is sent, and is never shown", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     const settings = async () => {
-      await page.locator("#library-menu").click();
-      await page.getByRole("menuitem", { name: "Settings" }).click();
-      await page.locator("#settings-title").waitFor();
+      await libraryMenu(page, "Settings");
+      await page.getByRole("dialog", { name: "Settings" }).waitFor();
     };
     await settings();
     await expectClean(page);

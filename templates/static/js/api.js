@@ -70,7 +70,7 @@ export class Api {
       return null;
     });
     if (!response.ok || body === null || body.success === false) {
-      throw new ApiError(body?.error ?? `${response.status} ${response.statusText}`, response.status);
+      throw new ApiError(body?.error ?? body?.message ?? `${response.status} ${response.statusText}`, response.status);
     }
     return body;
   }

@@ -8,7 +8,7 @@ const RECONNECT = [1000, 2000, 5000, 10000, 30000];
  * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
  * `refresh` with how far metadata from providers is, `providers` with whether they can be reached,
  * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `downloads` when their queue or history did, `status` with the answer of the status route, `reachable`
- * with whether the server answers. Two sockets carry it; without them the status route is polled.
+ * with whether the server answers, `connected` when messages come again after they may have been missed. Two sockets carry it; without them the status route is polled.
  */
 export class Live extends EventTarget {
   #api;
@@ -110,7 +110,10 @@ export class Live extends EventTarget {
     socket.addEventListener("open", () => {
       this.#open.add(name);
       // Something may have happened between the last status and now.
-      if (attempt) this.refresh();
+      if (attempt) {
+        this.refresh();
+        this.#emit("connected");
+      }
       attempt = 0;
     });
     socket.addEventListener("message", ({ data }) => {

@@ -42,6 +42,19 @@ const TABLE = [
 ];
 
 const handlers = new Map();
+
+// Keys that do the same again while they are held; all others act once.
+const REPEATED = /^(Arrow|Page)/;
+// The key that ran a shortcut, as long as it is held: it must not be typed where the focus went by it.
+let held = null;
+addEventListener("keydown", (event) => {
+  if (!event.repeat) held = null;
+  else if (event.code === held) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}, true);
+
 let singleKeys = remembered("single-keys", "on", ["on", "off"]) === "on";
 
 export function singleKeysOn() {
@@ -76,8 +89,13 @@ export function dispatch(event, group) {
   if (!row || !handlers.has(row.id)) return false;
   if (row.single && !singleKeys) return false;
   if ((row.single || row.ctrl) && isTyping(event.target)) return false;
+  if (event.repeat && !REPEATED.test(event.key)) {
+    event.preventDefault();
+    return false;
+  }
   if (handlers.get(row.id)(event) === false) return false;
   event.preventDefault();
+  if (!REPEATED.test(event.key)) held = event.code;
   return true;
 }
 

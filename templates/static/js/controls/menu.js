@@ -68,6 +68,8 @@ class Items {
   }
 
   #key(event) {
+    // What is pressed in a menu is not meant for the page or the details around it.
+    event.stopPropagation();
     const items = this.all();
     const at = items.indexOf(document.activeElement);
     const to = { ArrowDown: (at + 1) % items.length, ArrowUp: (at - 1 + items.length) % items.length, Home: 0, End: items.length - 1 }[event.key];
@@ -134,7 +136,8 @@ export function contextMenu({ label, sections, box, back }) {
     if (popover.contains(document.activeElement) || document.activeElement === document.body) back?.focus({ preventScroll: true });
     popover.remove();
   });
-  document.body.append(popover);
+  // Within the part of the page that it is of, so that a screen reader says where it is.
+  (back?.closest("main") ?? document.body).append(popover);
   items.fill();
   popover.showPopover();
 }

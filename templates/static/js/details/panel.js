@@ -41,6 +41,8 @@ export class Details extends EventTarget {
   #remote;
   #facts = h("div");
   #index = -1;
+  // Whether no other file of the library has this content; only then it can be told where the model went.
+  #only = false;
   #asking = null;
   #leaving = false;
 
@@ -187,6 +189,7 @@ export class Details extends EventTarget {
       if (error instanceof ApiError) return null;
       throw error;
     };
+    this.#lookForCopies(item);
     const ask = (route) => this.#api.get(route, { file_path: item.file_path }, signal).catch(missing);
     const [metadata, text] = await Promise.all([ask("metadata"), ask("model-description")]);
     const link = item.civitai?.modelId ? await this.#api.get("civitai-url", { name: item.folder ? `${item.folder}/${item.file_name}` : item.file_name }, signal).catch(missing) : null;
@@ -212,6 +215,7 @@ export class Details extends EventTarget {
     this.#editor?.dispose();
     this.#editor = null;
     this.#item = null;
+    this.#only = false;
     this.#previewMenu.element.hidden = true;
   }
 
@@ -231,6 +235,7 @@ export class Details extends EventTarget {
     if (before >= 0 && this.#index < 0) this.#changed();
     const now = this.#source.item(this.#index);
     if (now && JSON.stringify(now) !== JSON.stringify(this.#item)) this.#refresh(now);
+    else if (now) this.#lookForCopies(this.#item);
   }
 
   // A change may take the model out of the list that is asked for; it is looked up then.
@@ -243,10 +248,21 @@ export class Details extends EventTarget {
       this.#refresh(found);
       return;
     }
-    // It may be somewhere else by now: its content tells.
-    const { sha256 } = this.#item;
-    const same = sha256 ? await this.#api.get("list", { hash: sha256 }).catch(() => null) : null;
+    // It may be somewhere else by now: its content tells, unless a copy of it has the same.
+    const same = this.#only ? await this.#sameContent(this.#item) : null;
     if (same?.items.length === 1 && this.#item?.file_path === filePath) this.#follow(same.items[0]);
+  }
+
+  #sameContent({ sha256 }) {
+    return sha256 ? this.#api.get("list", { hash: sha256 }).catch(() => null) : null;
+  }
+
+  async #lookForCopies(item) {
+    const same = await this.#sameContent(item);
+    if (this.#item !== item || !same) return;
+    const own = same.items.some(({ file_path: path }) => path === item.file_path);
+    // Where it is gone already, what was known before holds.
+    if (own) this.#only = same.items.length === 1;
   }
 
   /** The model that is shown is at another path now. */

@@ -1,3 +1,5 @@
+import { whileBusy } from "../controls/busy.js";
+import { openDialog } from "../controls/dialog.js";
 import { Menu } from "../controls/menu.js";
 import { h, icon } from "../dom.js";
 import { nameOf, reasonOf } from "../editing/edits.js";
@@ -29,7 +31,7 @@ export class PreviewMenu {
     new Menu(this.#button, () => [
       { kind: "action", items: [
         { label: t("preview.choose"), icon: "folder", run: () => this.#input.click() },
-        { label: t("preview.fromAddress"), icon: "link", run: () => this.#askAddress(dialog) },
+        { label: t("preview.fromAddress"), icon: "link", run: () => this.#askAddress() },
       ] },
       { kind: "radio", label: t("preview.level"), items: LEVELS.map(([level, label]) => ({
         label: t(label),
@@ -91,45 +93,31 @@ export class PreviewMenu {
     }
   }
 
-  #askAddress(within) {
+  #askAddress() {
     const item = this.#item();
     const input = h("input", { class: "edit__input", type: "url", id: "preview-address", required: true, placeholder: "https://", autocomplete: "off", spellcheck: "false" });
     const error = h("p", { class: "edit__error", role: "alert" });
     const go = h("button", { class: "button button--filled", type: "submit" }, t("preview.fetch"));
-    const dialog = h("dialog", { class: "sheet", "aria-labelledby": "preview-address-title" });
     const close = () => dialog.close();
-    dialog.append(
-      h("div", { class: "sheet__head" },
-        h("h2", { class: "sheet__title", id: "preview-address-title" }, t("preview.fromAddressTitle")),
-        h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: close }, icon("close"))),
-      h("form", { class: "bulk-dialog__form", onsubmit: async (event) => {
+    const take = () => whileBusy([go], async () => {
+      error.textContent = "";
+      dialog.setAttribute("aria-busy", "true");
+      try {
+        await this.#edits.previewFrom(item, input.value.trim());
+        close();
+      } catch (failed) {
+        error.textContent = reasonOf(failed);
+      } finally {
+        dialog.removeAttribute("aria-busy");
+      }
+    });
+    const dialog = openDialog({ title: t("preview.fromAddressTitle"), onClose: () => this.#button.focus() },
+      h("form", { class: "bulk-dialog__form", onsubmit: (event) => {
         event.preventDefault();
-        go.disabled = true;
-        error.textContent = "";
-        dialog.setAttribute("aria-busy", "true");
-        try {
-          await this.#edits.previewFrom(item, input.value.trim());
-          close();
-        } catch (failed) {
-          error.textContent = reasonOf(failed);
-        } finally {
-          go.disabled = false;
-          dialog.removeAttribute("aria-busy");
-        }
+        take();
       } },
         h("label", { class: "bulk-dialog__label", for: "preview-address" }, t("preview.address")), input, error,
-        h("div", { class: "bulk-dialog__buttons" }, h("button", { class: "button button--quiet", type: "button", onclick: close }, t("plan.cancel")), go)),
-    );
-    // Keys of the details behind must not act on what is typed here.
-    dialog.addEventListener("keydown", (event) => event.stopPropagation());
-    dialog.addEventListener("cancel", (event) => event.stopPropagation());
-    dialog.addEventListener("close", (event) => {
-      event.stopPropagation();
-      dialog.remove();
-      this.#button.focus();
-    });
-    document.body.append(dialog);
-    if (within.open) dialog.showModal();
+        h("div", { class: "bulk-dialog__buttons" }, h("button", { class: "button button--quiet", type: "button", onclick: close }, t("plan.cancel")), go)));
     input.focus();
   }
 }

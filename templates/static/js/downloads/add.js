@@ -26,17 +26,23 @@ export function addForm(api, type) {
     note.textContent = text;
     note.classList.toggle("edit__error", bad);
   };
-  const reset = () => {
+  // What is shown no longer is what is wanted.
+  const forget = () => {
     asking?.abort();
+    form.removeAttribute("aria-busy");
     wanted = null;
     go.disabled = true;
+  };
+  const reset = () => {
+    forget();
+    look.cancel();
+    inFolder.cancel();
     choices.replaceChildren();
     say("");
   };
   const ask = async (what, draw) => {
-    asking?.abort();
+    forget();
     const { signal } = (asking = new AbortController());
-    go.disabled = true;
     form.setAttribute("aria-busy", "true");
     say(t("downloads.asking"));
     try {
@@ -61,7 +67,6 @@ export function addForm(api, type) {
   const ofProvider = (choice) => ask((signal) => api.post("downloads/plan", choice, signal), (plan) => {
     const change = (more) => ofProvider({ ...choice, ...more });
     const place = choice.use_default_paths ? "" : choice.model_root;
-    const later = debounce(REST, () => change({ relative_path: choices.querySelector("#download-folder").value.trim() }));
     redraw(
       h("p", { class: "download-add__name" }, plan.model_name ?? t("downloads.nameless")),
       pick("download-version", t("downloads.version"), plan.versions.map(({ id, name, baseModel, inLibrary }) => [id, [name, baseModel, inLibrary && t("downloads.here")].filter(Boolean).join(" · ")]), plan.model_version_id,
@@ -72,8 +77,11 @@ export function addForm(api, type) {
         (root) => change(root ? { use_default_paths: false, model_root: root, relative_path: "" } : { use_default_paths: true, model_root: "", relative_path: "" })),
       !choice.use_default_paths && h("div", { class: "download-add__row" },
         h("label", { for: "download-folder" }, t("downloads.below")),
-        h("input", { class: "edit__input", id: "download-folder", type: "text", value: choice.relative_path ?? "", autocomplete: "off", spellcheck: "false", oninput: later })),
-      goes(plan.folder && `${plan.folder}/${plan.file_name}`),
+        h("input", { class: "edit__input", id: "download-folder", type: "text", value: choice.relative_path ?? "", autocomplete: "off", spellcheck: "false", oninput: ({ target }) => {
+          forget();
+          inFolder(() => change({ relative_path: target.value.trim() }));
+        } })),
+      goes(plan.folder && `${plan.folder.replace(/\/+$/, "")}/${plan.file_name}`),
     );
     const here = plan.versions.some(({ id, inLibrary }) => id === plan.model_version_id && inLibrary) && !choice.file_params;
     say(here ? t("downloads.hereAlready") : "");
@@ -99,6 +107,7 @@ export function addForm(api, type) {
     go.disabled = !file || !root;
   });
 
+  const inFolder = debounce(REST, (run) => run());
   const look = debounce(REST, () => {
     const found = named(input.value);
     if (found?.repo) ofHub(found);

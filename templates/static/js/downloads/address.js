@@ -11,13 +11,22 @@ export function named(text) {
   if (!URL.canParse(whole)) return null;
   const url = new URL(whole);
   if (!/^https?:$/.test(url.protocol)) return null;
-  const parts = url.pathname.split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = url.pathname.split("/").filter(Boolean).map(decoded);
   if (url.hostname === HUB && parts.length >= 2) return inHub(parts);
   const after = (name) => Number(parts[parts.indexOf(name) + 1]);
   const version = Number(url.searchParams.get("modelVersionId")) || (parts.includes("model-versions") && after("model-versions")) || (parts.includes("download") && after("models"));
   const model = parts.includes("models") && !parts.includes("download") && after("models");
   if (!model && !version) return null;
   return { ...(model && { model_id: model }), ...(version && { model_version_id: version }) };
+}
+
+// A percent sign that stands for nothing stays one.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 function inHub([owner, name, kind, revision, ...path]) {

@@ -28,6 +28,6 @@ export function mountDownloads({ api, type, live }) {
   };
   button.addEventListener("click", open);
   bind("downloads", open);
-  live.addEventListener("downloads", count);
+  for (const event of ["downloads", "connected"]) live.addEventListener(event, count);
   count();
 }

@@ -1,17 +1,16 @@
 import { isAbort } from "../api.js";
+import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
 import { ProgressBar } from "../status/progress.js";
-import { bytes, moment, number, t, tn } from "../texts.js";
+import { bytes, moment, number, t, timeLeft } from "../texts.js";
 import { toast } from "../toast.js";
 import { addForm } from "./add.js";
 
 const POLL = 1000;
 const PAGE = 50;
-const HOUR = 3600;
 
 /** The dialog of downloads: adding one, the queue as it goes on, and what came to its end. */
 export function openDownloads({ api, type, live }) {
-  const dialog = h("dialog", { class: "sheet downloads", "aria-labelledby": "downloads-title" });
   const add = addForm(api, type);
   const queue = h("ul", { class: "downloads__list", "aria-label": t("downloads.queue") });
   const history = h("ul", { class: "downloads__list", "aria-label": t("downloads.history") });
@@ -26,6 +25,7 @@ export function openDownloads({ api, type, live }) {
   let shown = PAGE;
   let timer = 0;
   let asking = null;
+  let ended = "";
 
   const act = async (route, params = {}) => {
     try {
@@ -45,6 +45,7 @@ export function openDownloads({ api, type, live }) {
       drawHistory(past);
       again.hidden = !(now.stats.failed + now.stats.canceled);
       empty.textContent = now.queue.length ? "" : t("downloads.none");
+      if (document.activeElement?.hidden) add.focus();
     } catch (error) {
       if (isAbort(error)) return;
       empty.textContent = error.message || t("error.unreachable");
@@ -64,40 +65,45 @@ export function openDownloads({ api, type, live }) {
       const row = rows.get(item.download_id) ?? queueRow(item.download_id, act);
       rows.set(item.download_id, row);
       row.draw(item);
-      if (queue.children[at] !== row.element) queue.insertBefore(row.element, queue.children[at] ?? null);
+      if (queue.children[at] === row.element) return;
+      // What is put elsewhere loses the focus.
+      const focused = row.element.contains(document.activeElement) ? document.activeElement : null;
+      queue.insertBefore(row.element, queue.children[at] ?? null);
+      focused?.focus();
     });
   };
+  // Made anew only when it is another one: a row that goes under the pointer takes the click along.
   const drawHistory = ({ items, total }) => {
-    const focused = history.contains(document.activeElement) ? document.activeElement.closest("li").dataset.id : null;
+    const now = JSON.stringify([items, total]);
+    if (now === ended) return;
+    ended = now;
+    const focused = history.contains(document.activeElement) ? document.activeElement : null;
+    const row = focused?.closest("li");
+    const at = row ? [...row.querySelectorAll("button")].indexOf(focused) : -1;
     history.replaceChildren(...items.map((item) => historyRow(item, act)));
-    if (focused) (history.querySelector(`[data-id="${CSS.escape(focused)}"] button`) ?? history.querySelector("button") ?? more).focus();
+    if (focused) (history.querySelectorAll(`[data-id="${CSS.escape(row.dataset.id)}"] button`)[at] ?? add).focus();
     clear.hidden = !total;
     more.hidden = items.length >= total;
     more.textContent = t("groups.more", { n: number(total - items.length) });
   };
 
-  dialog.append(
-    h("div", { class: "sheet__head" },
-      h("h2", { class: "sheet__title", id: "downloads-title" }, t("downloads.title")),
-      h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
+  openDialog({
+    title: t("downloads.title"),
+    className: "downloads",
+    outside: true,
+    onClose: () => {
+      live.removeEventListener("downloads", load);
+      clearTimeout(timer);
+      asking?.abort();
+      add.close();
+    },
+  },
     add.element,
     h("h3", { class: "downloads__heading" }, t("downloads.queue")), empty, queue,
     h("div", { class: "downloads__heading downloads__heading--row" }, h("h3", {}, t("downloads.history")), again, clear), history, more,
     h("div", { class: "toasts", role: "status", "aria-live": "polite" }),
   );
   live.addEventListener("downloads", load);
-  dialog.addEventListener("close", () => {
-    live.removeEventListener("downloads", load);
-    clearTimeout(timer);
-    asking?.abort();
-    add.close();
-    dialog.remove();
-  });
-  dialog.addEventListener("click", ({ target }) => {
-    if (target === dialog) dialog.close();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
   add.focus();
   load();
 }
@@ -141,7 +147,9 @@ function queueRow(id, act) {
       label(hold, t(paused ? "downloads.resume" : "downloads.pause", { name: title }));
       label(cancel, t("downloads.cancel", { name: title }));
       label(top, t("downloads.first", { name: title }));
-      top.hidden = item.status !== "queued";
+      const waits = item.status === "queued";
+      if (!waits && top === document.activeElement) hold.focus();
+      top.hidden = !waits;
     },
   };
 }
@@ -154,11 +162,6 @@ function factsOf({ status, bytes_downloaded: here, total_bytes: total, bytes_per
     status === "downloading" && rate > 0 ? t("activity.rate", { rate: bytes(rate) }) : null,
     left === null ? null : timeLeft(left),
   ].filter(Boolean).join(" · ");
-}
-
-function timeLeft(seconds) {
-  if (seconds < 60) return t("activity.left.soon");
-  return seconds < HOUR ? tn("activity.left.minutes", Math.round(seconds / 60)) : tn("activity.left.hours", Math.round(seconds / HOUR));
 }
 
 function historyRow(item, act) {

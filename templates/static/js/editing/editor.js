@@ -29,7 +29,7 @@ export class Editor {
 
   /**
    * `showTag(tag)` lists the models with a tag, `leave()` closes the details, `follow(item)` says that the model has another
-   * path, `move(paths, done)` and `remove(paths, item)` do that.
+   * path, `move(paths, done)` and `remove(paths, item)` do that; `remove` answers whether it is gone.
    */
   constructor({ item, edits, api, showTag, leave, follow, move, remove }) {
     this.#item = item;
@@ -98,8 +98,7 @@ export class Editor {
         this.#act("folder", t("menu.move"), () => move([this.#item.file_path], ([{ new_file_path: path }]) => path && this.#isAt(path))),
         this.#exclude,
         this.#act("trash", t("menu.delete"), async () => {
-          await remove([this.#item.file_path], this.#item);
-          this.#leave();
+          if (await remove([this.#item.file_path], this.#item)) this.#leave();
         })),
     };
     this.update(item, null);

@@ -60,7 +60,7 @@ export class Edits extends EventTarget {
   }
 
   /** Links a model to a version, or to the newest one, of a provider's model. */
-  async relink(item, { model, version }) {
+  async relink(item, { model_id: model, model_version_id: version = null }) {
     this.#made(await this.#api.post("relink-civitai", { file_path: item.file_path, model_id: model, model_version_id: version }), t("did.relinked", { name: nameOf(item), id: model }));
   }
 
@@ -79,13 +79,6 @@ export class Edits extends EventTarget {
   /** Reads files again that count as copies: `{verified_as_duplicates, mismatched_files}`. */
   verify(paths, signal) {
     return this.#api.post("verify-duplicates", { file_paths: paths }, signal);
-  }
-
-  /** Puts models into the trash. Returns what could not be: `[{file_path, error}]`. */
-  async remove(paths) {
-    const answer = await this.#api.post("bulk-delete", { file_paths: paths });
-    this.#made(answer, tn("did.deleted", answer.total_deleted));
-    return answer.results.filter(({ success }) => !success);
   }
 
   /** What `link` would do: `{results: [{file_path, success, method, bytes_saved, error}], bytes_saved}`. */
@@ -111,8 +104,8 @@ export class Edits extends EventTarget {
     return results.filter(({ success }) => !success);
   }
 
-  /** Puts models into the trash. Returns what could not be: `[{file_path, error}]`. */
-  async delete(paths, name) {
+  /** Puts models into the trash; `name` is said when it is one. Returns what could not be: `[{file_path, error}]`. */
+  async delete(paths, name = fileName(paths[0])) {
     if (paths.length === 1) {
       this.#made(await this.#api.post("delete", { file_path: paths[0] }), t("did.deleted", { name }));
       return [];

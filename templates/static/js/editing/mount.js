@@ -11,7 +11,7 @@ import { toast } from "../toast.js";
 import { mountBulkBar } from "./bulk-bar.js";
 import { bulkDialog } from "./bulk-dialog.js";
 import { mountCards } from "./cards.js";
-import { Edits, fileName, nameOf, reasonOf } from "./edits.js";
+import { Edits, nameOf, reasonOf } from "./edits.js";
 import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 
@@ -26,28 +26,43 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
   mountCards({ grid, root: byId("grid"), source, selection, toggleFavorite });
 
   const atOnce = async (change, end) => {
+    const { paths } = selection;
     try {
-      const left = await edits.many(selection.paths, change);
+      const left = await edits.many(paths, change);
+      if (end) selection.drop(without(paths, left));
       if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
-      else if (end) selection.end();
     } catch (error) {
       failed(t("plan.failed", { reason: reasonOf(error) }));
     }
   };
   const planned = (kind) => () => bulkDialog(kind, { paths: selection.paths, edits, api });
   const roots = () => store.state.status?.roots ?? [];
-  const move = (paths, done = () => selection.end(), folder = "") => moveDialog({ paths, edits, roots: roots(), tree: facts.tree ?? {}, folder, done });
-  const organise = (paths) => organiseDialog({ paths, edits, live, roots: roots(), done: () => selection.end() });
+  const moved = (results) => selection.drop(results.filter(({ success }) => success).map(({ original_file_path: path }) => path));
+  const move = (paths, done = () => {}, folder = "") => moveDialog({
+    paths,
+    edits,
+    roots: roots(),
+    tree: facts.tree ?? {},
+    folder,
+    done: (results) => {
+      moved(results);
+      done(results);
+    },
+  });
+  const organise = (paths) => organiseDialog({ paths, edits, live, roots: roots(), done: () => selection.drop(paths ?? selection.paths) });
+  // Answers whether all of them are gone.
   const remove = async (paths, item) => {
     try {
-      const left = await edits.delete(paths, item ? nameOf(item) : fileName(paths[0]));
+      const left = await edits.delete(paths, item && nameOf(item));
+      selection.drop(without(paths, left));
       if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
-      else if (paths.some((path) => selection.has(path))) selection.end();
+      return !left.length;
     } catch (error) {
       failed(t("delete.failed", { reason: reasonOf(error) }));
+      return false;
     }
   };
-  const exclude = (item) => edits.exclude(item, !item.exclude).catch((error) => failed(t("edit.notDone", { name: nameOf(item), reason: reasonOf(error) })));
+  const exclude = (item) => edits.exclude(item, !item.exclude).then(() => selection.drop([item.file_path])).catch((error) => failed(t("edit.notDone", { name: nameOf(item), reason: reasonOf(error) })));
   const bulk = {
     favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
     exclude: (yes) => atOnce({ exclude: yes }, true),
@@ -86,7 +101,9 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
         return;
       }
       try {
-        const left = (await edits.move(paths, folder ? `${root}/${folder}` : root)).filter(({ success }) => !success);
+        const results = await edits.move(paths, folder ? `${root}/${folder}` : root);
+        moved(results);
+        const left = results.filter(({ success }) => !success);
         if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].message }));
       } catch (error) {
         failed(t("plan.failed", { reason: reasonOf(error) }));
@@ -103,4 +120,10 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
 
   bind("undo", () => edits.undoLast());
   return { edits, move, remove, openHistory: () => openHistory(edits), organiseAll: () => organise(null) };
+}
+
+/** The paths that are not among those `left` as they were. */
+function without(paths, left) {
+  const stay = new Set(left.map(({ file_path: path }) => path));
+  return paths.filter((path) => !stay.has(path));
 }

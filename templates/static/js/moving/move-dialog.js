@@ -1,9 +1,10 @@
 import { isAbort } from "../api.js";
+import { whileBusy } from "../controls/busy.js";
+import { dialogButton, openSteps } from "../controls/dialog.js";
 import { FolderTree } from "../controls/folder-tree.js";
 import { debounce, h } from "../dom.js";
 import { reasonOf } from "../editing/edits.js";
 import { t, tn } from "../texts.js";
-import { dialogButton, openDialog } from "./dialog.js";
 import { notMoved, planNodes, rootOf } from "./plan.js";
 
 const TYPED = 350;
@@ -15,9 +16,8 @@ const TYPED = 350;
 export function moveDialog({ paths, edits, roots, tree, folder = "", done = () => {} }) {
   let asking = null;
   let running = false;
-  const { dialog, body, outcome, buttons } = openDialog({
+  const { dialog, body, outcome, buttons, tell } = openSteps({
     title: tn("move.title", paths.length),
-    className: "move",
     onClose: () => {
       asking?.abort();
       if (running) edits.cancelTask().catch(() => {});
@@ -47,7 +47,11 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
     const within = input.value.trim().replaceAll("\\", "/").split("/").map((part) => part.trim()).filter(Boolean).join("/");
     return within ? `${root.value}/${within}` : root.value;
   };
-  const fail = (error) => outcome.replaceChildren(h("p", { class: "callout callout--bad", role: "alert" }, t("plan.failed", { reason: reasonOf(error) })));
+  const fail = (error) => tell(t("plan.failed", { reason: reasonOf(error) }));
+  // Where to cannot be changed while they are on their way.
+  const lock = (yes) => {
+    input.readOnly = root.disabled = choice.element.inert = yes;
+  };
   const plan = async () => {
     later.cancel();
     asking?.abort();
@@ -63,9 +67,9 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
     }
   };
   const later = debounce(TYPED, () => plan());
-  const move = async () => {
+  const move = () => whileBusy([go], async () => {
     running = true;
-    go.disabled = input.disabled = root.disabled = true;
+    lock(true);
     outcome.replaceChildren(h("p", { role: "status" }, t("move.running")));
     try {
       const results = await edits.move(paths, target());
@@ -76,15 +80,16 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
         dialog.close();
         return;
       }
-      outcome.replaceChildren(...notMoved(failed.map(({ original_file_path: path, message }) => ({ path, error: message }))));
+      go.disabled = true;
+      tell(tn("plan.notChangedOne", failed.length, { reason: failed[0].message }), ...notMoved(failed.map(({ original_file_path: path, message }) => ({ path, error: message }))));
       cancel.textContent = t("shortcuts.close");
       cancel.focus();
     } catch (error) {
       running = false;
-      input.disabled = root.disabled = false;
+      lock(false);
       fail(error);
     }
-  };
+  });
 
   input.addEventListener("input", () => {
     go.disabled = true;

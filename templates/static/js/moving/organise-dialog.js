@@ -1,9 +1,10 @@
 import { isAbort } from "../api.js";
+import { whileBusy } from "../controls/busy.js";
+import { dialogButton, openSteps } from "../controls/dialog.js";
 import { h } from "../dom.js";
 import { reasonOf } from "../editing/edits.js";
 import { ProgressBar } from "../status/progress.js";
 import { number, t, tn } from "../texts.js";
-import { dialogButton, openDialog } from "./dialog.js";
 import { planNodes } from "./plan.js";
 
 const PROBLEMS = 20;
@@ -21,9 +22,8 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
     bar.set(total ? (processed / total) * 100 : null);
     far.textContent = status === "cleaning" ? t("organise.cleaning") : t("organise.far", { done: number(processed ?? 0), of: number(total ?? 0) });
   };
-  const { dialog, body, outcome, buttons } = openDialog({
+  const { dialog, body, outcome, buttons, tell } = openSteps({
     title: paths ? tn("organise.title", paths.length) : t("organise.all"),
-    className: "move",
     onClose: () => {
       asking.abort();
       live.removeEventListener("organise", follow);
@@ -32,19 +32,18 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
   const close = dialogButton(t("plan.cancel"), () => dialog.close());
   const go = dialogButton(t("organise.go"), () => run(), true);
   const stop = dialogButton(t("organise.stop"), () => {
-    stop.disabled = true;
-    edits.cancelTask().catch(fail);
+    whileBusy([stop], () => edits.cancelTask().catch(fail));
   });
   go.disabled = true;
   buttons.append(close, go);
   body.append(h("p", { class: "history__lead" }, t("organise.lead")));
 
-  const fail = (error) => outcome.replaceChildren(h("p", { class: "callout callout--bad", role: "alert" }, t("plan.failed", { reason: reasonOf(error) })));
+  const fail = (error) => tell(t("plan.failed", { reason: reasonOf(error) }));
   const plan = async () => {
     outcome.replaceChildren(h("p", {}, t("plan.asking")));
     try {
       const answer = await edits.planOrganise(paths, asking.signal);
-      outcome.replaceChildren(...planNodes(answer, roots), h("p", { class: "edit__status" }, tn("organise.stay", answer.skipped)));
+      outcome.replaceChildren(...planNodes(answer, roots), ...(answer.skipped ? [h("p", { class: "edit__status" }, tn("organise.stay", answer.skipped))] : []));
       go.disabled = !answer.move_count;
       if (answer.move_count) go.textContent = tn("organise.do", answer.move_count);
     } catch (error) {
@@ -59,7 +58,7 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
     stop.focus();
     try {
       const answer = await edits.organise(paths);
-      outcome.replaceChildren(...ended(answer));
+      if (dialog.open || answer.summary.failures) tell(tn("plan.notChangedOne", answer.summary.failures, { reason: reasonIn(answer) }), ...ended(answer));
       if (dialog.open && answer.undo_id) buttons.replaceChildren(takeBack(answer.undo_id), closeButton());
       else buttons.replaceChildren(closeButton());
       buttons.lastElementChild.focus();
@@ -73,25 +72,33 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
   };
   const closeButton = () => dialogButton(t("shortcuts.close"), () => dialog.close(), true);
   const takeBack = (id) => {
-    const button = dialogButton(t("undo.undo"), async () => {
-      button.disabled = true;
+    const button = dialogButton(t("undo.undo"), () => whileBusy([button], async () => {
       outcome.replaceChildren(h("p", { role: "status" }, t("undo.running")));
       try {
         const { conflicts } = await edits.undo(id);
         outcome.replaceChildren(h("p", { role: "status" }, conflicts.length ? tn("undo.conflicts", conflicts.length, { names: conflicts[0].error }) : t("organise.undone")));
+        buttons.lastElementChild.focus();
         button.remove();
       } catch (error) {
-        button.disabled = false;
         fail(error);
       }
-    });
+    }));
     return button;
   };
   plan();
 }
 
-function ended({ status, summary, results, sample_results: sample }) {
-  const left = results ?? sample;
+function leftOf({ results, sample_results: sample }) {
+  return results ?? sample ?? [];
+}
+
+function reasonIn(answer) {
+  return leftOf(answer)[0]?.message ?? "";
+}
+
+function ended(answer) {
+  const { status, summary } = answer;
+  const left = leftOf(answer);
   const removed = Object.values(summary.cleaned_dirs).reduce((sum, n) => sum + n, 0);
   return [
     h("p", { class: "plan__lead", role: "status" }, status === "cancelled" ? tn("organise.cancelled", summary.success) : tn("organise.done", summary.success)),

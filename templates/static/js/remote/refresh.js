@@ -19,21 +19,22 @@ export class Refresh {
     this.#store = store;
     live.addEventListener("refresh", ({ detail }) => this.#take(detail));
     live.addEventListener("providers", ({ detail }) => store.set({ providers: detail }, "none"));
+    for (const event of ["connected", "library"]) live.addEventListener(event, () => this.#look());
     this.#look();
   }
 
-  /** What runs already, and whether providers are away. Neither is worth a word when it can't be asked. */
+  /** What runs, and whether providers are away. Neither is worth a word when it can't be asked. */
   async #look() {
     const [run, providers] = await Promise.all([
       this.#api.get("fetch-all-civitai-progress").catch(() => null),
       this.#general.get("providers").catch(() => null),
     ]);
-    if (run?.progress) this.#take(run.progress);
+    if (run) this.#take(run.progress);
     if (providers) this.#store.set({ providers }, "none");
   }
 
   #take(progress) {
-    this.#store.set({ refreshing: RUNNING.has(progress.status) ? progress : null }, "none");
+    this.#store.set({ refreshing: RUNNING.has(progress?.status) ? progress : null }, "none");
   }
 
   /** Asks about all models that need it, or about these. */
@@ -47,7 +48,7 @@ export class Refresh {
       const answer = await this.#api.post("fetch-all-civitai", paths ? { file_paths: paths } : {});
       toast(tn("refresh.done", answer.updated) + (answer.failure_count ? ` ${tn("refresh.without", answer.failure_count)}` : ""));
     } catch (error) {
-      toast(t("refresh.ended", { reason: error.status === 200 && !error.message ? t("refresh.cancelled") : reasonOf(error) }), { bad: true });
+      toast(t("refresh.ended", { reason: reasonOf(error) }), { bad: true });
     }
   }
 

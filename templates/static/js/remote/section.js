@@ -1,4 +1,5 @@
 import { isAbort } from "../api.js";
+import { whileBusy } from "../controls/busy.js";
 import { h, icon } from "../dom.js";
 import { reasonOf } from "../editing/edits.js";
 import { bytes, day, t } from "../texts.js";
@@ -16,7 +17,7 @@ export class RemoteSection {
   #asking = null;
   #shown = 0;
   #state = h("p", { class: "edit__status", role: "status" });
-  #refresh = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => this.#fetch() }, icon("refresh"), t("remote.refresh"));
+  #refresh = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => whileBusy([this.#refresh], () => this.#fetch()) }, icon("refresh"), t("remote.refresh"));
   #relink = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => relinkDialog({ item: this.#item, edits: this.#edits }) }, icon("link"), t("remote.relink"));
   #list = h("div", { class: "versions", "aria-live": "polite" });
   #versions = h("details", { class: "versions__fold", ontoggle: () => this.#versions.open && this.#load() }, h("summary", {}, t("remote.versions")), this.#list);
@@ -47,15 +48,12 @@ export class RemoteSection {
     const say = (text) => {
       if (this.#item?.file_path === item.file_path) this.#state.textContent = text;
     };
-    this.#refresh.disabled = true;
     say(t("remote.asking"));
     try {
       await this.#edits.refresh(item);
       say("");
     } catch (error) {
       say(reasonOf(error));
-    } finally {
-      this.#refresh.disabled = false;
     }
   }
 
@@ -91,8 +89,10 @@ export class RemoteSection {
   }
 
   async #ignore(route, change) {
+    const id = this.#shown;
     try {
-      const { record } = await this.#api.post(route, { modelId: this.#shown, ...change });
+      const { record } = await this.#api.post(route, { modelId: id, ...change });
+      if (this.#shown !== id) return;
       this.#draw(record);
       this.#versions.querySelector("summary").focus();
     } catch (error) {

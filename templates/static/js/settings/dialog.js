@@ -1,3 +1,4 @@
+import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
 import { reasonOf } from "../editing/edits.js";
 import { t } from "../texts.js";
@@ -41,7 +42,6 @@ export async function openSettings({ general }) {
     return row(key, input);
   };
 
-  const dialog = h("dialog", { class: "sheet settings", "aria-labelledby": "settings-title" });
   const outcome = h("p", { class: "edit__error", role: "alert" });
   const close = () => dialog.close();
   const save = async (event) => {
@@ -59,10 +59,7 @@ export async function openSettings({ general }) {
     }
   };
   const away = providers.hosts.filter((host) => host.offline || host.limited);
-  dialog.append(
-    h("div", { class: "sheet__head" },
-      h("h2", { class: "sheet__title", id: "settings-title" }, t("settings.title")),
-      h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: close }, icon("close"))),
+  const dialog = openDialog({ title: t("settings.title"), className: "settings" },
     h("form", { class: "settings__form", onsubmit: save },
       h("fieldset", { class: "settings__group" }, h("legend", {}, t("settings.providers")),
         away.map((host) => h("p", { class: "callout" }, icon("offline"), h("span", {}, t(host.offline ? "settings.hostAway" : "settings.hostLimited", { host: host.host })))),
@@ -75,9 +72,6 @@ export async function openSettings({ general }) {
       outcome,
       h("div", { class: "bulk-dialog__buttons" }, h("button", { class: "button button--quiet", type: "button", onclick: close }, t("plan.cancel")), h("button", { class: "button button--filled", type: "submit" }, t("settings.save")))),
   );
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
 function row(key, input, help = "", ...rest) {

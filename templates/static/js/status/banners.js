@@ -16,12 +16,14 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
     working.update(status?.progress, scan);
     if (refreshing) refresh.update(refreshing);
 
+    const hosts = (providers?.hosts ?? []).filter(({ offline }) => offline).map(({ host }) => host).join(", ");
+
     const lines = [
       !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message || t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
       pluginFailure && [`plugin ${pluginFailure}`, () => banner("bad", "alert", t("plugin.failed"), reason(pluginFailure))],
       away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
-      providers?.offline && ["providers", () => banner("warn", "offline", t("providers.offline", { hosts: providers.hosts.filter(({ offline }) => offline).map(({ host }) => host).join(", ") }))],
+      providers?.offline && [`providers ${hosts}`, () => banner("warn", "offline", t("providers.offline", { hosts }))],
       refreshing && ["refreshing", () => refresh.element],
       busy && ["working", () => working.element],
     ].filter(Boolean);

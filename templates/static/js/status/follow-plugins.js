@@ -7,9 +7,10 @@ import { bootstrap } from "../bootstrap.js";
  */
 export function followPlugins({ live, store }) {
   const shown = JSON.stringify(bootstrap.type);
-  const look = async () => store.set({ pluginFailure: await failure() }, "none");
+  // When it can't be asked, what is known stays.
+  const look = () => failure().then((reason) => store.set({ pluginFailure: reason }, "none"), () => {});
   live.addEventListener("plugins", async () => {
-    const next = await fetch(location.pathname).then(described, () => null);
+    const next = await fetch(location.pathname).then(described).catch(() => null);
     if (next && next !== shown) location.reload();
     else await look();
   });
@@ -18,8 +19,8 @@ export function followPlugins({ live, store }) {
 
 /** Why the newest version of this page's plugin is not served; null when it is. */
 async function failure() {
-  const answer = await fetch("/api/plugins").then((answer) => answer.json(), () => null);
-  const own = answer?.plugins?.find(({ id }) => id === bootstrap.type.id);
+  const { plugins } = await (await fetch("/api/plugins")).json();
+  const own = plugins.find(({ id }) => id === bootstrap.type.id);
   return own?.failure?.reason ?? null;
 }
 

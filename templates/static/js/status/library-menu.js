@@ -37,7 +37,7 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
     kind: "action",
     items: [
       { label: t("refresh.all"), icon: "refresh", disabled: store.state.refreshing !== null, run: () => remote.run() },
-      { label: t("updates.look"), icon: "layers", run: () => remote.updates() },
+      { label: t("updates.look"), icon: "update", run: () => remote.updates() },
       { label: t("settings.open"), icon: "sliders", run: openSettings },
     ],
   }, {

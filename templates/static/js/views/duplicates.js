@@ -1,3 +1,4 @@
+import { whileBusy } from "../controls/busy.js";
 import { copyButton } from "../controls/copy-button.js";
 import { h, icon } from "../dom.js";
 import { reasonOf } from "../editing/edits.js";
@@ -7,38 +8,48 @@ import { bytes, moment, number, t, tn } from "../texts.js";
 // What a person chose and was told, by hash: a view is made anew with each change of the library.
 const kept = new Map();
 const told = new Map();
+// Where each is told now.
+const tellers = new Map();
+
+/** What was told is no longer true once something else is changed, or taken back. */
+export function forgetTold() {
+  told.clear();
+}
 
 /**
  * The copies of one content, side by side: one is chosen to be kept, and the others go into the trash or share its bytes.
  * `cards` are `[model, element]`.
  */
-export function copies({ hash, cards }, { edits }) {
+export function copies({ hash, cards }, { edits, signal }) {
   const models = cards.map(([model]) => model);
   const keep = () => models.find(({ file_path: path }) => path === kept.get(hash)) ?? models[0];
   const others = () => models.filter((model) => model !== keep()).map(({ file_path: path }) => path);
   const outcome = h("div", { class: "copies__outcome", "aria-live": "polite" });
   const say = (...content) => outcome.replaceChildren(...content);
-  const remember = (text) => {
-    told.set(hash, text);
-    say(h("p", {}, text));
+  const tell = ({ text, failed }) => say(...(text ? [h("p", {}, text)] : []), ...reasons(failed));
+  tellers.set(hash, tell);
+  signal.addEventListener("abort", () => tellers.delete(hash), { once: true });
+  // The view may be another one by the time of the answer.
+  const remember = (text, failed = []) => {
+    told.set(hash, { text, failed });
+    tellers.get(hash)?.(told.get(hash));
   };
   const fail = (error) => say(h("p", { class: "edit__error" }, reasonOf(error)));
-  if (told.has(hash)) say(h("p", {}, told.get(hash)));
+  if (told.has(hash)) tell(told.get(hash));
 
   const buttons = [];
+  const working = (run, more = []) => whileBusy([...buttons, ...more], async () => {
+    outcome.setAttribute("aria-busy", "true");
+    try {
+      await run();
+    } catch (error) {
+      fail(error);
+    } finally {
+      outcome.removeAttribute("aria-busy");
+    }
+  });
   const act = (label, glyph, run, key) => {
-    const button = h("button", { class: "button button--quiet button--small", type: "button", "data-focus": `${hash}-${key}`, onclick: async () => {
-      for (const other of buttons) other.disabled = true;
-      outcome.setAttribute("aria-busy", "true");
-      try {
-        await run();
-      } catch (error) {
-        fail(error);
-      } finally {
-        for (const other of buttons) other.disabled = false;
-        outcome.removeAttribute("aria-busy");
-      }
-    } }, icon(glyph), label);
+    const button = h("button", { class: "button button--quiet button--small", type: "button", "data-focus": `${hash}-${key}`, onclick: () => working(run) }, icon(glyph), label);
     buttons.push(button);
     return button;
   };
@@ -48,9 +59,8 @@ export function copies({ hash, cards }, { edits }) {
     const answer = await edits.verify(models.map(({ file_path: path }) => path));
     remember(answer.verified_as_duplicates ? tn("copies.verified", models.length) : t("copies.mismatch", { files: answer.mismatched_files.join(", ") }));
   }, "verify");
-  const remove = act(tn("copies.delete", models.length - 1), "close", async () => {
-    const failed = await edits.remove(others());
-    if (failed.length) say(...reasons(failed));
+  const remove = act(tn("copies.delete", models.length - 1), "trash", async () => {
+    remember("", await edits.delete(others()));
   }, "delete");
   const link = act(tn("copies.link", models.length - 1), "link", async () => {
     const wanted = { keep: keep().file_path, replace: others() };
@@ -62,17 +72,11 @@ export function copies({ hash, cards }, { edits }) {
       return;
     }
     const hard = ready.some(({ method }) => method === "hardlink");
-    const go = h("button", { class: "button button--filled button--small", type: "button", "data-focus": `${hash}-go`, onclick: async () => {
-      go.disabled = true;
-      try {
-        const answer = await edits.link(wanted);
-        const left = answer.results.filter(({ success }) => !success);
-        remember(t("copies.linked", { size: bytes(answer.bytes_saved) }));
-        if (left.length) outcome.append(...reasons(left));
-      } catch (error) {
-        fail(error);
-      }
-    } }, t("copies.doLink"));
+    const go = h("button", { class: "button button--filled button--small", type: "button", "data-focus": `${hash}-go`, onclick: () => working(async () => {
+      const answer = await edits.link(wanted);
+      link.focus();
+      remember(t("copies.linked", { size: bytes(answer.bytes_saved) }), answer.results.filter(({ success }) => !success));
+    }, [go, cancel]) }, t("copies.doLink"));
     const cancel = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => {
       say();
       link.focus();

@@ -67,7 +67,7 @@ function section({ title, copy, models }, kind, { store, open, edits, signal }) 
     if (!kind.content) card.element.append(h("span", { class: "group__where", title: model.file_path }, model.folder || t("folders.root")));
     return [model, card.element];
   });
-  const content = kind.content?.({ copy, cards }, { edits }) ?? [h("div", { class: "group__cards", role: "list" }, cards.map(([, element]) => element))];
+  const content = kind.content?.({ copy, cards }, { edits, signal }) ?? [h("div", { class: "group__cards", role: "list" }, cards.map(([, element]) => element))];
   return h("section", { class: "group" },
     h("h2", { class: "group__title" }, h("code", {}, title), copyButton(copy, t("copy.value")), h("span", { class: "group__count" }, tn("count", models.length))),
     ...content);
