@@ -100,7 +100,7 @@ impl HuggingFace {
         {
             request = request.header(reqwest::header::AUTHORIZATION, value);
         }
-        let network = |error: reqwest::Error| HubError::Network(crate::providers::causes(&error));
+        let network = |error: reqwest::Error| HubError::Network(crate::net::cause(&error));
         let response = request.send().await.map_err(network)?;
         match response.status().as_u16() {
             200 => {}

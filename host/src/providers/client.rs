@@ -10,10 +10,11 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::answers::{Answers, Known};
-use super::budget::{Budgets, host_of, jitter};
+use super::budget::{Budgets, jitter};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
 use crate::compat::compat;
+use crate::net::{cause, host_of, is_page};
 
 /// How often a request is made before its failure is an answer.
 const TRIES: u32 = 3;
@@ -198,7 +199,7 @@ impl Client {
         let host = host_of(&ask.url);
         let offline = |error: reqwest::Error| ProviderError::Offline {
             host: host.clone(),
-            reason: causes(&error),
+            reason: cause(&error),
         };
         let response = request.send().await.map_err(offline)?;
         let status = response.status();
@@ -230,7 +231,7 @@ impl Client {
                 ask.what,
             ));
         }
-        if error::is_page(&headers) {
+        if is_page(&headers) {
             return Err(ProviderError::Blocked { host });
         }
         if ask.body.is_none() {
@@ -247,27 +248,6 @@ impl Client {
             reason: error.to_string(),
         })
     }
-}
-
-/// An error's causes in one line: the outermost says only that a request failed. Addresses may hold secrets.
-pub fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    if text.is_empty() {
-        text.push_str(if error.is_timeout() {
-            "no answer in time"
-        } else {
-            "the request failed"
-        });
-    }
-    text
 }
 
 fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {

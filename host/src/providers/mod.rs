@@ -17,12 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use reqwest::Url;
-use reqwest::header::HeaderValue;
 
-pub use self::budget::{Budgets, HostBudget, HostState, PATIENCE, Turn, host_of, jitter};
-pub use self::client::{Client, causes};
-pub use self::error::{ProviderError, is_page, refusal, retry_after};
+pub use self::budget::{Budgets, HostState};
+pub use self::client::Client;
+pub use self::error::ProviderError;
 pub use self::options::{Options, Source};
 pub use self::provider::{BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
 
@@ -94,16 +92,6 @@ impl Providers {
     /// The client of now, for requests besides the providers'.
     pub fn client(&self) -> Arc<Client> {
         self.chain.load().client.clone()
-    }
-
-    /// The key for an address; none where it must not go.
-    pub fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
-        self.chain.load().client.authorization_for(url)
-    }
-
-    /// The budget of an address's host.
-    pub fn budget(&self, url: &Url) -> Arc<HostBudget> {
-        self.budgets.of(url)
     }
 
     /// How the hosts that were asked do.

@@ -33,6 +33,7 @@ pub use state::{part_of, state_of};
 use writer::{Piece, Shared, Writer, lock};
 
 use crate::files::limiter::Limiter;
+use crate::net;
 
 /// What the first request asks for. Smaller files come with it whole.
 const FIRST: u64 = 8 << 20;
@@ -433,7 +434,7 @@ impl Transfer<'_> {
         match end {
             Some(end) if *at < end => Err(Failure::Retry(
                 TransferError::Network {
-                    host: fetch::host(&from),
+                    host: net::host_of(&from),
                     reason: "it broke off".into(),
                 },
                 None,
@@ -543,7 +544,7 @@ fn unpoisoned(plan: &Mutex<Plan>) -> std::sync::MutexGuard<'_, Plan> {
 }
 
 fn host_of(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| url.to_owned(), |url| fetch::host(&url))
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| net::host_of(&url))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {
