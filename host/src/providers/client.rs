@@ -25,6 +25,16 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Largest answer that is read.
 const LARGEST: usize = 64 << 20;
 
+/// Variables of the environment that name proxies.
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
 /// One question.
 #[derive(Debug)]
 pub struct Ask<'a> {
@@ -42,6 +52,7 @@ pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
     fetching: reqwest::Client,
+    proxied: bool,
     key: Option<HeaderValue>,
     base: Url,
     retry: Duration,
@@ -61,8 +72,7 @@ impl Client {
         let builder = || -> Result<reqwest::ClientBuilder, ProviderError> {
             let builder = reqwest::Client::builder()
                 .user_agent(&options.user_agent)
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE);
+                .connect_timeout(CONNECT);
             Ok(match &options.proxy {
                 Some(proxy) => builder.no_proxy().proxy(proxy_of(proxy)?),
                 None => builder,
@@ -83,9 +93,11 @@ impl Client {
             None => None,
         };
         Ok(Self {
-            http: build(builder()?.default_headers(headers))?,
-            transfer: build(builder()?.no_gzip())?,
+            http: build(builder()?.read_timeout(SILENCE).default_headers(headers))?,
+            transfer: build(builder()?.read_timeout(SILENCE).no_gzip())?,
+            // How long it waits is its user's to say.
             fetching: build(builder()?.no_gzip().redirect(Policy::none()).http1_only())?,
+            proxied: options.proxy.is_some() || PROXIES.iter().any(|name| std::env::var_os(name).is_some()),
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -99,8 +111,13 @@ impl Client {
         &self.transfer
     }
 
+    /// As [`transfer`](Self::transfer), where there is a proxy, of the settings or of the environment.
+    pub fn through_proxy(&self) -> Option<&reqwest::Client> {
+        self.proxied.then_some(&self.transfer)
+    }
+
     /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
-    /// connection of its own.
+    /// connection of its own. A silent host is not given up: that is the caller's to mind, too.
     pub fn fetching(&self) -> &reqwest::Client {
         &self.fetching
     }

@@ -29,7 +29,7 @@ use fetch::{Answer, Failure, Request};
 use ranges::Ranges;
 pub use source::{Key, Source};
 use state::State;
-pub use state::{part_of, state_of};
+pub use state::{PartOf, part_is_of, part_of, state_of};
 use writer::{Piece, Shared, Writer, lock};
 
 use crate::files::limiter::Limiter;
@@ -163,6 +163,15 @@ impl Transfer<'_> {
                 Ok(_) if continued && restarts < RESTARTS => {
                     tracing::warn!(target = %self.target.display(), "what was here of the file is not of it; it is fetched anew");
                     restarts += 1;
+                    self.discard().await?;
+                }
+                Ok(arrived) if address + 1 < self.source.urls.len() => {
+                    tracing::warn!(
+                        host = host_of(&url),
+                        actual = arrived.sha256,
+                        "this address has another file; the next one is asked"
+                    );
+                    address += 1;
                     self.discard().await?;
                 }
                 Ok(arrived) => return Err(self.keep_aside(arrived).await?),
