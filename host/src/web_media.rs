@@ -54,8 +54,6 @@ pub struct Fetched {
 /// # Errors
 /// When the address is not allowed, or what it gives is no success.
 pub async fn fetch(address: &str, most: usize, private: bool) -> Result<Fetched, FetchError> {
-    let url = Url::parse(address).map_err(|_| FetchError::Address(address.to_owned()))?;
-    check(&url, private)?;
     let redirects = Policy::custom(move |attempt| {
         if attempt.previous().len() > MAX_REDIRECTS {
             return attempt.error("too many redirects");
@@ -71,11 +69,25 @@ pub async fn fetch(address: &str, most: usize, private: bool) -> Result<Fetched,
         .redirect(redirects)
         .no_proxy()
         .connect_timeout(CONNECT)
-        .timeout(WHOLE)
         .build()
         .map_err(transport)?;
+    fetch_with(&client, address, most, private).await
+}
+
+/// As [`fetch`], with this client: names and redirects go where it lets them.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_with(
+    client: &reqwest::Client,
+    address: &str,
+    most: usize,
+    private: bool,
+) -> Result<Fetched, FetchError> {
+    let url = Url::parse(address).map_err(|_| FetchError::Address(address.to_owned()))?;
+    check(&url, private)?;
     let name = url.path().rsplit('/').next().unwrap_or_default().to_owned();
-    let mut response = client.get(url).send().await.map_err(transport)?;
+    let mut response = client.get(url).timeout(WHOLE).send().await.map_err(transport)?;
     if !response.status().is_success() {
         return Err(FetchError::Status(response.status().as_u16()));
     }
@@ -138,13 +150,8 @@ impl Resolve for Checked {
     }
 }
 
-/// The innermost reason, which says most.
 fn transport(error: reqwest::Error) -> FetchError {
-    let mut inner: &dyn std::error::Error = &error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    FetchError::Transport(inner.to_string())
+    FetchError::Transport(crate::net::cause(&error))
 }
 
 /// Whether an address is of a private network, of this machine, or of no machine of the public internet.

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::hugging_face::HubError;
 use super::ledger::LedgerError;
 use super::transfer::TransferError;
+use crate::library::editing::EditError;
 use crate::plugins::CallError;
 use crate::providers::ProviderError;
 
@@ -28,6 +30,12 @@ pub enum DownloadError {
     /// The folder is none of the library's.
     #[error("Download path is outside allowed directory")]
     Outside,
+    /// The folder can't be put anything into.
+    #[error(transparent)]
+    Folder(EditError),
+    /// The repository.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The version has no file of this type.
     #[error("No suitable file found in metadata")]
     NoFile,

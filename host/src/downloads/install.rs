@@ -2,17 +2,22 @@
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::error::DownloadError;
-use super::transfer::{self, Arrived, TransferError};
+use super::resolve::Plan;
+use super::transfer::{self, Arrived, PartOf, TransferError};
 use crate::files::rename;
+use crate::http::app::App;
 use crate::http::types::TypeService;
-use crate::library::metadata;
+use crate::library::editing::EditError;
 use crate::library::sidecar::{self, Sidecar};
+use crate::library::{metadata, refreshing};
 use crate::plugins::bindings::MergeInput;
+use crate::providers::id_of;
 
 /// Characters that no file name gets from outside.
 const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
@@ -47,7 +52,7 @@ pub fn file_name(name: &str) -> Result<String, DownloadError> {
 ///
 /// # Errors
 /// When it would lead out of the base.
-pub fn folder_below(base: &Path, relative: &str) -> Result<PathBuf, DownloadError> {
+fn folder_below(base: &Path, relative: &str) -> Result<PathBuf, DownloadError> {
     let relative = relative.replace('\\', "/");
     let inside = Path::new(&relative)
         .components()
@@ -58,21 +63,34 @@ pub fn folder_below(base: &Path, relative: &str) -> Result<PathBuf, DownloadErro
     Ok(base.join(relative))
 }
 
-/// The root of a library that holds a folder.
+/// The library that a folder belongs to, with links resolved; it may not be there yet. Blocks.
+pub fn library_with(app: &App, folder: &Path) -> Option<Arc<TypeService>> {
+    let wire = crate::files::wire_path(folder)?;
+    let types = app.types.load_full();
+    let mut services = types.iter().filter_map(|slot| slot.service());
+    services.find(|service| service.library.target(&wire).is_ok())
+}
+
+/// The library that a file lies in, or would. Blocks.
+pub fn library_of(app: &App, target: &Path) -> Option<Arc<TypeService>> {
+    library_with(app, target.parent()?)
+}
+
+/// A folder of a library, by its base and the text of a request or a template; it may not be there yet.
 ///
 /// # Errors
-/// When none does.
-pub fn check_root(service: &TypeService, folder: &Path) -> Result<(), DownloadError> {
-    let climbs = folder.components().any(|part| part == Component::ParentDir);
-    let inside = service
-        .library
-        .roots()
-        .iter()
-        .any(|root| folder.starts_with(&root.path));
-    if climbs || !inside {
-        return Err(DownloadError::Outside);
-    }
-    Ok(())
+/// When it lies outside the library, before or after links are resolved, or the library's folder is away.
+pub async fn folder(service: &Arc<TypeService>, base: &Path, relative: &str) -> Result<PathBuf, DownloadError> {
+    let folder = folder_below(base, relative)?;
+    let wire = crate::files::wire_path(&folder).ok_or(DownloadError::Outside)?;
+    let service = service.clone();
+    let checked = tokio::task::spawn_blocking(move || service.library.target(&wire)).await;
+    checked
+        .map_err(|error| DownloadError::Broken(error.to_string()))?
+        .map_err(|error| match error {
+            EditError::Outside(_) => DownloadError::Outside,
+            error => DownloadError::Folder(error),
+        })
 }
 
 /// The first of a file's possible names that is free: its own, and then ones that differ by its hash. Source: contract section 4.4.
@@ -132,15 +150,16 @@ pub async fn install(
             .map_or(0.0, |since| since.as_secs_f64());
         let _turn = sidecar::turn(&target);
         let mut sidecar = metadata::sidecar_of(library.info(), stem, &wire, bytes, now);
+        if origin.version.is_some() {
+            fields = refreshing::known(fields, origin.source, now);
+        }
         sidecar.0.extend(fields);
         let mut set = |key: &str, value: Value| sidecar.0.insert(key.to_owned(), value);
         set("sha256", json!(sha256));
         set("hash_status", json!("completed"));
         set("size", json!(bytes));
-        set("from_civitai", json!(origin.version.is_some()));
-        if origin.version.is_some() {
-            set("metadata_source", json!(origin.source));
-            set("last_checked_at", json!(now));
+        if origin.version.is_none() {
+            set("from_civitai", json!(false));
         }
         if let Some(autov3) = origin.autov3 {
             set("autov3", json!(autov3));
@@ -170,6 +189,46 @@ pub async fn install(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| DownloadError::Broken(error.to_string()))?
+}
+
+/// Ends a download whose file has its name already, since the server ended before it was noted: whether `path` is that file.
+///
+/// # Errors
+/// When the work breaks off.
+pub async fn finish(plan: &Plan, path: &Path) -> Result<bool, DownloadError> {
+    let (service, path) = (plan.service.clone(), path.to_owned());
+    let (sha256, version) = (plan.source.sha256.clone(), plan.row.model_version_id);
+    let page = plan.origin.hf_url.clone();
+    let handle = tokio::runtime::Handle::current();
+    let work = move || {
+        let is_of = |sidecar: &Sidecar| match (&sha256, version) {
+            (Some(sha256), _) => sidecar.text("sha256") == sha256,
+            (None, Some(version)) => {
+                let id = sidecar.civitai().and_then(|stored| id_of(stored.get("id")));
+                id == Some(version.cast_unsigned())
+            }
+            (None, None) => page.is_some_and(|page| sidecar.text("hf_url") == page),
+        };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let wires = (crate::files::wire_path(folder), crate::files::wire_path(&path));
+        let (Some(folder_wire), Some(wire), Ok(there)) = (wires.0, wires.1, path.metadata()) else {
+            return false;
+        };
+        let sidecar = Sidecar::read(&sidecar::path_for(folder, stem)).ok().flatten();
+        let is_it = |sidecar: Sidecar| sidecar.number("size") == there.len() as f64 && is_of(&sidecar);
+        if !there.is_file() || service.library.target(&folder_wire).is_err() || !sidecar.is_some_and(is_it) {
+            return false;
+        }
+        if transfer::part_is_of(&path) == PartOf::Nothing {
+            let _ = std::fs::remove_file(transfer::state_of(&path));
+        }
+        service.library.arrived(&service.plugin, &handle, &wire);
+        true
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| DownloadError::Broken(error.to_string()))
 }
 
 /// A sidecar of a file that is new; one that is there is somebody's and stays, but for one that a crash left of this file.

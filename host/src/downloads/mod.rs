@@ -4,11 +4,13 @@
 //! for the same id joins the job that runs. The queue is worked off by the server itself; what a client starts takes the
 //! same way. Whatever ends the server, its next start goes on with what ran.
 
+mod claim;
 mod error;
 mod hugging_face;
 mod install;
 mod job;
 pub mod ledger;
+mod plan;
 mod preview;
 pub mod progress;
 mod resolve;
@@ -21,7 +23,8 @@ mod wanted;
 pub use error::DownloadError;
 pub use hugging_face::{HubError, HuggingFace, RepoEntry};
 pub use job::{Job, Outcome, Stop};
-pub use resolve::{Skip, default_root, file_of, folder_of, type_of, version_of};
+pub use plan::{Planned, plan};
+pub use resolve::Skip;
 pub use seen::remember_seen;
 pub use service::{ControlError, Downloads};
 pub use wanted::{Place, RepoFile, Wanted};

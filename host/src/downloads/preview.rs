@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
-use crate::library::previewing::NewPreview;
-use crate::providers::{Client, objects};
+use super::transfer::{self, Signal};
+use crate::http::app::App;
+use crate::library::previewing::{MAX_BYTES, NewPreview};
+use crate::providers::objects;
 use crate::settings::ContractSettings;
-use crate::web_media;
-
-/// Largest preview that is fetched, in bytes.
-const LARGEST: usize = 64 << 20;
+use crate::web_media::{self, FetchError, Fetched};
 
 /// An image or video of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +42,25 @@ pub fn choose(version: &Map<String, Value>, settings: &ContractSettings) -> Opti
 }
 
 /// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
-/// is not worth failing a download for.
-pub async fn fetch(client: &Client, picture: &Picture, target: &Path) -> Option<PathBuf> {
-    let small = web_media::rendition(&picture.url, picture.is_video);
-    let mut bytes = None;
-    for url in small.iter().chain([&picture.url]) {
-        bytes = body(client, url).await;
-        if bytes.is_some() {
-            break;
+/// is not worth failing a download for, and when the download is stopped.
+pub async fn fetch(
+    app: &App,
+    picture: &Picture,
+    target: &Path,
+    signal: &mut watch::Receiver<Signal>,
+) -> Option<PathBuf> {
+    let fetched = tokio::select! {
+        fetched = bytes_of(app, picture) => fetched,
+        () = transfer::stopped(signal) => return None,
+    };
+    let bytes = match fetched {
+        Ok(fetched) => fetched.bytes,
+        Err(error) => {
+            tracing::info!(url = picture.url, %error, "a download has no preview");
+            return None;
         }
-    }
-    let (bytes, target, name) = (bytes?, target.to_owned(), picture.url.clone());
+    };
+    let (target, name) = (target.to_owned(), picture.url.clone());
     let written = tokio::task::spawn_blocking(move || {
         let preview = NewPreview::made_of(bytes, &name).map_err(|error| error.to_string())?;
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -74,17 +81,21 @@ pub async fn fetch(client: &Client, picture: &Picture, target: &Path) -> Option<
     }
 }
 
-async fn body(client: &Client, url: &str) -> Option<Vec<u8>> {
-    let response = client.transfer().get(url).send().await.ok()?.error_for_status().ok()?;
-    let mut bytes = Vec::new();
-    let mut stream = response.bytes_stream();
-    while let Some(piece) = stream.next().await {
-        bytes.extend_from_slice(&piece.ok()?);
-        if bytes.len() > LARGEST {
-            return None;
-        }
+/// Its small rendition, where there is one. Through a proxy, nobody here could say where an address leads.
+async fn bytes_of(app: &App, picture: &Picture) -> Result<Fetched, FetchError> {
+    let private = app.settings.previews.private_addresses;
+    let client = app.providers.client();
+    let get = async |url: &str| match client.through_proxy() {
+        Some(client) => web_media::fetch_with(client, url, MAX_BYTES, private).await,
+        None => web_media::fetch(url, MAX_BYTES, private).await,
+    };
+    let small = web_media::rendition(&picture.url, picture.is_video);
+    if let Some(small) = small
+        && let Ok(fetched) = get(&small).await
+    {
+        return Ok(fetched);
     }
-    Some(bytes)
+    get(&picture.url).await
 }
 
 #[cfg(test)]

@@ -109,6 +109,14 @@ impl Board {
         }
     }
 
+    /// Tells those who listen without remembering it: of a download that waits in the queue, its row says all.
+    pub fn tell(&self, id: &str, progress: &Progress) {
+        let inner = self.lock();
+        if let Some(listeners) = inner.listeners.get(id) {
+            let _ = listeners.send(progress.message(id).into());
+        }
+    }
+
     /// How far a download is; none of one that never ran or is forgotten.
     pub fn get(&self, id: &str) -> Option<Progress> {
         self.lock().last.get(id).cloned()

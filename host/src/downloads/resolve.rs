@@ -77,7 +77,7 @@ fn library_with(app: &App, version: u64, only: Option<&str>) -> Option<String> {
 ///
 /// # Errors
 /// When nobody says what it is.
-pub async fn version_of(app: &App, wanted: &Wanted) -> Result<providers::Found<providers::Object>, DownloadError> {
+async fn version_of(app: &App, wanted: &Wanted) -> Result<providers::Found<providers::Object>, DownloadError> {
     let (model, version) = (wanted.model_id, wanted.version_id);
     let found = if wanted.source.as_deref() == Some("civarchive") {
         app.providers
@@ -93,7 +93,7 @@ pub async fn version_of(app: &App, wanted: &Wanted) -> Result<providers::Found<p
 ///
 /// # Errors
 /// When none does.
-pub async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<TypeService>, DownloadError> {
+async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<TypeService>, DownloadError> {
     let named = version
         .get("model")
         .and_then(|model| model.get("type"))
@@ -116,7 +116,7 @@ pub async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<Type
 ///
 /// # Errors
 /// When there is none.
-pub async fn file_of<'v>(
+async fn file_of<'v>(
     service: &TypeService,
     version: &'v Map<String, Value>,
     wanted: &Wanted,
@@ -142,25 +142,21 @@ pub async fn file_of<'v>(
 /// When no folder is named, or it lies outside the library.
 pub async fn folder_of(
     app: &App,
-    service: &TypeService,
+    service: &Arc<TypeService>,
     version: &Map<String, Value>,
     root_key: &str,
     wanted: &Wanted,
 ) -> Result<PathBuf, DownloadError> {
     let place = &wanted.place;
-    let named_root = || {
-        let root = PathBuf::from(&place.model_root);
+    let named_root = Path::new(&place.model_root);
+    if !place.use_default_paths {
         if place.model_root.is_empty() {
             return Err(DownloadError::NoFolder);
         }
-        install::check_root(service, &root)?;
-        Ok(root)
-    };
-    if !place.use_default_paths {
-        return install::folder_below(&named_root()?, &place.relative_path);
+        return install::folder(service, named_root, &place.relative_path).await;
     }
     let root = if place.use_save_dir_as_root && !place.model_root.is_empty() {
-        named_root()?
+        named_root.to_owned()
     } else {
         default_root(app, service, root_key)?
     };
@@ -176,7 +172,7 @@ pub async fn folder_of(
         .into_iter()
         .next();
     let filed = filed.ok_or(DownloadError::Outside)?.map_err(DownloadError::Broken)?;
-    install::folder_below(&root, &filed.folder)
+    install::folder(service, &root, &filed.folder).await
 }
 
 /// The root that new files of this kind go into.
@@ -196,6 +192,42 @@ pub fn default_root(app: &App, service: &TypeService, root_key: &str) -> Result<
     Ok(root.ok_or_else(missing)?.path.clone())
 }
 
+/// The file that is meant, before it is asked whether it is to come, and where to.
+pub struct Chosen {
+    /// The provider's version, with its model inside.
+    pub version: providers::Object,
+    /// Who described it.
+    pub source: providers::Source,
+    /// The type that takes it.
+    pub service: Arc<TypeService>,
+    /// The file, as the version has it.
+    pub file: providers::Object,
+    /// The kind of root that it belongs in.
+    pub root_key: String,
+    /// Its name, as every system takes it.
+    pub name: String,
+}
+
+/// Finds out what file is meant.
+///
+/// # Errors
+/// When nobody says what the version is, no type takes it, or it has no such file.
+pub async fn choose(app: &App, wanted: &Wanted) -> Result<Chosen, DownloadError> {
+    let found = version_of(app, wanted).await?;
+    let version = found.value;
+    let service = type_of(app, &version).await?;
+    let (file, root_key) = file_of(&service, &version, wanted).await?;
+    let name = install::file_name(&text(file, "name"))?;
+    Ok(Chosen {
+        file: file.clone(),
+        version,
+        source: found.source,
+        service,
+        root_key,
+        name,
+    })
+}
+
 /// Looks everything up.
 ///
 /// # Errors
@@ -207,14 +239,18 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
     {
         return Err(DownloadError::Exists(model_type));
     }
-    let found = version_of(app, wanted).await?;
-    let version = found.value;
-    let service = type_of(app, &version).await?;
+    let Chosen {
+        version,
+        source: described_by,
+        service,
+        file,
+        root_key,
+        name,
+    } = choose(app, wanted).await?;
+    let file = &file;
     let model_type = service.plugin.info().id().to_owned();
     let version_id = id_of(version.get("id"));
     let base_model = text(&version, "baseModel");
-    let (file, root_key) = file_of(&service, &version, wanted).await?;
-    let name = install::file_name(&text(file, "name"))?;
     if let Some(skip) = skipped(app, ledger, wanted, &model_type, version_id, &base_model, &name).await? {
         return Ok(Resolved::Skip(skip));
     }
@@ -263,7 +299,7 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         source,
         target: folder.join(name),
         origin: Origin {
-            source: found.source.as_str(),
+            source: described_by.as_str(),
             version: Some(version),
             autov3,
             hf_url: None,

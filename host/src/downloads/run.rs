@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::claim::Claimant;
 use super::error::DownloadError;
 use super::hugging_face;
 use super::install;
 use super::job::{Job, Outcome, Stop};
+use super::ledger::QueueRow;
 use super::preview;
 use super::progress::Flow;
 use super::resolve::{self, Plan, Resolved};
@@ -23,18 +25,6 @@ const WINDOW: usize = 5;
 /// Progress when the preview is begun, and when it is there.
 const PREVIEW: (u8, u8) = (1, 3);
 
-/// A name in a folder that a job writes to; no other job takes it.
-struct Claim<'d> {
-    downloads: &'d Downloads,
-    target: PathBuf,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.downloads.claims().remove(&self.target);
-    }
-}
-
 /// Does it all. Never fails: that is an outcome.
 pub async fn run(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Outcome {
     let result = work(app, downloads, job).await;
@@ -48,29 +38,61 @@ pub async fn run(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> 
 async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Result<Outcome, DownloadError> {
     let row = downloads.in_ledger({
         let id = job.id.clone();
-        move |ledger| ledger.queued(&id)
+        move |ledger| Ok((ledger.queued(&id)?, ledger.places_of_others(&id)?))
     });
-    let before = row.await?.and_then(|row| row.file_path).map(PathBuf::from);
-    if let Some(path) = before.as_deref().filter(|path| is_listed(app, path)) {
-        // The last run ended between the file's name and the note of it.
-        return Ok(Outcome::Completed(path.to_owned()));
-    }
+    let (row, others) = row.await?;
+    let row = row.unwrap_or_default();
+    let before = row.file_path.as_ref().map(PathBuf::from);
     let resolving = async {
         match &job.wanted.hugging_face {
-            Some(file) => hugging_face::resolve(app, downloads.hugging_face(), file, &job.wanted).await,
+            Some(file) => {
+                hugging_face::resolve(app, downloads.hugging_face(), file, &job.wanted, before.as_deref()).await
+            }
             None => resolve::resolve(app, downloads.ledger(), &job.wanted).await,
         }
     };
     let mut signal = job.signal();
     let resolved = tokio::select! {
-        resolved = resolving => resolved?,
+        resolved = resolving => resolved,
         () = transfer::stopped(&mut signal) => return Ok(Outcome::Stopped),
     };
-    let mut plan = match resolved {
-        Resolved::Plan(plan) => *plan,
-        Resolved::Skip(skip) => return Ok(Outcome::Skipped(skip)),
+    let plan = match (resolved, &before) {
+        (Ok(Resolved::Plan(plan)), _) => *plan,
+        (Ok(Resolved::Skip(skip)), _) => return Ok(Outcome::Skipped(skip)),
+        // It is this download that brought it: the last run ended between the file's name and the note of its end.
+        (Err(DownloadError::Exists(_)), Some(path)) if is_listed_as(app, path, row.model_version_id) => {
+            note_downloaded(app, downloads, path, &row).await?;
+            return Ok(Outcome::Completed(path.clone()));
+        }
+        (Err(error), _) => return Err(error),
     };
-    let claim = claim(downloads, &mut plan, before)?;
+    if let Some(path) = &before
+        && install::finish(&plan, path).await?
+    {
+        note_downloaded(app, downloads, path, &plan.row).await?;
+        tell_the_end(downloads, job, job.meter.here());
+        return Ok(Outcome::Completed(path.clone()));
+    }
+    // A file of a repository has the name that it has there.
+    let is_taken = job.wanted.hugging_face.is_some() && tokio::fs::metadata(&plan.target).await.is_ok();
+    if is_taken {
+        return Err(DownloadError::Exists(plan.service.plugin.info().id().to_owned()));
+    }
+    let claim = {
+        let (downloads, wanted, target) = (downloads.clone(), job.wanted.clone(), plan.target.clone());
+        let content = (plan.row.model_version_id, plan.source.sha256.clone());
+        let claim = move || {
+            let claimant = Claimant {
+                content,
+                wanted: &wanted,
+                before,
+                others: &others,
+            };
+            claimant.claim(&downloads, &target)
+        };
+        let claim = tokio::task::spawn_blocking(claim).await;
+        claim.map_err(|error| DownloadError::Broken(error.to_string()))??
+    };
     let target = claim.target.clone();
     let place = target.clone();
     tokio::task::spawn_blocking(move || install::make_folder(&place))
@@ -87,8 +109,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
             downloads
                 .board()
                 .update(&job.id, |progress| progress.percent = PREVIEW.0);
-            let client = app.providers.client();
-            let path = preview::fetch(&client, picture, &target).await;
+            let path = preview::fetch(app, picture, &target, &mut signal).await;
             path.map(|path| (path, picture.level))
         }
         None => None,
@@ -106,8 +127,6 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
         }
     };
     let service = plan.service.clone();
-    let version = plan.row.model_version_id.map(i64::cast_unsigned);
-    let model = plan.row.model_id.map(i64::cast_unsigned);
     let preview = picture.clone();
     let path = match install::install(&service, &target, &arrived, plan.origin, preview).await {
         Ok(path) => path,
@@ -116,48 +135,55 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
             return Err(error);
         }
     };
-    if let Some(version) = version {
-        let id = service.plugin.info().id().to_owned();
-        let noted = downloads.in_ledger(move |ledger| ledger.note_downloaded(&id, &[(version, model)], "download"));
-        noted.await?;
-    }
+    note_downloaded(app, downloads, &path, &plan.row).await?;
+    tell_the_end(downloads, job, arrived.bytes);
+    drop(claim);
+    Ok(Outcome::Completed(path))
+}
+
+/// Notes that a version came into the library that holds its file.
+async fn note_downloaded(
+    app: &Arc<App>,
+    downloads: &Downloads,
+    path: &Path,
+    row: &QueueRow,
+) -> Result<(), DownloadError> {
+    let Some(version) = row.model_version_id.map(i64::cast_unsigned) else {
+        return Ok(());
+    };
+    let (app, path, model) = (app.clone(), path.to_owned(), row.model_id.map(i64::cast_unsigned));
+    let noted = downloads.in_ledger(move |ledger| match install::library_of(&app, &path) {
+        Some(service) => ledger.note_downloaded(service.plugin.info().id(), &[(version, model)], "download"),
+        None => Ok(()),
+    });
+    noted.await
+}
+
+fn tell_the_end(downloads: &Downloads, job: &Job, bytes: u64) {
     downloads.board().update(&job.id, |progress| {
         progress.status = "progress";
         progress.message = None;
         progress.percent = 100;
         progress.flow = Some(Flow {
-            here: arrived.bytes,
-            total: Some(arrived.bytes),
+            here: bytes,
+            total: Some(bytes),
             rate: 0.0,
         });
     });
-    drop(claim);
-    Ok(Outcome::Completed(path))
 }
 
-/// Takes a name that is free, or the one that the last run took.
-fn claim<'d>(downloads: &'d Downloads, plan: &mut Plan, before: Option<PathBuf>) -> Result<Claim<'d>, DownloadError> {
-    let content = (plan.row.model_version_id, plan.source.sha256.clone());
-    let mut claims = downloads.claims();
-    if content.0.is_some() && claims.values().any(|other| *other == content) {
-        return Err(DownloadError::Twice);
-    }
-    let is_free = |path: &Path| path.symlink_metadata().is_err() && !claims.contains_key(path);
-    let again = before
-        .filter(|path| path.parent() == plan.target.parent() && transfer::part_of(path).exists() && is_free(path));
-    let sha256 = plan.source.sha256.as_deref();
-    let target = again.or_else(|| {
-        install::free_name(&plan.target, sha256, |path| {
-            // Another model's metadata must not become this one's.
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let beside = crate::library::sidecar::path_for(path.parent().unwrap_or(Path::new("/")), stem);
-            is_free(path) && beside.symlink_metadata().is_err()
-        })
-    });
-    let target = target.ok_or(DownloadError::NoName)?;
-    claims.insert(target.clone(), content);
-    drop(claims);
-    Ok(Claim { downloads, target })
+/// Whether a file is in a library as this version.
+fn is_listed_as(app: &App, path: &Path, version: Option<i64>) -> bool {
+    let (Some(wire), Some(version)) = (crate::files::wire_path(path), version) else {
+        return false;
+    };
+    let types = app.types.load();
+    let mut services = types.iter().filter_map(|slot| slot.service());
+    services.any(|service| {
+        let snapshot = service.library.snapshot();
+        let record = snapshot.by_path(&wire);
+        record.is_some_and(|record| record.remote.id == Some(version.cast_unsigned()))
+    })
 }
 
 /// Fetches the file, and tells how far it is while it does.
@@ -254,15 +280,6 @@ async fn tidy(target: &Path, preview: Option<PathBuf>, keep_part: bool) {
         }
     })
     .await;
-}
-
-fn is_listed(app: &App, path: &Path) -> bool {
-    let Some(wire) = crate::files::wire_path(path) else {
-        return false;
-    };
-    let types = app.types.load();
-    let mut services = types.iter().filter_map(|slot| slot.service());
-    path.is_file() && services.any(|service| service.library.snapshot().by_path(&wire).is_some())
 }
 
 #[cfg(test)]

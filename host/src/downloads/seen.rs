@@ -55,10 +55,12 @@ async fn note(
         if new.is_empty() {
             continue;
         }
-        known.extend(new.iter().map(|(version, _)| version));
+        let versions: Vec<u64> = new.iter().map(|(version, _)| *version).collect();
         downloads
             .in_ledger(move |ledger| ledger.note_downloaded(&id, &new, "scan"))
             .await?;
+        // What could not be noted is tried again with the next change.
+        known.extend(versions);
     }
     Ok(())
 }

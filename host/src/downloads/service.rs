@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::claim::Content;
 use super::error::DownloadError;
 use super::hugging_face::HuggingFace;
+use super::install;
 use super::job::{Job, Outcome, Stop};
-use super::ledger::{Ending, Ledger, LedgerError, QueueRow};
+use super::ledger::{Ending, Ledger, LedgerError, QueueRow, Start, TakenUp};
 use super::progress::{Board, Progress};
 use super::run;
 use super::transfer::{self, Options};
@@ -27,9 +29,6 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const LEAST_PATIENCE: f64 = 30.0;
 /// The same unless settings say otherwise.
 const PATIENCE: f64 = 120.0;
-
-/// What a file is: version and SHA-256.
-pub type Content = (Option<i64>, Option<String>);
 
 /// Why a download can't be paused and the like. Source of the texts: contract section 1.7.
 #[derive(Debug, thiserror::Error)]
@@ -156,25 +155,29 @@ impl Downloads {
             return Ok(job.ended().await);
         }
         let row = row_of(id, &wanted);
-        let (own, row_id) = (row.clone(), id.to_owned());
-        let (row, ended) = self
-            .in_ledger(move |ledger| Ok((ledger.add(&own)?, ledger.ended(&row_id)?)))
-            .await?;
-        let wanted = match (row, ended) {
-            // It is in the queue as somebody else asked for it: the file is the queue's, the place this call's.
-            (Some(row), _) if row.request.as_deref() != serde_json::to_string(&wanted).ok().as_deref() => Wanted {
-                place: wanted.place,
-                ..wanted_of(&row)
-            },
-            (Some(_), _) => wanted,
-            (None, Some(ended)) if ended.status == "completed" => {
-                return Ok(Outcome::Completed(ended.file_path.unwrap_or_default().into()));
+        if let TakenUp::Completed(path) = self.in_ledger(move |ledger| ledger.take_up(&row)).await? {
+            return Ok(Outcome::Completed(path.into()));
+        }
+        match self.begin(app, id, wanted, None) {
+            Ok(job) => Ok(job.ended().await),
+            Err(error) => {
+                self.refuse(app, id, &error).await?;
+                Err(error)
             }
-            // It failed or was cancelled before: this is another try, without a row of its own.
-            (None, _) => wanted,
+        }
+    }
+
+    /// Notes that a download is not begun.
+    async fn refuse(&self, app: &App, id: &str, error: &DownloadError) -> Result<(), DownloadError> {
+        let ending = Ending {
+            status: "failed".into(),
+            error: Some(error.to_string()),
+            ..Ending::default()
         };
-        let job = self.begin(app, id, wanted, None)?;
-        Ok(job.ended().await)
+        let id = id.to_owned();
+        let noted = self.in_ledger(move |ledger| ledger.finish(&id, &ending)).await;
+        self.tell(app);
+        noted.map(drop)
     }
 
     /// Puts a job on its way; one of this id that is on its way is given.
@@ -205,47 +208,73 @@ impl Downloads {
 
     async fn see_through(self: Arc<Self>, app: Arc<App>, job: Arc<Job>, slot: Option<OwnedSemaphorePermit>) {
         self.board.update(&job.id, |progress| *progress = Progress::default());
-        let mut signal = job.signal();
-        let slot = match slot {
-            Some(slot) => Some(slot),
-            None => tokio::select! {
-                slot = self.slot_for(&job) => slot,
-                () = transfer::stopped(&mut signal) => None,
-            },
-        };
-        let outcome = if slot.is_some() {
-            job.set_running();
-            let id = job.id.clone();
-            if let Err(error) = self
-                .in_ledger(move |ledger| ledger.set_status(&id, "downloading"))
-                .await
-            {
-                Outcome::Failed(Arc::new(error))
-            } else {
-                self.tell(&app);
-                run::run(&app, &self, &job).await
-            }
-        } else {
-            Outcome::Stopped
-        };
+        let (outcome, slot) = self.run_when_it_may(&app, &job, slot).await;
         // It is over for the ledger before it is over for those who wait.
         self.note_end(&job, &outcome).await;
         self.jobs().remove(&job.id);
         drop(slot);
         job.end(outcome);
         self.tell(&app);
+        self.forget_later(&job.id).await;
+    }
+
+    /// Has the end of a download be told for a while to those who ask.
+    async fn forget_later(&self, id: &str) {
         tokio::time::sleep(REMEMBERED).await;
-        if self.job(&job.id).is_none() {
-            self.board.forget(&job.id);
+        if self.job(id).is_none() {
+            self.board.forget(id);
         }
     }
 
-    /// A slot, once there is one and the job is not paused.
+    /// Runs a job when there is a slot and it does not stand still; the slot is to be kept until all is noted.
+    async fn run_when_it_may(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        job: &Arc<Job>,
+        mut slot: Option<OwnedSemaphorePermit>,
+    ) -> (Outcome, Option<OwnedSemaphorePermit>) {
+        let mut signal = job.signal();
+        loop {
+            let taken = match slot.take() {
+                Some(slot) => Some(slot),
+                None => tokio::select! {
+                    slot = self.slot_for(job) => slot,
+                    () = transfer::stopped(&mut signal) => None,
+                },
+            };
+            let Some(taken) = taken else {
+                return (Outcome::Stopped, None);
+            };
+            let id = job.id.clone();
+            let outcome = match self.in_ledger(move |ledger| ledger.start(&id)).await {
+                Ok(Start::Go) => {
+                    job.set_running();
+                    self.tell(app);
+                    run::run(app, self, job).await
+                }
+                Ok(Start::Paused) => {
+                    // Before there was a job to say it to.
+                    job.set_paused(true);
+                    continue;
+                }
+                Ok(Start::Gone) => Outcome::Stopped,
+                Err(error) => Outcome::Failed(Arc::new(error)),
+            };
+            return (outcome, Some(taken));
+        }
+    }
+
+    /// A slot, once there is one and the job is not paused: it may be while it waits for one.
     async fn slot_for(&self, job: &Job) -> Option<OwnedSemaphorePermit> {
         let mut signal = job.signal();
-        let wanted = signal.wait_for(|signal| *signal != transfer::Signal::Pause).await;
-        wanted.map(|_| ()).ok()?;
-        self.slots.clone().acquire_owned().await.ok()
+        loop {
+            let wanted = signal.wait_for(|signal| *signal != transfer::Signal::Pause).await;
+            wanted.map(drop).ok()?;
+            let slot = self.slots.clone().acquire_owned().await.ok()?;
+            if !job.is_paused() {
+                return Some(slot);
+            }
+        }
     }
 
     async fn note_end(&self, job: &Job, outcome: &Outcome) {
@@ -312,19 +341,11 @@ impl Downloads {
                 self.wake.notified().await;
                 continue;
             };
-            if let Err(error) = self.begin(&app, &row.download_id, wanted_of(&row), Some(slot)) {
-                let ending = Ending {
-                    status: "failed".into(),
-                    error: Some(error.to_string()),
-                    ..Ending::default()
-                };
-                let id = row.download_id;
-                let noted = self.in_ledger(move |ledger| ledger.finish(&id, &ending)).await;
-                self.tell(&app);
-                if let Err(error) = noted {
-                    tracing::error!(%error, "the end of a download is not noted");
-                    self.wake.notified().await;
-                }
+            if let Err(error) = self.begin(&app, &row.download_id, wanted_of(&row), Some(slot))
+                && let Err(error) = self.refuse(&app, &row.download_id, &error).await
+            {
+                tracing::error!(%error, "the end of a download is not noted");
+                self.wake.notified().await;
             }
         }
     }
@@ -358,7 +379,12 @@ impl Downloads {
             ("downloading", "Download resumed by user", "downloading")
         };
         if let Some(job) = self.job(id) {
-            if !job.set_paused(paused) {
+            // The row says first that it goes on, so that a job which is about to begin does not see that it stands still.
+            if if paused {
+                !job.set_paused(true)
+            } else {
+                !job.is_paused()
+            } {
                 return Err(wrong());
             }
             let status = if job.is_running() || paused { status } else { "queued" };
@@ -370,6 +396,9 @@ impl Downloads {
                 ledger.set_status(&own, status)
             });
             noted.await.map_err(of_ledger)?;
+            if !paused {
+                job.set_paused(false);
+            }
             self.board.update(id, |progress| {
                 progress.status = word;
                 progress.message = Some(message.into());
@@ -393,10 +422,14 @@ impl Downloads {
             match changed.await.map_err(of_ledger)? {
                 None => return Err(ControlError::Unknown),
                 Some(false) => return Err(wrong()),
-                Some(true) => self.board.update(id, |progress| {
-                    progress.status = word;
-                    progress.message = Some(message.into());
-                }),
+                Some(true) => self.board.tell(
+                    id,
+                    &Progress {
+                        status: word,
+                        message: Some(message.into()),
+                        ..Progress::default()
+                    },
+                ),
             }
         }
         self.tell(app);
@@ -407,7 +440,7 @@ impl Downloads {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn stop(&self, app: &App, id: &str, why: Stop) -> Result<(), ControlError> {
+    pub async fn stop(self: &Arc<Self>, app: &Arc<App>, id: &str, why: Stop) -> Result<(), ControlError> {
         let (word, message, status) = match why {
             Stop::Cancel => ("cancelled", "Download cancelled by user", "canceled"),
             _ => (
@@ -416,8 +449,7 @@ impl Downloads {
                 "skipped",
             ),
         };
-        let job = self.job(id);
-        if let Some(job) = &job {
+        if let Some(job) = self.job(id) {
             job.stop(why);
             if let Outcome::Completed(_) = job.ended().await {
                 // It was faster.
@@ -437,9 +469,10 @@ impl Downloads {
                 .map_err(of_ledger)?;
             let row = row.ok_or(ControlError::Unknown)?;
             if let (Stop::Cancel, Some(path)) = (why, row.file_path) {
-                // What an earlier run of it left.
-                let _ = tokio::task::spawn_blocking(move || transfer::discard(std::path::Path::new(&path))).await;
+                self.discard_left(app, path.into()).await;
             }
+            let (downloads, id) = (self.clone(), id.to_owned());
+            tokio::spawn(async move { downloads.forget_later(&id).await });
         }
         self.board.update(id, |progress| {
             *progress = Progress {
@@ -450,6 +483,26 @@ impl Downloads {
         });
         self.tell(app);
         Ok(())
+    }
+
+    /// Removes what an earlier run left of a file, where that is in a library and no other download writes it.
+    async fn discard_left(self: &Arc<Self>, app: &Arc<App>, target: PathBuf) {
+        let (downloads, app) = (self.clone(), app.clone());
+        let discard = move || {
+            // A client may have named the path.
+            if install::library_of(&app, &target).is_none() {
+                tracing::warn!(path = %target.display(), "what is left of a download is in no library and stays");
+                return;
+            }
+            // Held, so that nobody takes the name meanwhile.
+            let claims = downloads.claims();
+            if !claims.contains_key(&target) {
+                transfer::discard(&target);
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(discard).await {
+            tracing::error!(%error, "what is left of a download is not removed");
+        }
     }
 
     /// Ends jobs whose rows left the queue.

@@ -187,7 +187,7 @@ impl Library {
     ///
     /// # Errors
     /// When it is outside the library's folders, before or after links are resolved.
-    pub(super) fn target(&self, folder: &str) -> Result<PathBuf, EditError> {
+    pub(crate) fn target(&self, folder: &str) -> Result<PathBuf, EditError> {
         let outside = || EditError::Outside(folder.to_owned());
         let plain: PathBuf = Path::new(folder).components().collect();
         let climbs = plain.components().any(|part| part == Component::ParentDir);

@@ -149,7 +149,7 @@ impl Library {
 }
 
 /// The bookkeeping of a model that was found. Source: contract section 6.4.2.
-fn known(mut fields: Map<String, Value>, source: &str, at: f64) -> Map<String, Value> {
+pub(crate) fn known(mut fields: Map<String, Value>, source: &str, at: f64) -> Map<String, Value> {
     let mut set = |key: &str, value: Value| {
         fields.insert(key.to_owned(), value);
     };

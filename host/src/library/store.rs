@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use self::schema::{is_broken, put_aside};
+pub(crate) use self::schema::{is_broken, put_aside};
 use super::descriptions;
 use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Change;

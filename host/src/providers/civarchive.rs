@@ -44,7 +44,7 @@ impl CivArchive {
                 _ => Ok(object),
             },
             _ => Err(ProviderError::Malformed {
-                host: super::budget::host_of(&self.base),
+                host: crate::net::host_of(&self.base),
                 reason: "an object was expected".into(),
             }),
         }

@@ -32,6 +32,15 @@ impl Wishes {
         }
     }
 
+    /// The hour, where it has a say in what counts: nothing that was worked out for another one is true any more.
+    pub fn hour(&self) -> u64 {
+        if self.no_early_access {
+            (self.now / 3600.0) as u64
+        } else {
+            0
+        }
+    }
+
     /// Whether a version that is not here counts.
     fn wants(&self, version: &TrackedVersion) -> bool {
         let early = self.no_early_access && version.in_early_access(self.now);
@@ -103,6 +112,21 @@ mod tests {
             no_paid: false,
             now: 1.8e9,
         }
+    }
+
+    #[test]
+    fn the_hour_counts_where_early_access_does() {
+        let at = |now: f64, no_early_access| {
+            Wishes {
+                no_early_access,
+                now,
+                ..wishes()
+            }
+            .hour()
+        };
+        assert_ne!(at(3600.0, true), at(7200.0, true));
+        assert_eq!(at(3600.0, true), at(7199.0, true));
+        assert_eq!(at(3600.0, false), at(7200.0, false));
     }
 
     #[test]

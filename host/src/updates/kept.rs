@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::Key;
 use super::tracked::Tracked;
+use crate::library::store::{is_broken, put_aside};
 
 /// The open file.
 pub(super) struct Kept(Connection);
@@ -18,15 +19,8 @@ impl Kept {
     /// Opens the file and reads it. One that is no such file is put aside first.
     pub fn open(path: &Path) -> rusqlite::Result<(Self, Models)> {
         match Self::try_open(path) {
-            Err(error)
-                if matches!(
-                    error.sqlite_error_code(),
-                    Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
-                ) =>
-            {
-                let aside = path.with_extension("sqlite.broken");
-                tracing::error!(%error, file = %path.display(), kept_as = %aside.display(), "what was learnt of updates can't be read; it is put aside");
-                let _ = std::fs::rename(path, aside);
+            Err(error) if is_broken(&error) => {
+                put_aside(path, &error.to_string());
                 Self::try_open(path)
             }
             opened => opened,
@@ -95,8 +89,12 @@ mod tests {
         let (_, models) = Kept::open(&path).unwrap();
         assert_eq!(models[&("x".to_owned(), 7)], tracked);
         std::fs::write(&path, "not a database, but long enough to be taken for one by nobody").unwrap();
-        let _ = std::fs::remove_file(folder.path().join("updates.sqlite-wal"));
+        std::fs::write(folder.path().join("updates.sqlite-wal"), "nor is this its log").unwrap();
         assert!(Kept::open(&path).unwrap().1.is_empty());
-        assert!(path.with_extension("sqlite.broken").exists());
+        let aside = std::fs::read_dir(folder.path()).unwrap().filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_str().unwrap().starts_with("updates.sqlite.aside-")
+        });
+        assert_eq!(aside.count(), 2);
     }
 }

@@ -33,6 +33,7 @@ struct Computed {
     generation: u64,
     learnt: u64,
     revision: u64,
+    hour: u64,
     slots: Arc<RoaringBitmap>,
 }
 
@@ -118,7 +119,8 @@ impl Updates {
     ) -> Arc<RoaringBitmap> {
         let (generation, learnt) = (snapshot.generation(), self.learnt());
         let is_it = |own: &&Computed| {
-            (own.service, own.generation, own.learnt, own.revision) == (service, generation, learnt, revision)
+            (own.service, own.generation, own.learnt) == (service, generation, learnt)
+                && (own.revision, own.hour) == (revision, wishes.hour())
         };
         {
             let computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,6 +147,7 @@ impl Updates {
             generation,
             learnt,
             revision,
+            hour: wishes.hour(),
             slots: slots.clone(),
         });
         slots

@@ -15,8 +15,8 @@ use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::history::ActKind;
 use crate::library::record::{HashStatus, Record};
-use crate::library::refreshing::{Said, Word};
-use crate::providers::{BATCH, ProviderError, Source};
+use crate::library::refreshing::Word;
+use crate::providers::{BATCH, ProviderError};
 use crate::settings::ContractSettings;
 
 /// Refusals for too many requests in a row after which a run ends.
@@ -281,13 +281,24 @@ impl Run<'_> {
         let (hashed, unhashed): (Vec<_>, Vec<_>) = work.into_iter().partition(|record| record.sha256.is_some());
         // Files are hashed in the background while the others are asked about.
         let mut waiting = Vec::new();
+        let mut hints = true;
         for record in unhashed {
             if self.cancel.is_set() {
                 return Ended::Cancelled;
             }
-            match identify::by_hint(&self.app.providers, &record).await {
-                Some(found) => self.take(&[record], vec![Ok(found)]).await,
-                None => waiting.push(record),
+            let found = match hints {
+                true => identify::by_hint(&self.app.providers, &record).await,
+                false => Ok(None),
+            };
+            match found {
+                Ok(Some(found)) => self.take(&[record], vec![Ok(found)]).await,
+                Ok(None) => waiting.push(record),
+                Err(error) => {
+                    // A hint only saves time: what can't be asked now is asked when files are hashed.
+                    tracing::info!(%error, "models are not asked about by their headers");
+                    hints = false;
+                    waiting.push(record);
+                }
             }
         }
         if !waiting.is_empty() {
@@ -337,16 +348,19 @@ impl Run<'_> {
             }
             match identify::by_hash(&self.app.providers, batch).await {
                 Ok(answers) => break answers,
-                Err(error @ ProviderError::RateLimited { .. }) => {
-                    self.limits += 1;
-                    if self.limits >= RATE_LIMITS {
-                        self.summary.error = Some(error.to_string());
-                        return Some(Ended::RateLimited);
-                    }
-                }
                 Err(error) => {
+                    let limited = matches!(error, ProviderError::RateLimited { .. });
+                    self.limits += u32::from(limited);
+                    if limited && self.limits < RATE_LIMITS {
+                        continue;
+                    }
                     self.summary.error = Some(error.to_string());
-                    return Some(Ended::Failed);
+                    // It alone is away.
+                    match identify::by_hash_of_others(&self.app.providers, batch, &error).await {
+                        Some(answers) => break answers,
+                        None if limited => return Some(Ended::RateLimited),
+                        None => return Some(Ended::Failed),
+                    }
                 }
             }
         };
@@ -364,7 +378,6 @@ impl Run<'_> {
 
     /// Takes answers into the sidecars of their models.
     async fn take(&mut self, records: &[Arc<Record>], answers: Vec<Answer>) {
-        let archive_asked = self.app.providers.order().contains(&Source::ArchiveDb);
         let mut words = Vec::new();
         let mut found = Vec::new();
         for (record, answer) in records.iter().zip(answers) {
@@ -372,25 +385,15 @@ impl Run<'_> {
             if !matches!(answer, Err(ProviderError::RateLimited { .. })) {
                 self.limits = 0;
             }
-            let said = match answer {
-                Ok(answer) => {
-                    found.push(record.clone());
-                    Said::Version {
-                        version: answer.value,
-                        source: answer.source.as_str(),
-                    }
-                }
-                Err(error) if error.is_final() => {
-                    self.summary.fail(record, &error.to_string());
-                    Said::Unknown { archive_asked }
-                }
+            match &answer {
+                Ok(_) => found.push(record.clone()),
                 Err(error) => {
-                    if matches!(error, ProviderError::RateLimited { .. }) {
-                        self.limits += 1;
-                    }
+                    self.limits += u32::from(matches!(error, ProviderError::RateLimited { .. }));
                     self.summary.fail(record, &error.to_string());
-                    continue;
                 }
+            }
+            let Ok(said) = identify::said(&self.app.providers, record, answer) else {
+                continue;
             };
             words.push(Word {
                 path: record.path.to_string(),

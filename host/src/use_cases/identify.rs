@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 
 use crate::http::types::TypeService;
 use crate::library::record::{AutoV3, Record};
-use crate::providers::{BATCH, Found, Object, ProviderError, Providers, enrich, id_of, objects, sha256_of};
+use crate::library::refreshing::Said;
+use crate::providers::{BATCH, Found, Object, ProviderError, Providers, Source, enrich, id_of, objects, sha256_of};
 
 /// Single questions on their way at once.
 const AT_ONCE: usize = 4;
@@ -53,17 +54,75 @@ pub async fn by_hash(providers: &Providers, models: &[Arc<Record>]) -> Result<Ve
             HashMap::new()
         }
     };
-    let mut asks: Vec<BoxFuture<'_, Answer>> = Vec::with_capacity(hashes.len());
-    for hash in hashes {
+    let asks = models.iter().zip(hashes).map(|(model, hash)| {
         let known = known.remove(&hash);
-        asks.push(Box::pin(async move {
+        let ask: BoxFuture<'_, Answer> = Box::pin(async move {
             match known {
                 Some(found) => Ok(found),
-                None => providers.version_by_hash(&hash).await,
+                None => ask(providers, model, &hash).await,
             }
-        }));
-    }
+        });
+        ask
+    });
+    let asks: Vec<_> = asks.collect();
     Ok(futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await)
+}
+
+/// Asks who a model with this hash is. What is from elsewhere is not looked for in archives.
+pub async fn ask(providers: &Providers, model: &Record, hash: &str) -> Answer {
+    if model.hf_url.is_some() {
+        providers.version_by_hash_from(Source::CivitaiApi, hash).await
+    } else {
+        providers.version_by_hash(hash).await
+    }
+}
+
+/// As [`by_hash`], while CivitAI is `away` for this reason: the others are asked, and the reason is the answer for what they
+/// do not have. None when there is nobody else, or they are away too.
+pub async fn by_hash_of_others(
+    providers: &Providers,
+    models: &[Arc<Record>],
+    away: &ProviderError,
+) -> Option<Vec<Answer>> {
+    if providers.order().iter().all(|source| *source == Source::CivitaiApi) {
+        return None;
+    }
+    let asks = models.iter().map(|model| {
+        let ask: BoxFuture<'_, Answer> = Box::pin(async move {
+            if model.hf_url.is_some() {
+                return Err(away.clone());
+            }
+            let hash = model.sha256_hex();
+            providers.version_by_hash_besides(Source::CivitaiApi, &hash).await
+        });
+        ask
+    });
+    let asks: Vec<_> = asks.collect();
+    let answers: Vec<Answer> = futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await;
+    let anyone = answers
+        .iter()
+        .any(|answer| answer.as_ref().err().is_none_or(ProviderError::is_final));
+    anyone.then(|| {
+        let answers = answers.into_iter();
+        answers.map(|answer| answer.map_err(|_| away.clone())).collect()
+    })
+}
+
+/// What is noted of an answer.
+///
+/// # Errors
+/// When nothing is: it says nothing of the model, or the model is from elsewhere, where nobody need know it.
+pub fn said(providers: &Providers, model: &Record, answer: Answer) -> Result<Said, ProviderError> {
+    match answer {
+        Ok(found) => Ok(Said::Version {
+            version: found.value,
+            source: found.source.as_str(),
+        }),
+        Err(error) if error.is_final() && model.hf_url.is_none() => Ok(Said::Unknown {
+            archive_asked: providers.order().contains(&Source::ArchiveDb),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Versions by hash, with their models inside.
@@ -106,14 +165,21 @@ async fn bulk(providers: &Providers, hashes: &[String]) -> Result<HashMap<String
 
 /// Asks by the hash that a file's header says of its tensors, for a file whose own hash is not known yet. A version counts
 /// only when it lists that very hash. None where the header says nothing, or nobody knows it.
-pub async fn by_hint(providers: &Providers, model: &Record) -> Option<Found<Object>> {
+///
+/// # Errors
+/// When nobody can be asked now.
+pub async fn by_hint(providers: &Providers, model: &Record) -> Result<Option<Found<Object>>, ProviderError> {
     let AutoV3::Known(hint) = &model.autov3 else {
-        return None;
+        return Ok(None);
     };
-    let found = providers.version_by_hash(hint).await.ok()?;
+    let found = match ask(providers, model, hint).await {
+        Ok(found) => found,
+        Err(error) if error.is_final() => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let lists_it = objects(found.value.get("files")).any(|file| {
         let own = file.get("hashes").and_then(|hashes| hashes.get("AutoV3")?.as_str());
         own.is_some_and(|own| own.to_lowercase().starts_with(&**hint))
     });
-    lists_it.then_some(found)
+    Ok(lists_it.then_some(found))
 }

@@ -10,7 +10,7 @@ use crate::library::editing::{EditError, Outcome, Tools};
 use crate::library::history::ActKind;
 use crate::library::record::{HashStatus, Record};
 use crate::library::refreshing::{Said, Word};
-use crate::providers::{ProviderError, Source};
+use crate::providers::ProviderError;
 
 /// How long a hash that is asked for may take: hundreds of gigabytes from a slow disk.
 const HASH_LIMIT: Duration = Duration::from_secs(1800);
@@ -52,25 +52,11 @@ pub struct Refreshed {
 pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Result<Refreshed, MetadataError> {
     let record = hashed(service, path).await?;
     let sha256 = record.sha256_hex();
-    let found = if record.hf_url.is_some() {
-        // What is from elsewhere is not looked for in archives.
-        app.providers.version_by_hash_from(Source::CivitaiApi, &sha256).await
-    } else {
-        app.providers.version_by_hash(&sha256).await
-    };
-    let said = match &found {
-        Ok(found) => Said::Version {
-            version: found.value.clone(),
-            source: found.source.as_str(),
-        },
-        Err(error) if error.is_final() && record.hf_url.is_none() => Said::Unknown {
-            archive_asked: app.providers.order().contains(&Source::ArchiveDb),
-        },
-        Err(error) => return Err(error.clone().into()),
-    };
+    let found = identify::ask(&app.providers, &record, &sha256).await;
+    let failure = found.as_ref().err().cloned();
+    let said = identify::said(&app.providers, &record, found)?;
     let refreshed = take_one(app, service, ActKind::Refresh, path, said).await?;
-    found?;
-    Ok(refreshed)
+    failure.map_or(Ok(refreshed), |error| Err(error.into()))
 }
 
 /// Links a model to a version that a person names.

@@ -12,7 +12,7 @@ use crate::library::history::ActKind;
 use crate::library::record::Record;
 use crate::library::refreshing::{LICENCE_FIELDS, Said, Word};
 use crate::library::sidecar::{self, Sidecar};
-use crate::providers::{BATCH, Object, ProviderError, id_of, objects};
+use crate::providers::{BATCH, Object, ProviderError, Source, id_of, objects};
 use crate::updates::{STALE, Wishes, main_hash};
 
 /// Why updates could not be looked for.
@@ -134,8 +134,8 @@ async fn learn(
         .copied()
         .collect::<Vec<_>>()
     {
-        // Missing among many is no proof.
-        match app.providers.model(id).await {
+        // Missing among many is no proof. An archive has single versions, and is no word on what can be had.
+        match app.providers.model_from(Source::CivitaiApi, id).await {
             Ok(answer) => {
                 found.insert(id, answer.value);
             }

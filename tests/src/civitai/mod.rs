@@ -124,10 +124,10 @@ impl Civitai {
         self.shared.lock().storage.clone()
     }
 
-    /// Settings that make a server ask this one and wait for nothing.
+    /// Settings that make a server ask this one, also for pictures, and wait for nothing.
     pub fn settings(&self) -> String {
         format!(
-            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n",
+            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n[previews]\nprivate_addresses = true\n",
             self.base(),
             self.archive_base()
         )

@@ -83,14 +83,16 @@ async fn a_lost_or_broken_store_costs_a_scan_and_nothing_else() -> Result<()> {
     library.options().data_dir(&data).serve().await?.stop().await?;
     let mut broken = 0;
     for entry in std::fs::read_dir(&data)? {
-        let entry = entry?;
-        // What else is a file there, the queue of downloads for one, is no cache.
-        if entry.file_name().to_string_lossy().starts_with("library.sqlite") {
-            std::fs::write(entry.path(), b"this is no database")?;
+        let path = entry?.path();
+        if path.is_file() {
+            std::fs::write(&path, b"this is no database")?;
             broken += 1;
         }
     }
-    assert!(broken > 0, "the store is a file in the data folder");
+    assert!(
+        broken >= 3,
+        "the store, downloads and updates are files in the data folder"
+    );
     let server = library.options().data_dir(&data).serve().await?;
     let item = server.item("loras", "amber").await?;
     assert_eq!(

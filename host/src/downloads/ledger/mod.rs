@@ -6,6 +6,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use rows::{HISTORY, QUEUE};
 pub use rows::{HistoryRow, QueueRow, Stats};
+
+use crate::library::store::{is_broken, put_aside};
 
 /// Name of the file.
 const FILE: &str = "downloads.sqlite";
@@ -55,6 +58,35 @@ pub enum Which {
     Row(i64),
 }
 
+/// What a call for a download finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TakenUp {
+    /// Its row is in the queue, and asks for what the call does.
+    Queued,
+    /// It arrived before, at this path.
+    Completed(String),
+}
+
+/// Whether a download may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It is noted as begun.
+    Go,
+    /// Somebody has it stand still.
+    Paused,
+    /// Its row left the queue.
+    Gone,
+}
+
+/// Where another download writes, or left what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Path of its file.
+    pub path: String,
+    /// All that was asked for, as JSON text.
+    pub request: Option<String>,
+}
+
 /// The file.
 pub struct Ledger {
     path: PathBuf,
@@ -62,33 +94,34 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the file, made where there is none. What ran when the server ended is queued again.
+    /// Opens the file, made where there is none. What ran when the server ended is queued again. A file that is broken, or a
+    /// newer server's, is put aside and another begun; where none can be had, all is kept in memory until the server ends.
     ///
     /// # Errors
-    /// When it can't be used.
+    /// When there is no memory either.
     pub fn open(data_folder: &Path) -> Result<Self, LedgerError> {
         let path = data_folder.join(FILE);
-        let open = || {
-            let mut connection = Connection::open(&path)?;
-            schema::bring_forward(&mut connection)?;
-            connection.execute(
-                "UPDATE queue SET status = 'queued' WHERE status IN ('downloading', 'waiting')",
-                [],
-            )?;
-            // One row for each file of a version; of several, the one that arrived.
-            connection.execute(
-                "DELETE FROM history WHERE id NOT IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
-                    PARTITION BY model_id, model_version_id, CASE WHEN json_valid(file_params) THEN json_extract(file_params, '$.id') END
-                    ORDER BY CASE status WHEN 'completed' THEN 0 WHEN 'failed' THEN 1 ELSE 2 END, completed_at DESC, id DESC
-                ) AS place FROM history) WHERE place = 1) AND model_version_id IS NOT NULL",
-                [],
-            )?;
-            Ok(connection)
+        let opened = schema::open(&path).or_else(|error| match error {
+            schema::OpenError::Newer(_) => {
+                put_aside(&path, &error.to_string());
+                schema::open(&path)
+            }
+            schema::OpenError::Sqlite(source) if is_broken(&source) => {
+                put_aside(&path, &source.to_string());
+                schema::open(&path)
+            }
+            error => Err(error),
+        });
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "the queue and history of downloads can't be kept; they last until the server ends. Mend the data folder and start again");
+                schema::in_memory().map_err(|source| LedgerError {
+                    path: path.clone(),
+                    source,
+                })?
+            }
         };
-        let connection = open().map_err(|source| LedgerError {
-            path: path.clone(),
-            source,
-        })?;
         Ok(Self {
             path,
             connection: Mutex::new(connection),
@@ -125,6 +158,95 @@ impl Ledger {
             let added = queued(&step, &row.download_id)?;
             step.commit()?;
             Ok(added)
+        })
+    }
+
+    /// Has the row of a download ask for what a call asks for: the call is the later word. A download that came to its end
+    /// without its file is queued again, and goes on with what arrived of it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn take_up(&self, row: &QueueRow) -> Result<TakenUp, LedgerError> {
+        self.with(|connection| {
+            let step = connection.transaction()?;
+            let id = &row.download_id;
+            let before = ended(&step, &Which::Download(id.clone()))?;
+            if let Some(before) = before.as_ref().filter(|before| before.status == "completed") {
+                return Ok(TakenUp::Completed(before.file_path.clone().unwrap_or_default()));
+            }
+            insert(&step, row)?;
+            if let Some(before) = before {
+                step.execute("DELETE FROM history WHERE id = ?", [before.id])?;
+                keep_place(&step, id, &before)?;
+            }
+            // What the row says of another model is not true any more.
+            step.execute(
+                "UPDATE queue SET model_name = '', version_name = '', thumbnail_url = ''
+                 WHERE download_id = ?1 AND request IS NOT ?4
+                    AND (model_id IS NOT ?2 AND ?2 IS NOT NULL OR model_version_id IS NOT ?3 AND ?3 IS NOT NULL)",
+                params![id, row.model_id, row.model_version_id, row.request],
+            )?;
+            step.execute(
+                "UPDATE queue SET model_id = ?2, model_version_id = ?3, source = ?4, file_params = ?5, request = ?6
+                 WHERE download_id = ?1 AND request IS NOT ?6",
+                params![
+                    id,
+                    row.model_id,
+                    row.model_version_id,
+                    row.source,
+                    row.file_params,
+                    row.request
+                ],
+            )?;
+            step.execute(
+                "UPDATE queue SET status = 'queued' WHERE download_id = ? AND status = 'paused'",
+                [id],
+            )?;
+            step.commit()?;
+            Ok(TakenUp::Queued)
+        })
+    }
+
+    /// Notes that a download begins, unless it is not to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn start(&self, id: &str) -> Result<Start, LedgerError> {
+        self.with(|connection| {
+            let started = connection.execute(
+                "UPDATE queue SET status = 'downloading', started_at = COALESCE(started_at, ?2)
+                 WHERE download_id = ?1 AND status <> 'paused'",
+                params![id, now()],
+            )?;
+            if started > 0 {
+                return Ok(Start::Go);
+            }
+            Ok(match queued(connection, id)? {
+                Some(_) => Start::Paused,
+                None => Start::Gone,
+            })
+        })
+    }
+
+    /// Where other downloads write, or left what they have.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn places_of_others(&self, id: &str) -> Result<Vec<Place>, LedgerError> {
+        self.with(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT file_path, request FROM queue WHERE download_id <> ?1 AND file_path IS NOT NULL
+                 UNION ALL
+                 SELECT file_path, request FROM history
+                 WHERE download_id IS NOT ?1 AND file_path IS NOT NULL AND status <> 'completed'",
+            )?;
+            let places = query.query_map([id], |row| {
+                Ok(Place {
+                    path: row.get(0)?,
+                    request: row.get(1)?,
+                })
+            })?;
+            places.collect()
         })
     }
 
@@ -391,88 +513,6 @@ impl Ledger {
             })
         })
     }
-
-    /// Remembers versions of a type that are or were here, each with its model. `source` is `download`, `scan` or `manual`.
-    /// A download makes undone what a person said; a scan does not.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn note_downloaded(
-        &self,
-        model_type: &str,
-        versions: &[(u64, Option<u64>)],
-        source: &str,
-    ) -> Result<(), LedgerError> {
-        self.with(|connection| {
-            let step = connection.transaction()?;
-            {
-                let mut insert = step.prepare_cached(
-                    "INSERT INTO downloaded_versions (model_type, version_id, model_id, source, noted_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT DO UPDATE SET model_id = COALESCE(excluded.model_id, model_id),
-                        is_deleted_override = CASE excluded.source WHEN 'scan' THEN is_deleted_override ELSE 0 END",
-                )?;
-                for (version, model) in versions {
-                    insert.execute(params![model_type, version.cast_signed(), model.map(u64::cast_signed), source, now()])?;
-                }
-            }
-            step.commit()
-        })
-    }
-
-    /// Notes that a version counts as not downloaded, whatever was seen of it.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn note_not_downloaded(&self, model_type: &str, version: u64) -> Result<(), LedgerError> {
-        self.with(|connection| {
-            connection.execute(
-                "INSERT INTO downloaded_versions (model_type, version_id, source, noted_at, is_deleted_override) VALUES (?1, ?2, 'manual', ?3, 1)
-                 ON CONFLICT DO UPDATE SET is_deleted_override = 1",
-                params![model_type, version.cast_signed(), now()],
-            )?;
-            Ok(())
-        })
-    }
-
-    /// Whether a version was ever here.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn was_downloaded(&self, model_type: &str, version: u64) -> Result<bool, LedgerError> {
-        self.with(|connection| {
-            let text =
-                "SELECT 1 FROM downloaded_versions WHERE model_type = ? AND version_id = ? AND NOT is_deleted_override";
-            let found = connection.query_row(text, params![model_type, version.cast_signed()], |_| Ok(()));
-            Ok(found.optional()?.is_some())
-        })
-    }
-
-    /// Versions of a model that were ever here: their types and ids.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn downloaded_of(&self, model: u64) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.with(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT model_type, version_id FROM downloaded_versions WHERE model_id = ? AND NOT is_deleted_override ORDER BY version_id DESC",
-            )?;
-            let rows = query.query_map([model.cast_signed()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
-            rows.collect()
-        })
-    }
-
-    /// All versions of a type that were ever noted.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn noted(&self, model_type: &str) -> Result<Vec<u64>, LedgerError> {
-        self.with(|connection| {
-            let mut query =
-                connection.prepare_cached("SELECT version_id FROM downloaded_versions WHERE model_type = ?")?;
-            let rows = query.query_map([model_type], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))?;
-            rows.collect()
-        })
-    }
 }
 
 fn queued(connection: &Connection, id: &str) -> rusqlite::Result<Option<QueueRow>> {
@@ -535,11 +575,17 @@ fn queue_again(connection: &Connection, row: &HistoryRow) -> rusqlite::Result<Op
         ..QueueRow::default()
     };
     insert(connection, &again)?;
-    // Where the first try wrote: what has arrived is there.
-    let place = "UPDATE queue SET file_path = ?2 WHERE download_id = ?1";
-    connection.execute(place, params![again.download_id, row.file_path])?;
+    keep_place(connection, &again.download_id, row)?;
     connection.execute("DELETE FROM history WHERE id = ?", [row.id])?;
     queued(connection, &again.download_id)
+}
+
+/// Notes where the try before wrote: what has arrived is there. Of a row that this server did not make, nobody knows what
+/// the path is.
+fn keep_place(connection: &Connection, id: &str, before: &HistoryRow) -> rusqlite::Result<()> {
+    let path = before.file_path.as_deref().filter(|_| before.request.is_some());
+    let set = "UPDATE queue SET file_path = ?2 WHERE download_id = ?1";
+    connection.execute(set, params![id, path]).map(drop)
 }
 
 /// A new id of a download: a random UUID.

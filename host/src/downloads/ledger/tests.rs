@@ -118,3 +118,95 @@ fn versions_are_remembered_and_a_persons_word_stands_against_a_scan() {
     ledger.note_downloaded("t", &[(1, None)], "download").unwrap();
     assert_eq!(ledger.downloaded_of(9).unwrap().len(), 2);
 }
+
+#[test]
+fn a_call_is_the_later_word_and_another_try_goes_on_where_the_first_wrote() {
+    let (_folder, ledger) = ledger();
+    // As a client queues it: nothing is said of where it goes.
+    let of_client = QueueRow {
+        request: None,
+        model_name: "old".into(),
+        ..row("a", 1)
+    };
+    ledger.add(&of_client).unwrap();
+    ledger.set_status("a", "paused").unwrap();
+    assert_eq!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Queued);
+    let taken = ledger.queued("a").unwrap().unwrap();
+    assert_eq!(
+        (taken.model_version_id, taken.request.as_deref(), taken.status.as_str()),
+        (Some(2), Some("{}"), "queued")
+    );
+    assert_eq!(taken.model_name, "");
+
+    ledger.finish("a", &ending("failed")).unwrap();
+    assert_eq!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Queued);
+    assert_eq!(ledger.queued("a").unwrap().unwrap().file_path.as_deref(), Some("/a"));
+    assert_eq!(ledger.history(10, 0, None).unwrap().1, 0);
+    ledger.finish("a", &ending("completed")).unwrap();
+    assert!(matches!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Completed(_)));
+    assert!(ledger.queued("a").unwrap().is_none());
+}
+
+#[test]
+fn a_path_that_a_client_named_is_not_written_to() {
+    let (_folder, ledger) = ledger();
+    let of_client = QueueRow {
+        request: None,
+        ..row("a", 1)
+    };
+    ledger.add(&of_client).unwrap();
+    ledger.finish("a", &ending("failed")).unwrap();
+    let again = ledger.retry(&Which::Download("a".into())).unwrap().unwrap();
+    assert_eq!(again.file_path, None);
+}
+
+#[test]
+fn a_download_begins_unless_it_stands_still_or_is_gone() {
+    let (_folder, ledger) = ledger();
+    ledger.add(&row("a", 1)).unwrap();
+    assert_eq!(ledger.start("a").unwrap(), Start::Go);
+    assert_eq!(ledger.queued("a").unwrap().unwrap().status, "downloading");
+    ledger.set_status("a", "paused").unwrap();
+    assert_eq!(ledger.start("a").unwrap(), Start::Paused);
+    ledger.remove("a").unwrap();
+    assert_eq!(ledger.start("a").unwrap(), Start::Gone);
+}
+
+#[test]
+fn a_file_that_can_not_be_used_is_put_aside_and_one_that_can_not_be_made_is_done_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let aside = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_str().unwrap().starts_with("downloads.sqlite.aside-")
+            })
+            .count()
+    };
+    std::fs::write(&path, "this is no database, and longer than the head of one would be").unwrap();
+    Ledger::open(folder.path()).unwrap().add(&row("a", 1)).unwrap();
+    assert_eq!(aside(), 1);
+    assert_eq!(order(&Ledger::open(folder.path()).unwrap()), ["a"]);
+
+    let newer = tempfile::tempdir().unwrap();
+    let connection = Connection::open(newer.path().join(FILE)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    Ledger::open(newer.path()).unwrap().add(&row("a", 1)).unwrap();
+    assert_eq!(order(&Ledger::open(newer.path()).unwrap()), ["a"]);
+
+    let nowhere = Ledger::open(&folder.path().join("none")).unwrap();
+    nowhere.add(&row("a", 1)).unwrap();
+    assert_eq!(order(&nowhere), ["a"]);
+}
+
+#[test]
+fn what_is_known_of_versions_is_told_by_version() {
+    let (_folder, ledger) = ledger();
+    ledger.note_downloaded("t", &[(1, None), (2, None)], "scan").unwrap();
+    ledger.note_not_downloaded("t", 2).unwrap();
+    let words = ledger.words_on("t", [1, 2, 3].into_iter()).unwrap();
+    assert_eq!(words, [(1, true), (2, false)].into());
+}

@@ -126,9 +126,6 @@ pub enum TransferError {
         /// Why.
         source: std::io::Error,
     },
-    /// Another transfer writes the same file.
-    #[error("{} is being downloaded already", .0.display())]
-    Busy(PathBuf),
     /// Somebody stopped it.
     #[error("stopped")]
     Stopped,
@@ -148,7 +145,7 @@ impl TransferError {
     pub fn is_of_address(&self) -> bool {
         !matches!(
             self,
-            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Busy(_) | Self::Stopped
+            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Stopped
         )
     }
 }

@@ -1,15 +1,15 @@
 //! One request for a range of a file: redirects, keys, and what an answer means.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION,
-    RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::error::TransferError;
 use super::source::Source;
+use crate::net::{cause, host_of, is_page, retry_after};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 10;
@@ -86,13 +86,13 @@ impl Request<'_> {
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             url = location.and_then(|location| url.join(location).ok()).ok_or_else(|| {
                 Failure::Fatal(TransferError::Refused {
-                    host: host(&url),
+                    host: host_of(&url),
                     status: response.status().as_u16(),
                 })
             })?;
         }
         Err(Failure::Fatal(TransferError::Refused {
-            host: host(&url),
+            host: host_of(&url),
             status: StatusCode::LOOP_DETECTED.as_u16(),
         }))
     }
@@ -124,8 +124,8 @@ impl Request<'_> {
 
     fn understand(&self, url: &Url, response: Response) -> Result<Answer, Failure> {
         let headers = response.headers();
-        let (status, host) = (response.status(), host(url));
-        let is_page = text(headers, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+        let (status, host) = (response.status(), host_of(url));
+        let is_page = is_page(headers);
         let signed = self.source.key_for(url).is_some() || self.resolved_with_key();
         if status == StatusCode::PARTIAL_CONTENT || status == StatusCode::OK {
             if is_page {
@@ -186,7 +186,7 @@ impl Request<'_> {
             .or_else(|| text(headers, LAST_MODIFIED))
             .map(str::to_owned);
         let changed = || TransferError::Network {
-            host: host(url),
+            host: host_of(url),
             reason: "the file there changed, or is given out only as a whole".into(),
         };
         let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
@@ -224,45 +224,18 @@ fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> 
     headers.get(name)?.to_str().ok()
 }
 
-/// How long a server wants to be left alone: seconds, or a date.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = text(headers, RETRY_AFTER)?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-/// The host of an address, with its port where it names one.
-pub fn host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("the server");
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 /// A connection that broke.
 pub fn broken(url: &Url, error: &reqwest::Error) -> TransferError {
-    let mut reason = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    // The innermost cause is the one that people know, such as "connection refused".
-    while let Some(inner) = source {
-        reason = inner.to_string();
-        source = inner.source();
-    }
-    if reason.is_empty() {
-        reason = "it broke off".into();
-    }
     TransferError::Network {
-        host: host(url),
-        reason,
+        host: host_of(url),
+        reason: cause(error),
     }
 }
 
 /// A connection over which nothing came.
 pub fn silent(url: &Url, patience: Duration) -> TransferError {
     TransferError::Network {
-        host: host(url),
+        host: host_of(url),
         reason: format!("nothing came for {} s", patience.as_secs()),
     }
 }

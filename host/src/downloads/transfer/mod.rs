@@ -29,10 +29,11 @@ use fetch::{Answer, Failure, Request};
 use ranges::Ranges;
 pub use source::{Key, Source};
 use state::State;
-pub use state::{part_of, state_of};
+pub use state::{PartOf, part_is_of, part_of, state_of};
 use writer::{Piece, Shared, Writer, lock};
 
 use crate::files::limiter::Limiter;
+use crate::net;
 
 /// What the first request asks for. Smaller files come with it whole.
 const FIRST: u64 = 8 << 20;
@@ -162,6 +163,15 @@ impl Transfer<'_> {
                 Ok(_) if continued && restarts < RESTARTS => {
                     tracing::warn!(target = %self.target.display(), "what was here of the file is not of it; it is fetched anew");
                     restarts += 1;
+                    self.discard().await?;
+                }
+                Ok(arrived) if address + 1 < self.source.urls.len() => {
+                    tracing::warn!(
+                        host = host_of(&url),
+                        actual = arrived.sha256,
+                        "this address has another file; the next one is asked"
+                    );
+                    address += 1;
                     self.discard().await?;
                 }
                 Ok(arrived) => return Err(self.keep_aside(arrived).await?),
@@ -433,7 +443,7 @@ impl Transfer<'_> {
         match end {
             Some(end) if *at < end => Err(Failure::Retry(
                 TransferError::Network {
-                    host: fetch::host(&from),
+                    host: net::host_of(&from),
                     reason: "it broke off".into(),
                 },
                 None,
@@ -543,7 +553,7 @@ fn unpoisoned(plan: &Mutex<Plan>) -> std::sync::MutexGuard<'_, Plan> {
 }
 
 fn host_of(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| url.to_owned(), |url| fetch::host(&url))
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| net::host_of(&url))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {

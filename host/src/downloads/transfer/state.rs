@@ -50,6 +50,31 @@ pub fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or(String::new(), |id| id.trim().to_owned())
 }
 
+/// Whose the bytes are that lie as a file's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartOf {
+    /// Nothing lies there.
+    Nothing,
+    /// They are of a file with this SHA-256, or of one whose hash nobody said.
+    File(Option<String>),
+    /// Another program wrote them: there is no state.
+    Stranger,
+    /// The state can't be read.
+    Unknown,
+}
+
+/// Looks at what lies as the part of `target`.
+pub fn part_is_of(target: &Path) -> PartOf {
+    if part_of(target).symlink_metadata().is_err() {
+        return PartOf::Nothing;
+    }
+    match std::fs::read(state_of(target)) {
+        Ok(text) => serde_json::from_slice::<State>(&text).map_or(PartOf::Unknown, |state| PartOf::File(state.sha256)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => PartOf::Stranger,
+        Err(_) => PartOf::Unknown,
+    }
+}
+
 impl State {
     /// What can be gone on with of the file `target` whose content should have this SHA-256. A `.part` without a state is
     /// another program's, which writes in order.

@@ -27,8 +27,9 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let own = service.parse_query(call.query.pairs()).await?;
     let mut listing = list_query::listing(&call.query, own, &call.app.active.load().contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
-    listing.filter.updates = Some(updates(&call, &service, &snapshot));
-    let etag = etag(&call, service.id, snapshot.generation(), &offline);
+    let wishes = Wishes::new(&call.app.active.load().contract, now());
+    listing.filter.updates = Some(updates(&call, &service, &snapshot, wishes));
+    let etag = etag(&call, service.id, snapshot.generation(), wishes.hour(), &offline);
     if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -49,12 +50,10 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
 }
 
 /// The models with an update worth telling.
-fn updates(call: &Call, service: &TypeService, snapshot: &Snapshot) -> Arc<RoaringBitmap> {
-    let active = call.app.active.load();
-    let wishes = Wishes::new(&active.contract, now());
+fn updates(call: &Call, service: &TypeService, snapshot: &Snapshot, wishes: Wishes) -> Arc<RoaringBitmap> {
     let model_type = service.plugin.info().id();
-    let updates = &call.app.updates;
-    updates.slots(model_type, snapshot, service.id, wishes, active.revision)
+    let (updates, revision) = (&call.app.updates, call.app.active.load().revision);
+    updates.slots(model_type, snapshot, service.id, wishes, revision)
 }
 
 /// Whether a listing only reads what is kept up.
@@ -73,10 +72,10 @@ fn is_quick(listing: &Listing, records: usize) -> bool {
     kept_up && search && names
 }
 
-fn etag(call: &Call, service: u64, generation: u64, offline: &[bool]) -> HeaderValue {
+fn etag(call: &Call, service: u64, generation: u64, hour: u64, offline: &[bool]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     let settings = (call.app.active.load().revision, call.app.updates.learnt());
-    (call.app.run, service, settings, generation, offline).hash(&mut hasher);
+    (call.app.run, service, settings, generation, hour, offline).hash(&mut hasher);
     (&call.path, &call.query_text).hash(&mut hasher);
     HeaderValue::from_str(&format!("W/\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }

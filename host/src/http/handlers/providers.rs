@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::types::TypeService;
+use super::downloads;
 use super::editing::{body, take_path};
 use super::{json, json_bytes};
 use crate::compat::compat;
@@ -153,6 +154,8 @@ pub async fn versions(call: Call, service: Arc<TypeService>) -> Result<Response,
     };
     let kind = model.get("type").and_then(Value::as_str).unwrap_or_default();
     service.plugin.validate_remote_type(kind.to_owned()).await?;
+    let ids = objects(model.get("modelVersions")).filter_map(|version| id_of(version.get("id")));
+    let words = downloads::words_on(&call, &service, ids.collect()).await?;
     let snapshot = service.library.snapshot();
     let versions = objects(model.get("modelVersions")).map(|version| {
         let slots = id_of(version.get("id")).map(|id| snapshot.keys().version_id(id).collect::<Vec<_>>());
@@ -161,13 +164,15 @@ pub async fn versions(call: Call, service: Arc<TypeService>) -> Result<Response,
             .into_iter()
             .filter_map(|slot| snapshot.get(slot).cloned())
             .collect();
-        with_local(version.clone(), &here)
+        let word = id_of(version.get("id")).and_then(|id| words.get(&id).copied());
+        with_local(version.clone(), &here, word)
     });
     Ok(json(&versions.collect::<Vec<_>>()))
 }
 
-/// A version with what of it is here. Source: contract section 1.5.
-fn with_local(mut version: Object, here: &[Arc<Record>]) -> Object {
+/// A version with what of it is here; `word` is whether it counts as downloaded, as far as that is noted. Source: contract
+/// section 1.5.
+fn with_local(mut version: Object, here: &[Arc<Record>], word: Option<bool>) -> Object {
     let file_of = |record: &Record| {
         let sha256 = record.sha256_hex();
         let stem = |file: &&Object| {
@@ -201,7 +206,7 @@ fn with_local(mut version: Object, here: &[Arc<Record>]) -> Object {
         .find(is_weights)
         .and_then(|file| file.get("sizeKB").cloned());
     version.insert("existsLocally".into(), (!here.is_empty()).into());
-    version.insert("hasBeenDownloaded".into(), (!here.is_empty()).into());
+    version.insert("hasBeenDownloaded".into(), word.unwrap_or(!here.is_empty()).into());
     if let Some(record) = here.first() {
         version.insert("localPath".into(), Value::from(&*record.path));
     }

@@ -1,6 +1,6 @@
 //! Newer versions at providers: looking for them, ignoring them. Source: contract section 1.6.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
-use super::json;
+use super::{downloads, json};
 use crate::library::Snapshot;
 use crate::library::item;
 use crate::library::record::Record;
@@ -82,7 +82,7 @@ pub async fn refresh(call: Call, service: Arc<TypeService>) -> Result<Response, 
             let snapshot = service.library.snapshot();
             let records: Vec<Value> = models
                 .iter()
-                .filter_map(|id| record(&call, &service, &snapshot, *id, false))
+                .filter_map(|id| record(&call, &service, &snapshot, *id, None))
                 .collect();
             call.app.hub.broadcast(
                 json!({ "type": "updates_changed", "pageType": service.plugin.info().prefix() }).to_string(),
@@ -119,7 +119,7 @@ pub async fn ignore(call: Call, service: Arc<TypeService>) -> Result<Response, A
     let model = id_of(body.get("modelId")).ok_or_else(|| ApiError::bad_request("modelId is required"))?;
     let ignored = is_true(body.get("shouldIgnore"));
     change(&call, &service, model, move |tracked| tracked.ignored = ignored).await?;
-    answer(&call, &service, model, false)
+    answer(&call, &service, model, false).await
 }
 
 /// POST `updates/ignore-version`.
@@ -134,7 +134,7 @@ pub async fn ignore_version(call: Call, service: Arc<TypeService>) -> Result<Res
         tracked.version_mut(version).ignored = ignored;
     })
     .await?;
-    answer(&call, &service, model, true)
+    answer(&call, &service, model, true).await
 }
 
 async fn change(
@@ -163,25 +163,45 @@ pub async fn status(call: Call, service: Arc<TypeService>, local: bool) -> Resul
             update_check::check_one(&call.app, &service, model).await?;
         }
     }
-    answer(&call, &service, model, local)
+    answer(&call, &service, model, local).await
 }
 
-fn answer(call: &Call, service: &TypeService, model: u64, local: bool) -> Result<Response, ApiError> {
+async fn answer(call: &Call, service: &TypeService, model: u64, local: bool) -> Result<Response, ApiError> {
     let snapshot = service.library.snapshot();
-    let record = record(call, service, &snapshot, model, local)
+    let words = match local {
+        true => {
+            let tracked = call.app.updates.get(service.plugin.info().id(), model);
+            let tracked = tracked.iter().flat_map(|tracked| &tracked.versions);
+            let here = here(&snapshot, model).filter_map(|record| record.remote.id);
+            let ids = tracked.map(|version| version.id).chain(here).collect();
+            Some(downloads::words_on(call, service, ids).await?)
+        }
+        false => None,
+    };
+    let record = record(call, service, &snapshot, model, words.as_ref())
         .ok_or_else(|| ApiError::not_found(format!("Model {model} is not tracked")))?;
     Ok(json(&json!({ "success": true, "record": record })))
 }
 
-/// The contract's record of a model; none when nothing is known of it, here or at a provider.
-fn record(call: &Call, service: &TypeService, snapshot: &Snapshot, model: u64, local: bool) -> Option<Value> {
-    let model_type = service.plugin.info().id();
-    let here: Vec<&Arc<Record>> = snapshot
-        .keys()
-        .model_id(model)
+/// Files of a provider's model that are here.
+fn here(snapshot: &Snapshot, model: u64) -> impl Iterator<Item = &Arc<Record>> {
+    let slots = snapshot.keys().model_id(model);
+    slots
         .filter_map(|slot| snapshot.get(slot))
-        .filter(|record| record.remote.model_id == Some(model))
-        .collect();
+        .filter(move |record| record.remote.model_id == Some(model))
+}
+
+/// The contract's record of a model; none when nothing is known of it, here or at a provider. With local context: which of
+/// its versions count as downloaded, as far as that is noted.
+fn record(
+    call: &Call,
+    service: &TypeService,
+    snapshot: &Snapshot,
+    model: u64,
+    local: Option<&HashMap<u64, bool>>,
+) -> Option<Value> {
+    let model_type = service.plugin.info().id();
+    let here: Vec<&Arc<Record>> = here(snapshot, model).collect();
     let tracked = call.app.updates.get(model_type, model);
     if tracked.is_none() && here.is_empty() {
         return None;
@@ -203,7 +223,9 @@ fn record(call: &Call, service: &TypeService, snapshot: &Snapshot, model: u64, l
     let wishes = Wishes::new(&call.app.active.load().contract, moment);
     let shown = versions.iter().map(|version| {
         let file = here.iter().find(|record| record.remote.id == Some(version.id));
-        let file = file.filter(|_| local);
+        let file = file.filter(|_| local.is_some());
+        let is_here = in_library.contains(&version.id);
+        let was_here = local.is_some_and(|words| words.get(&version.id).copied().unwrap_or(is_here));
         let preview = file
             .map(|record| item::preview_url(record))
             .filter(|url| !url.is_empty());
@@ -214,8 +236,8 @@ fn record(call: &Call, service: &TypeService, snapshot: &Snapshot, model: u64, l
             "releasedAt": version.released_at,
             "sizeBytes": version.size_bytes,
             "previewUrl": preview.or_else(|| version.preview_url.clone()),
-            "isInLibrary": in_library.contains(&version.id),
-            "hasBeenDownloaded": local && in_library.contains(&version.id),
+            "isInLibrary": is_here,
+            "hasBeenDownloaded": was_here,
             "shouldIgnore": version.ignored,
             "earlyAccessEndsAt": version.early_access_ends_at,
             "isEarlyAccess": version.in_early_access(moment),

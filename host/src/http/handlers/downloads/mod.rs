@@ -5,6 +5,8 @@ mod queue;
 mod repositories;
 mod versions;
 
+pub use versions::words_on;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -263,65 +265,42 @@ async fn plan(call: Call) -> Result<Response, ApiError> {
             };
             ApiError::new(status, error.to_string())
         }
-        DownloadError::Type(_) | DownloadError::NoFolder | DownloadError::Outside | DownloadError::NoDefaultRoot(_) => {
-            ApiError::bad_request(error.to_string())
-        }
+        DownloadError::Type(_) | DownloadError::Outside => ApiError::bad_request(error.to_string()),
         DownloadError::NoFile => ApiError::not_found(error.to_string()),
         error => error.into(),
     };
-    let found = downloads::version_of(app, &wanted).await.map_err(failed)?;
-    let version = found.value;
-    let service = downloads::type_of(app, &version).await.map_err(failed)?;
-    let (file, root_key) = downloads::file_of(&service, &version, &wanted).await.map_err(failed)?;
-    let model_id = id_of(version.get("modelId")).or(wanted.model_id);
-    let versions = match model_id {
-        Some(model) => app.providers.model(model).await.map(|model| model.value),
-        None => Ok(Map::new()),
-    };
-    let versions = versions.unwrap_or_default();
+    let planned = downloads::plan(app, &wanted).await.map_err(failed)?;
+    let chosen = &planned.chosen;
+    let (service, version, file) = (&chosen.service, &chosen.version, &chosen.file);
     let snapshot = service.library.snapshot();
     let is_here = |id: u64| snapshot.keys().version_id(id).next().is_some();
-    let listed = |own: &Map<String, Value>| {
+    let versions = planned.versions.iter().map(|own| {
         let id = id_of(own.get("id"));
         json!({
             "id": id, "name": own.get("name"), "baseModel": own.get("baseModel"), "publishedAt": own.get("publishedAt"),
             "inLibrary": id.is_some_and(is_here),
         })
-    };
-    let mut versions: Vec<Value> = objects(versions.get("modelVersions")).map(listed).collect();
-    if versions.is_empty() {
-        versions.push(listed(&version));
-    }
-    let chosen = file.get("id").cloned().unwrap_or_default();
-    let files: Vec<Value> = objects(version.get("files"))
-        .map(|file| {
-            json!({
-                "id": file.get("id"), "name": file.get("name"), "type": file.get("type"), "sizeKB": file.get("sizeKB"),
-                "metadata": file.get("metadata"), "primary": file.get("primary"),
-            })
+    });
+    let files = objects(version.get("files")).map(|file| {
+        json!({
+            "id": file.get("id"), "name": file.get("name"), "type": file.get("type"), "sizeKB": file.get("sizeKB"),
+            "metadata": file.get("metadata"), "primary": file.get("primary"),
         })
-        .collect();
-    let folder = downloads::folder_of(app, &service, &version, &root_key, &wanted).await;
-    let folder = match folder {
-        Err(DownloadError::NoFolder | DownloadError::NoDefaultRoot(_)) => None,
-        folder => Some(folder.map_err(failed)?),
-    };
-    let name = text(file, "name");
+    });
     let roots: Vec<&str> = service.library.roots().iter().map(|root| &*root.wire).collect();
-    let default_root = downloads::default_root(app, &service, &root_key).ok();
-    let wire = |path: &std::path::Path| crate::files::wire_path(path);
+    let wire = |path: &std::path::PathBuf| crate::files::wire_path(path);
     Ok(json(&json!({
         "success": true,
-        "model_id": model_id,
+        "model_id": planned.model_id,
         "model_version_id": id_of(version.get("id")),
         "model_name": version.get("model").and_then(|model| model.get("name")),
         "model_type": service.plugin.info().id(),
-        "versions": versions,
-        "files": files,
-        "file_id": chosen,
+        "versions": versions.collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
+        "file_id": file.get("id"),
         "roots": roots,
-        "default_root": default_root.as_deref().and_then(wire),
-        "folder": folder.as_deref().and_then(wire),
-        "file_name": name,
+        "default_root": planned.default_root.as_ref().and_then(wire),
+        "folder": planned.folder.as_ref().and_then(wire),
+        "file_name": chosen.name,
     })))
 }

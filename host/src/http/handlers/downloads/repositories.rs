@@ -32,9 +32,9 @@ fn is_repo(repo: &str) -> bool {
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         let status = match &error {
-            HubError::NotFound(_) => StatusCode::NOT_FOUND,
+            HubError::NotFound(_) | HubError::NoFile { .. } => StatusCode::NOT_FOUND,
             HubError::Status(status) => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
-            HubError::Network(_) => StatusCode::BAD_GATEWAY,
+            HubError::Network(_) | HubError::TooLong(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())
     }

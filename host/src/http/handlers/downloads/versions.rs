@@ -1,11 +1,14 @@
 //! Whether a version was ever here, and saying so. Source: contract section 6.2 and appendix A.
 
+use std::collections::HashMap;
+
 use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
+use super::super::super::types::TypeService;
 use super::super::editing::body;
 use super::super::json;
 
@@ -22,6 +25,19 @@ fn type_named(call: &Call, name: &str) -> Result<String, ApiError> {
 fn version(text: &str) -> Result<i64, ApiError> {
     let number = text.trim().parse();
     number.map_err(|_| ApiError::bad_request("Parameter modelVersionId must be an integer"))
+}
+
+/// Which of these versions count as downloaded, as far as that is noted.
+///
+/// # Errors
+/// When the ledger can't be read.
+pub async fn words_on(call: &Call, service: &TypeService, versions: Vec<u64>) -> Result<HashMap<u64, bool>, ApiError> {
+    let id = service.plugin.info().id().to_owned();
+    let asked = call
+        .app
+        .downloads
+        .in_ledger(move |ledger| ledger.words_on(&id, versions.into_iter()));
+    asked.await.map_err(ApiError::internal)
 }
 
 /// GET `model-version-download-status`.
