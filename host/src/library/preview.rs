@@ -23,44 +23,48 @@ pub const ENDINGS: [&str; 15] = [
     ".example.0.jpeg",
 ];
 
-/// The preview of `stem` among the names of a folder, which must be sorted: the exact case
-/// of every ending first, then any case.
-pub fn find<'n, S: AsRef<str>>(names: &'n [S], stem: &str) -> Option<&'n str> {
-    // Names that start with the stem lie together in a sorted list.
-    let start = names.partition_point(|name| name.as_ref() < stem);
-    let own = names[start..]
-        .iter()
-        .map(AsRef::as_ref)
-        .take_while(|name| name.starts_with(stem))
-        .filter_map(|name| Some((name, name.strip_prefix(stem)?)));
-    let mut best: Option<(usize, &str)> = None;
-    for (name, ending) in own {
-        let rank = ENDINGS
-            .iter()
-            .position(|known| *known == ending)
-            .or_else(|| Some(ENDINGS.len() + ENDINGS.iter().position(|known| known.eq_ignore_ascii_case(ending))?));
-        if let Some(rank) = rank
-            && best.is_none_or(|(other, _)| rank < other)
-        {
-            best = Some((rank, name));
+/// The names in a folder that may be those of previews.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    // Each in lower case and as it is; sorted. Names with one beginning lie together.
+    names: Vec<(String, String)>,
+}
+
+impl Candidates {
+    /// Those among the names of a folder.
+    pub fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        let is_one = |name: &&str| ENDINGS.iter().any(|ending| ends_with(name, ending));
+        let names = names.filter(is_one);
+        let mut names: Vec<_> = names.map(|name| (name.to_ascii_lowercase(), name.to_owned())).collect();
+        names.sort_unstable();
+        Self { names }
+    }
+
+    /// The preview of the model `stem`: the exact case of every ending first, then any case of it. On file systems that
+    /// ignore case the stem itself may be written differently; that comes last.
+    pub fn find(&self, stem: &str) -> Option<&str> {
+        if self.names.is_empty() {
+            return None;
         }
+        let folded = stem.to_ascii_lowercase();
+        let start = self.names.partition_point(|(name, _)| *name < folded);
+        let own = self.names.iter().skip(start);
+        let own = own.map_while(|(lower, name)| Some((lower.strip_prefix(&*folded)?, &**name)));
+        let ranked = own.filter_map(|(lower, name)| {
+            let rank = |ending: &str| ENDINGS.iter().position(|known| *known == ending);
+            Some(match name.strip_prefix(stem) {
+                Some(ending) => (rank(ending).or_else(|| Some(ENDINGS.len() + rank(lower)?))?, name),
+                None => (rank(lower).map(|_| 2 * ENDINGS.len())?, name),
+            })
+        });
+        ranked.min().map(|(_, name)| name)
     }
-    if best.is_some() {
-        return best.map(|(_, name)| name);
-    }
-    // On file systems that ignore case the stem itself may be written differently.
-    names
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|name| name.len() > stem.len())
-        .find(|name| {
-            name.is_char_boundary(stem.len())
-                && name[..stem.len()].eq_ignore_ascii_case(stem)
-                && ENDINGS
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(&name[stem.len()..]))
-                && !name.starts_with(stem)
-        })
+}
+
+/// Whether a name has this ending, in any case.
+pub fn ends_with(name: &str, ending: &str) -> bool {
+    let start = name.len().checked_sub(ending.len());
+    start.is_some_and(|start| name.as_bytes()[start..].eq_ignore_ascii_case(ending.as_bytes()))
 }
 
 /// The preview that a sidecar names, when it lies beside the model `stem` and bears its name. Its ending may be one that is
@@ -86,10 +90,13 @@ mod tests {
 
     #[test]
     fn the_first_ending_of_the_list_wins_and_exact_case_before_any_case() {
+        let find = |names: &[&str]| Candidates::of(names.iter().copied()).find("a").map(str::to_owned);
+        let found = |name: &str| Some(name.to_owned());
         let names = ["a.PNG", "a.WEBP", "a.jpg", "a.preview.png", "a.safetensors", "ab.webp"];
-        assert_eq!(find(&names, "a"), Some("a.preview.png"));
-        assert_eq!(find(&["a.PNG", "a.safetensors"], "a"), Some("a.PNG"));
-        assert_eq!(find(&["a.safetensors", "ab.png"], "a"), None);
-        assert_eq!(find(&["A.png", "a.safetensors"], "a"), Some("A.png"));
+        assert_eq!(find(&names), found("a.preview.png"));
+        assert_eq!(find(&["a.PNG", "a.safetensors"]), found("a.PNG"));
+        assert_eq!(find(&["A.webp", "a.PNG", "a.safetensors"]), found("a.PNG"));
+        assert_eq!(find(&["a.safetensors", "ab.png", "a-1.png", "a.png.safetensors"]), None);
+        assert_eq!(find(&["A.png", "A.webp", "a.safetensors"]), found("A.png"));
     }
 }

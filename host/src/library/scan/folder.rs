@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use arcstr::ArcStr;
-use walkdir::WalkDir;
 
 use super::walk::LeftOut;
 use crate::compat::compat;
@@ -95,45 +94,47 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
         id: id(folder),
         ..Look::default()
     };
+    let mut entries = Vec::new();
+    match std::fs::read_dir(folder) {
+        Ok(read) => {
+            for entry in read {
+                match entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => {
+                        let path = folder.display().to_string();
+                        look.problems.push((path.clone(), error.to_string()));
+                        look.unreadable.push(path);
+                    }
+                }
+            }
+        }
+        Err(error) => look.error = Some(error),
+    }
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     // Name, and whether it is a link.
     let mut names: Vec<(String, bool)> = Vec::new();
-    for entry in WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if error.depth() == 0 || error.path() == Some(folder) => {
-                look.error = Some(error.into());
-                continue;
-            }
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).display().to_string();
-                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                look.problems.push((path.clone(), reason));
-                look.unreadable.push(path);
-                continue;
-            }
-        };
-        let kind = entry.file_type();
+    for (name, kind) in entries {
         if kind.is_dir() {
-            if entry.file_name() != STAGING {
-                look.folders.push(entry.into_path());
+            if name != STAGING {
+                look.folders.push(folder.join(name));
             } else {
-                look.trash = trash::acts_in(entry.path());
+                look.trash = trash::acts_in(&folder.join(name));
             }
             continue;
         }
         let is_link = kind.is_symlink();
-        if is_link && !look.follow(entry.path()) {
+        if is_link && !look.follow(&folder.join(&name)) {
             continue;
         }
-        match entry.file_name().to_str() {
-            Some(name) if atomic::is_temporary(name) => look.temporary.push(entry.into_path()),
-            Some(name) => names.push((name.to_owned(), is_link)),
-            None if info.extension_of(&entry.file_name().to_string_lossy()).is_some() => {
-                let path = entry.path().display().to_string();
+        match name.into_string() {
+            Ok(name) if atomic::is_temporary(&name) => look.temporary.push(folder.join(name)),
+            Ok(name) => names.push((name, is_link)),
+            Err(name) if info.extension_of(&name.to_string_lossy()).is_some() => {
+                let path = folder.join(name).display().to_string();
                 let reason = "its name is not valid UTF-8; rename it to have it listed";
                 look.problems.push((path, reason.into()));
             }
-            None => {}
+            Err(_) => {}
         }
     }
     look.find_models(&names, roots, info);
@@ -149,6 +150,7 @@ pub struct Names<S> {
     folder: ArcStr,
     // Sorted.
     names: Vec<S>,
+    previews: preview::Candidates,
 }
 
 impl<S: AsRef<str>> Names<S> {
@@ -164,6 +166,7 @@ impl<S: AsRef<str>> Names<S> {
             root,
             folder: relative.into(),
             wire,
+            previews: preview::Candidates::of(names.iter().map(AsRef::as_ref)),
             names,
         }
     }
@@ -191,7 +194,7 @@ impl<S: AsRef<str>> Names<S> {
             let name = format!("{stem}{ending}");
             has(&name).then(|| self.path.join(name))
         };
-        let preview = preview::find(&self.names, stem).and_then(|name| {
+        let preview = self.previews.find(stem).and_then(|name| {
             Some(Preview {
                 path: format!("{}/{name}", self.wire).into(),
                 stamp: self::stamp(&self.path.join(name)).ok()?,
@@ -292,10 +295,7 @@ impl Look {
 
 /// Whether a file of this name can change what a library shows.
 pub fn matters(name: &str, info: &TypeInfo) -> bool {
-    let ends = |ending: &str| {
-        name.len() >= ending.len()
-            && name.as_bytes()[name.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes())
-    };
+    let ends = |ending: &str| preview::ends_with(name, ending);
     info.extension_of(name).is_some()
         || ends(".metadata.json")
         || ends(".civitai.info")

@@ -1,7 +1,7 @@
 //! Walking a library: all of it, or some of its folders.
 //!
 //! The work is a queue of folders for each tree, taken by as many threads as its disk bears; each folder is read by
-//! `walkdir`, one level deep. The result does not depend on which thread was first: looks are put in order before
+//! itself, one level deep. The result does not depend on which thread was first: looks are put in order before
 //! anything is decided.
 
 use std::collections::{BTreeMap, HashSet};

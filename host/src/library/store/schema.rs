@@ -34,6 +34,9 @@ const MIGRATIONS: &[&str] = &[
          disk INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
          body BLOB NOT NULL, PRIMARY KEY (disk, inode)) WITHOUT ROWID;",
     descriptions::TABLES,
+    descriptions::ONE_PREFIX,
+    // Descriptions come with records that are read.
+    "DELETE FROM record; DELETE FROM scan; UPDATE type SET records = 0;",
 ];
 
 /// Version of the tables.
