@@ -10,6 +10,7 @@ pub mod component;
 pub mod http;
 pub mod library;
 pub mod model;
+pub mod mount;
 pub mod server;
 pub mod views;
 pub mod weights;
@@ -18,6 +19,7 @@ pub mod ws;
 pub use http::{Call, Connection, Reply};
 pub use library::Library;
 pub use model::Model;
+pub use mount::Mount;
 pub use server::{Server, ServerOptions};
 
 use serde_json::Value;

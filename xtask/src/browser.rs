@@ -1,11 +1,12 @@
 //! What the browser tests need: Node, their npm packages, and a Chromium.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::steps::{on_path, run};
+use crate::install;
+use crate::steps::run;
 
 /// The folder of the browser tests.
 pub struct Browser {
@@ -31,6 +32,9 @@ impl Browser {
     /// # Errors
     /// When something is missing and can't be installed; the message names the command that would.
     pub fn set_up(self) -> Result<Ready> {
+        let program = |names: &[&str], packages: &[&str]| {
+            install::program(names, packages).context("or leave the browser tests out: cargo xtask test --no-browser")
+        };
         let node = program(&["node"], &["nodejs", "npm"])?;
         let npm = program(&["npm"], &["nodejs", "npm"])?;
         let chromium = match std::env::var_os("CHROMIUM") {
@@ -90,45 +94,5 @@ impl Ready {
             .collect();
         files.sort();
         files
-    }
-}
-
-/// A program by one of its names; installed from Debian's packages when that is possible.
-fn program(names: &[&str], packages: &[&str]) -> Result<PathBuf> {
-    let find = || names.iter().find_map(|name| on_path(name));
-    if let Some(found) = find() {
-        return Ok(found);
-    }
-    let install = format!(
-        "apt-get update && apt-get install -y --no-install-recommends {}",
-        packages.join(" ")
-    );
-    let missing = || {
-        format!(
-            "{} is not installed. Install it, on Debian as root with:\n  {install}",
-            names[0]
-        )
-    };
-    if on_path("apt-get").is_none() {
-        bail!(
-            "{}\nor leave the browser tests out: cargo xtask test --no-browser",
-            missing()
-        );
-    }
-    println!("installing {}", packages.join(", "));
-    // The one line that a person would type; apt-get itself refuses anyone who isn't root.
-    let output = Command::new("sh")
-        .args(["-c", &install])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .context("sh could not be started")?;
-    match find() {
-        Some(found) => Ok(found),
-        None => bail!(
-            "{}\n{}or leave the browser tests out: cargo xtask test --no-browser",
-            missing(),
-            String::from_utf8_lossy(&output.stderr)
-        ),
     }
 }

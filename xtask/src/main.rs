@@ -3,6 +3,7 @@
 mod bench;
 mod browser;
 mod demo;
+mod install;
 mod plugins;
 mod run;
 mod steps;

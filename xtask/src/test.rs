@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::browser::Browser;
+use crate::install;
 use crate::plugins;
 use crate::steps::{Steps, binary, cargo, on_path, root, run};
 
@@ -41,6 +42,10 @@ pub fn test(browser: bool) -> Result<()> {
         run(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))
     })?;
 
+    // A file system with reflinks, which only root can mount.
+    if install::program(&["mkfs.btrfs"], &["btrfs-progs"]).is_err() {
+        println!("without mkfs.btrfs the test of reflinks is skipped");
+    }
     let browser = if browser { Browser::of(&root()) } else { None };
     let rust_tests = "unit and black-box tests";
     let Some(browser) = browser else {

@@ -12,6 +12,13 @@ pub fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
+/// Gives the rest of this thread's turn to whoever waits for the processor. Linux lets a thread of low priority run its
+/// turn of a millisecond or three to the end although a request's thread woke up meanwhile; so background work asks
+/// for each file, which costs it about a microsecond.
+pub fn give_way() {
+    std::thread::yield_now();
+}
+
 /// Runs work on a thread of its own with [`lower_priority`], which the threads that it starts have too.
 ///
 /// # Errors

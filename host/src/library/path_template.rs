@@ -224,7 +224,7 @@ mod tests {
     fn placeholders_are_filled_from_a_providers_version() {
         let version = json!({
             "name": "v1.0 / beta", "baseModel": "SDXL 1.0", "creator": {"username": "_me_"},
-            "model": {"name": "A: name...", "tags": ["Cats", "LOOK"], "type": "LORA"},
+            "model": {"name": "A: name...", "tags": ["Cats", "LOOK"], "type": "Other"},
         });
         assert_eq!(filled("{base_model}/{first_tag}", version.clone()), "XL/style");
         let all = "{author}/{model_name} {version_name}/{unknown}/{";

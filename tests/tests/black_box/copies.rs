@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use modelshelf_tests::model::{sha256, wire};
-use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
+use modelshelf_tests::{Call, Library, Model, Mount, Server, sorted_names};
 use serde_json::{Value, json};
 
 use crate::acts::{done, files, post};
@@ -253,6 +253,83 @@ async fn copies_share_their_bytes_after_a_comparison_and_later_acts_on_one_leave
     assert_eq!([looks(b)?, looks(c)?], own);
     assert!(std::fs::read(b)? == bytes && std::fs::read(c)? == bytes);
     assert_eq!(sidecar(b)?["notes"], "n");
+    Ok(())
+}
+
+/// A disk of btrfs in a file, mounted at `at`; none where there is none to be had.
+fn btrfs(file: &Path, at: &Path) -> Result<Option<Mount>> {
+    std::fs::File::create(file)?.set_len(128 << 20)?;
+    std::fs::create_dir_all(at)?;
+    let made = std::process::Command::new("mkfs.btrfs").arg("-q").arg(file).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no mkfs.btrfs");
+        return Ok(None);
+    }
+    let file = file.to_str().context("a path")?;
+    Ok(Mount::new(&["-o", "loop", file], at))
+}
+
+/// Bytes that are taken on the disk of a path.
+fn taken(path: &Path) -> Result<u64> {
+    let synced = std::process::Command::new("sync").arg("-f").arg(path).status()?;
+    anyhow::ensure!(synced.success(), "sync");
+    let used = std::process::Command::new("df")
+        .args(["-B1", "--output=used"])
+        .arg(path)
+        .output()?;
+    let text = String::from_utf8(used.stdout)?;
+    Ok(text.lines().last().context("a number")?.trim().parse()?)
+}
+
+#[tokio::test]
+async fn on_a_file_system_with_reflinks_copies_share_bytes_and_stay_files_of_their_own() -> Result<()> {
+    let library = Library::new()?;
+    let root = library.root("loras");
+    let Some(_disk) = btrfs(&library.path().join("disk"), &root)? else {
+        return Ok(());
+    };
+    let mut paths = Vec::new();
+    for name in ["a", "b", "c"] {
+        paths.push(library.add(&Model::lora(name).seed(1).grown_to(16 << 20).tags(&[name]))?);
+    }
+    for path in &paths {
+        // A sparse file takes nothing, and would save nothing.
+        let mut bytes = std::fs::read(path)?;
+        let from = bytes.len() - (15 << 20);
+        (bytes[from..].iter_mut().zip(0u32..))
+            .for_each(|(byte, at)| *byte = (at.wrapping_mul(2_654_435_761) >> 24) as u8);
+        std::fs::write(path, bytes)?;
+    }
+    let server = library.serve().await?;
+    let (before, all) = (files(&root)?, taken(&root)?);
+    let body = json!({"keep": wire(&paths[0]), "replace": [wire(&paths[1]), wire(&paths[2])]});
+    let answer = done(&server, "loras/link-duplicates", body).await?;
+    assert_eq!(
+        json!([
+            answer["results"][0]["method"],
+            answer["results"][1]["method"],
+            answer["bytes_saved"]
+        ]),
+        json!(["reflink", "reflink", 32 << 20])
+    );
+    let shared = taken(&root)?;
+    assert!(
+        shared + (24 << 20) < all,
+        "{all} bytes were taken before, {shared} after"
+    );
+    let weights = |files: std::collections::BTreeMap<String, Vec<u8>>| -> Vec<_> {
+        files
+            .into_iter()
+            .filter(|(path, _)| path.ends_with(".safetensors"))
+            .collect()
+    };
+    assert!(weights(files(&root)?) == weights(before));
+    assert_ne!(inode(&paths[0])?, inode(&paths[1])?);
+    // Writing to one leaves the others alone.
+    let mut own = std::fs::read(&paths[1])?;
+    *own.last_mut().context("a byte")? ^= 1;
+    std::fs::write(&paths[1], &own)?;
+    assert!(std::fs::read(&paths[2])? == std::fs::read(&paths[0])? && std::fs::read(&paths[2])? != own);
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use modelshelf_tests::model::{sha256, wire};
-use modelshelf_tests::{Library, Model, Server, binary};
+use modelshelf_tests::{Library, Model, Mount, Server, binary};
 use serde_json::{Value, json};
 
 use crate::acts::{files, post};
@@ -232,6 +232,25 @@ async fn a_move_of_several() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_move_to_another_file_system() -> Result<()> {
+    let mut shelf = Shelf::new(two()).await?;
+    let folder = shelf.library.root("loras").join("disk");
+    std::fs::create_dir(&folder)?;
+    let Some(_disk) = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &folder) else {
+        return Ok(());
+    };
+    shelf.start().await?;
+    crash_everywhere(shelf, |shelf| {
+        let target = shelf.path("disk/b/x").trim_end_matches("/x.safetensors").to_owned();
+        (
+            "loras/move_model".into(),
+            json!({"file_path": shelf.path("a/one"), "target_path": target}),
+        )
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_auto_organise() -> Result<()> {
     crash_everywhere(Shelf::new(two()).await?, |_| ("loras/auto-organize".into(), json!({}))).await
 }
@@ -405,32 +424,6 @@ fn acts_on(shelf: &Shelf, name: &str) -> Vec<(&'static str, Value)> {
             json!({"file_paths": [path], "add_tags": ["n".repeat(1 << 19)]}),
         ),
     ]
-}
-
-/// A mounted folder; gone when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// None where this process must not mount.
-    fn new(arguments: &[&str], at: &Path) -> Option<Self> {
-        let mut command = std::process::Command::new("mount");
-        let done = command
-            .args(arguments)
-            .arg(at)
-            .stderr(std::process::Stdio::null())
-            .status();
-        if done.is_ok_and(|status| status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        eprintln!("skipped: nothing can be mounted here");
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[tokio::test]

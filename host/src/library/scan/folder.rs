@@ -7,6 +7,7 @@ use arcstr::ArcStr;
 use super::walk::LeftOut;
 use crate::compat::compat;
 use crate::files::{atomic, wire_path};
+use crate::library::parallel::give_way;
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
 use crate::library::roots::{self, Root};
@@ -262,6 +263,7 @@ impl Look {
         sorted.sort_unstable();
         let names = Names::new(&self.path, wire, sorted, roots);
         for (name, is_link) in models {
+            give_way();
             match names.model(name, *is_link, info) {
                 Ok(found) => self.found.extend(found),
                 Err(error) => {

@@ -14,6 +14,7 @@ use super::walk::LeftOut;
 use crate::library::collection::Library;
 use crate::library::hashing;
 use crate::library::io_profile::IoProfile;
+use crate::library::parallel::give_way;
 use crate::library::publishing::{Over, Proposal};
 use crate::library::record::Record;
 use crate::library::safetensors::Interest;
@@ -164,6 +165,7 @@ impl Reading<'_> {
             if self.cancel.is_set() {
                 return None;
             }
+            give_way();
             let found = task.found;
             if !self.library.fits(&found.path, &task.over) {
                 let (path, was) = (found.path.clone(), task.was);
@@ -200,6 +202,7 @@ impl Reading<'_> {
         })?;
         let mut descriptions = Vec::new();
         for (processed, (over, was)) in processed.into_iter().zip(read_of) {
+            give_way();
             let (record, description) = write_sidecar(processed);
             let fresh = Fresh::new(record, over, was);
             // Of a record that is the same in all it says, with its sidecar's stamp, nothing is stored anew.
