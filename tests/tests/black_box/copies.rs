@@ -258,9 +258,13 @@ async fn copies_share_their_bytes_after_a_comparison_and_later_acts_on_one_leave
 
 /// A disk of btrfs in a file, mounted at `at`; none where there is none to be had.
 fn btrfs(file: &Path, at: &Path) -> Result<Option<Mount>> {
-    std::fs::File::create(file)?.set_len(128 << 20)?;
+    std::fs::File::create(file)?.set_len(512 << 20)?;
     std::fs::create_dir_all(at)?;
-    let made = std::process::Command::new("mkfs.btrfs").arg("-q").arg(file).status();
+    let made = std::process::Command::new("mkfs.btrfs")
+        .args(["-q", "-m", "single"])
+        .arg(file)
+        .stderr(std::process::Stdio::null())
+        .status();
     if !made.is_ok_and(|status| status.success()) {
         eprintln!("skipped: there is no mkfs.btrfs");
         return Ok(None);
