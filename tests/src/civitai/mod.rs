@@ -42,9 +42,14 @@ pub struct Asked {
 }
 
 /// What it has, and what it was asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inner {
     models: BTreeMap<u64, CatalogModel>,
+    // Models of one page of a list.
+    page: usize,
+    base_models: Vec<String>,
+    // Files by name.
+    shelf: BTreeMap<String, Vec<u8>>,
     archived: BTreeMap<u64, CatalogModel>,
     keys: Option<Vec<String>>,
     faults: Vec<Fault>,
@@ -53,6 +58,25 @@ pub(crate) struct Inner {
     served: storage::Served,
     api: String,
     storage: String,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            models: BTreeMap::new(),
+            page: 100,
+            base_models: Vec::new(),
+            shelf: BTreeMap::new(),
+            archived: BTreeMap::new(),
+            keys: None,
+            faults: Vec::new(),
+            asked: Vec::new(),
+            rules: Storage::default(),
+            served: storage::Served::default(),
+            api: String::new(),
+            storage: String::new(),
+        }
+    }
 }
 
 /// Shared by the listeners.
@@ -136,6 +160,28 @@ impl Civitai {
     /// Adds a model, or replaces it.
     pub fn put(&self, model: CatalogModel) {
         self.shared.lock().models.insert(model.id, model);
+    }
+
+    /// A list has so many models on a page; 100 otherwise.
+    pub fn page_size(&self, models: usize) {
+        self.shared.lock().page = models;
+    }
+
+    /// Names of base models that it lists.
+    pub fn list_base_models(&self, names: &[&str]) {
+        self.shared.lock().base_models = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Gives out any file at the address that comes back.
+    pub fn shelve(&self, name: &str, bytes: Vec<u8>) -> String {
+        let mut inner = self.shared.lock();
+        inner.shelf.insert(name.to_owned(), bytes);
+        format!("{}/shelf/{name}", inner.api)
+    }
+
+    /// An address of this host that leads to another one.
+    pub fn leads_elsewhere(&self, name: &str) -> String {
+        format!("{}/elsewhere/{name}", self.shared.lock().api)
     }
 
     /// Changes a model that it has.

@@ -4,6 +4,7 @@
 mod acts;
 mod aliases;
 mod authoring;
+mod catalogue;
 mod changing_settings;
 mod common_routes;
 mod copies;
@@ -22,6 +23,7 @@ mod kernel;
 mod killed;
 mod libraries;
 mod listing;
+mod metadata_archive;
 mod moves;
 mod moving;
 mod not_yet;
