@@ -1,15 +1,14 @@
 //! The archive of metadata as it comes: a zip file with a SQLite file in it, which is proved before it takes the place of
 //! the one that is there. Source of its form: contract section 7.3.
 
-use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use zip::ZipArchive;
 
 use crate::files::atomic;
+use crate::files::zip::{Zip, ZipError};
 
 /// Most bytes of the SQLite file.
 const MOST: u64 = 64 << 30;
@@ -43,7 +42,7 @@ pub enum ArchiveFileError {
     #[error(
         "what arrived is no whole zip file: {0}. Try again; if it stays so, check the setting `providers.archive_url`"
     )]
-    Zip(#[from] zip::result::ZipError),
+    Zip(#[from] ZipError),
     /// It has no such file, or several.
     #[error(
         "the zip file has {0} files that end in {ENDING}, and one is expected. Check the setting `providers.archive_url`"
@@ -120,18 +119,16 @@ fn unpack(zip: &Path, to: &Path, free: Option<u64>) -> Result<(), ArchiveFileErr
         let path = path.to_owned();
         move |source| ArchiveFileError::Io { path, source }
     };
-    let mut zip = ZipArchive::new(BufReader::new(File::open(zip).map_err(io(zip))?))?;
-    let names = zip.file_names().map(|name| name.map(Cow::into_owned));
-    let names: Vec<String> = names.collect::<Result<_, _>>()?;
-    let databases: Vec<&String> = names
+    let zip = Zip::open(zip)?;
+    let databases: Vec<_> = zip
+        .members()
         .iter()
-        .filter(|name| name.to_lowercase().ends_with(ENDING))
+        .filter(|member| member.name.to_lowercase().ends_with(ENDING))
         .collect();
-    let [name] = databases.as_slice() else {
+    let [member] = databases.as_slice() else {
         return Err(ArchiveFileError::Members(databases.len()));
     };
-    let member = zip.by_name(name)?;
-    let size = member.size();
+    let size = member.size;
     if size > MOST {
         return Err(ArchiveFileError::TooLarge);
     }
@@ -139,30 +136,23 @@ fn unpack(zip: &Path, to: &Path, free: Option<u64>) -> Result<(), ArchiveFileErr
         return Err(ArchiveFileError::NoRoom { needed: size, free });
     }
     let mut file = File::create(to).map_err(io(to))?;
-    // The size that the zip file says is no promise. The checksum is compared when the end is read.
-    let mut bounded = member.take(MOST + 1);
-    let written = copy(&mut bounded, &mut file, to)?;
-    if written > MOST {
-        return Err(ArchiveFileError::TooLarge);
-    }
+    // Never more than the size that was looked at, and the checksum is compared at the end.
+    copy(&mut zip.read(member)?, &mut file, to)?;
     file.sync_all().map_err(io(to))
 }
 
 /// Copies in large pieces. A failed read is the zip file's, a failed write the disk's.
-fn copy(from: &mut impl Read, file: &mut File, path: &Path) -> Result<u64, ArchiveFileError> {
-    use std::io::Write;
+fn copy(from: &mut impl Read, file: &mut File, path: &Path) -> Result<(), ArchiveFileError> {
     let mut piece = vec![0; 1 << 20];
-    let mut written = 0;
     loop {
-        let read = from.read(&mut piece).map_err(zip::result::ZipError::Io)?;
+        let read = from.read(&mut piece).map_err(ZipError::Io)?;
         let Some(own) = piece.get(..read).filter(|own| !own.is_empty()) else {
-            return Ok(written);
+            return Ok(());
         };
         file.write_all(own).map_err(|source| ArchiveFileError::Io {
             path: path.to_owned(),
             source,
         })?;
-        written += read as u64;
     }
 }
 
@@ -201,9 +191,8 @@ fn prove(path: &Path) -> Result<(), ArchiveFileError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use crate::files::zip::made;
 
     const SCHEMA: &str = "CREATE TABLE models(id, name, type, username, data);
         CREATE TABLE model_versions(id, model_id, name, base_model, position, published_at, data);
@@ -219,16 +208,6 @@ mod tests {
         std::fs::read(path).unwrap()
     }
 
-    fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-        for (name, content) in members {
-            zip.start_file(*name, options).unwrap();
-            zip.write_all(content).unwrap();
-        }
-        zip.finish().unwrap().into_inner()
-    }
-
     #[test]
     fn only_a_whole_archive_in_the_right_form_takes_the_place_of_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
@@ -239,13 +218,13 @@ mod tests {
             std::fs::write(&zip, bytes).unwrap();
             install(&zip, &place, free)
         };
-        let whole = zipped(&[("civitai/civitai.sqlite", &good), ("README.md", b"x")]);
+        let whole = made::of(&[("civitai/civitai.sqlite", &good), ("README.md", b"x")], true);
         let mut spoilt = whole.clone();
         let middle = spoilt.len() / 3;
         spoilt[middle..middle + 8].fill(0xff);
         let form = |statements: &str| {
             let own = database(folder.path(), statements);
-            zipped(&[("civitai.sqlite", &own)])
+            made::of(&[("civitai.sqlite", &own)], false)
         };
         let view = SCHEMA.replace(
             "CREATE TABLE models(id, name, type, username, data);",
@@ -255,10 +234,13 @@ mod tests {
             ("no zip file", b"nothing".to_vec()),
             ("cut off", whole[..whole.len() / 2].to_vec()),
             ("other bytes", spoilt),
-            ("no database", zipped(&[("a.txt", b"x")])),
+            ("no database", made::of(&[("a.txt", b"x")], false)),
             ("empty tables", form(SCHEMA)),
             ("a view", form(&view)),
-            ("no SQLite", zipped(&[("civitai.sqlite", b"x".repeat(5000).as_slice())])),
+            (
+                "no SQLite",
+                made::of(&[("civitai.sqlite", b"x".repeat(5000).as_slice())], false),
+            ),
         ];
         for (what, bytes) in wrong {
             assert!(try_it(&bytes, None).is_err(), "{what}");

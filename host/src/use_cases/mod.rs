@@ -5,4 +5,5 @@ pub mod bulk_refresh;
 pub mod identify;
 pub mod metadata;
 pub mod metadata_archive;
+pub mod previews;
 pub mod update_check;

@@ -7,11 +7,13 @@
 mod archive;
 mod catalog;
 mod faults;
+mod limit;
 mod routes;
 mod storage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -39,17 +41,22 @@ pub struct Asked {
     pub body: Option<Value>,
     /// Status of the answer.
     pub status: u16,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// What it has, and what it was asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inner {
     models: BTreeMap<u64, CatalogModel>,
-    // Models of one page of a list.
-    page: usize,
+    // Models of one page of a list; none is 100.
+    page: Option<usize>,
     base_models: Vec<String>,
     // Files by name.
     shelf: BTreeMap<String, Vec<u8>>,
+    limit: Option<limit::Limit>,
+    // Whether many hashes can't be asked about at once.
+    no_batches: bool,
     archived: BTreeMap<u64, CatalogModel>,
     keys: Option<Vec<String>>,
     faults: Vec<Fault>,
@@ -58,25 +65,6 @@ pub(crate) struct Inner {
     served: storage::Served,
     api: String,
     storage: String,
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        Self {
-            models: BTreeMap::new(),
-            page: 100,
-            base_models: Vec::new(),
-            shelf: BTreeMap::new(),
-            archived: BTreeMap::new(),
-            keys: None,
-            faults: Vec::new(),
-            asked: Vec::new(),
-            rules: Storage::default(),
-            served: storage::Served::default(),
-            api: String::new(),
-            storage: String::new(),
-        }
-    }
 }
 
 /// Shared by the listeners.
@@ -164,7 +152,7 @@ impl Civitai {
 
     /// A list has so many models on a page; 100 otherwise.
     pub fn page_size(&self, models: usize) {
-        self.shared.lock().page = models;
+        self.shared.lock().page = Some(models);
     }
 
     /// Names of base models that it lists.
@@ -204,6 +192,16 @@ impl Civitai {
     /// Asks for a key from now on; these are good ones.
     pub fn ask_for_key(&self, keys: &[&str]) {
         self.shared.lock().keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Answers at most so many requests of the API a second after a burst from now on, and the others with 429.
+    pub fn limit(&self, per_second: f64, burst: f64) {
+        self.shared.lock().limit = Some(limit::Limit::new(per_second, burst));
+    }
+
+    /// Many hashes can't be asked about at once from now on.
+    pub fn no_batches(&self) {
+        self.shared.lock().no_batches = true;
     }
 
     /// Has something go wrong.

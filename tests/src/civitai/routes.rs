@@ -1,6 +1,7 @@
 //! The API's routes.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -10,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::limit::Limit;
 use super::{Asked, CatalogModel, Inner, Shared, archive, faults};
 
 pub(crate) fn router(shared: Shared) -> Router {
@@ -30,11 +32,15 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers:
         user_agent: text(header::USER_AGENT).unwrap_or_default().to_owned(),
         body: serde_json::from_slice(&body).ok(),
         status: 0,
+        at: Instant::now(),
     };
     let mut inner = shared.lock();
+    let is_api = asked.target.starts_with("/api/");
+    let admitted = !is_api || inner.limit.as_mut().is_none_or(Limit::admits);
     let mut response = match faults::meet(&mut inner.faults, &asked.target) {
         Some(response) => response,
-        None => route(&inner, &uri, &asked),
+        None if admitted => route(&inner, &uri, &asked),
+        None => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),
     };
     // The same question while nothing changed has the same tag.
     if let Some(tag) = response.headers().get(header::ETAG)
@@ -92,8 +98,9 @@ fn route(inner: &Inner, uri: &Uri, asked: &Asked) -> Response {
                         .filter(|model| user.is_none_or(|user| user == model.creator))
                         .filter(|model| model.id < before)
                         .collect();
-                    let more = found.len() > inner.page;
-                    found.truncate(inner.page);
+                    let page = inner.page.unwrap_or(100);
+                    let more = found.len() > page;
+                    found.truncate(page);
                     let metadata = match found.last() {
                         Some(last) if more => json!({ "nextCursor": last.id }),
                         _ => json!({}),
@@ -118,6 +125,7 @@ fn route(inner: &Inner, uri: &Uri, asked: &Asked) -> Response {
                     Some(model) => tagged(&model.json(api, storage)),
                     None => missing(&format!("No model with id {id}")),
                 },
+                ["model-versions", "by-hash"] if inner.no_batches => StatusCode::METHOD_NOT_ALLOWED.into_response(),
                 ["model-versions", "by-hash"] => {
                     let wanted: Vec<String> =
                         asked

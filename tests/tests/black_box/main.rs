@@ -6,6 +6,7 @@ mod aliases;
 mod authoring;
 mod catalogue;
 mod changing_settings;
+mod coming_previews;
 mod common_routes;
 mod copies;
 mod corrupt;

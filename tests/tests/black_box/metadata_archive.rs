@@ -1,6 +1,5 @@
 //! The archive of metadata: brought, asked, replaced, taken away.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -25,12 +24,22 @@ fn archive(name: &str, sha256: &str) -> Result<Vec<u8>> {
     zipped("civitai/civitai.sqlite", &std::fs::read(path)?)
 }
 
+/// A zip file with one file in it, as it is.
 fn zipped(name: &str, content: &[u8]) -> Result<Vec<u8>> {
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-    zip.start_file(name, deflated)?;
-    zip.write_all(content)?;
-    Ok(zip.finish()?.into_inner())
+    let (length, size) = (u16::try_from(name.len())?, u32::try_from(content.len())?);
+    // Versions, no flags, stored, no time.
+    let mut about = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    about.extend(crc32fast::hash(content).to_le_bytes());
+    about.extend([size.to_le_bytes(), size.to_le_bytes()].concat());
+    about.extend(length.to_le_bytes());
+    let mut zip = [b"PK\x03\x04", about.as_slice(), &[0, 0], name.as_bytes(), content].concat();
+    let start = u32::try_from(zip.len())?;
+    let entry = [b"PK\x01\x02\x14\0", about.as_slice(), &[0; 16], name.as_bytes()].concat();
+    zip.extend(&entry);
+    zip.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
+    zip.extend([u32::try_from(entry.len())?.to_le_bytes(), start.to_le_bytes()].concat());
+    zip.extend([0, 0]);
+    Ok(zip)
 }
 
 async fn download(server: &Server) -> Result<Reply> {
