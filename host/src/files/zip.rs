@@ -293,11 +293,28 @@ mod tests {
 
     use super::*;
 
-    fn opened(bytes: &[u8]) -> Result<Zip, ZipError> {
+    /// A zip file in a folder that is gone when the test is.
+    struct Opened {
+        zip: Zip,
+        _folder: tempfile::TempDir,
+    }
+
+    impl std::ops::Deref for Opened {
+        type Target = Zip;
+
+        fn deref(&self) -> &Zip {
+            &self.zip
+        }
+    }
+
+    fn opened(bytes: &[u8]) -> Result<Opened, ZipError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.zip");
         std::fs::write(&path, bytes).unwrap();
-        Zip::open(&path)
+        Ok(Opened {
+            zip: Zip::open(&path)?,
+            _folder: folder,
+        })
     }
 
     fn content(zip: &Zip, member: &Member) -> io::Result<Vec<u8>> {

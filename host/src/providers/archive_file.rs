@@ -16,7 +16,7 @@ const MOST: u64 = 64 << 30;
 const ENDING: &str = ".sqlite";
 /// What its readers ask for.
 const TABLES: [(&str, &[&str]); 3] = [
-    ("models", &["id", "name", "type", "username", "data"]),
+    ("models", &["id", "name", "username", "data", "type"]),
     (
         "model_versions",
         &[
@@ -31,7 +31,7 @@ const TABLES: [(&str, &[&str]); 3] = [
     ),
     (
         "model_files",
-        &["id", "model_id", "version_id", "type", "sha256", "data"],
+        &["id", "model_id", "version_id", "sha256", "data", "type"],
     ),
 ];
 

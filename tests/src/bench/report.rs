@@ -142,7 +142,8 @@ copy only for files that are not in it; then the disk is the bound.";
 /// What to know of the table of refreshing.
 const REFRESHING: &str = "\
 The provider is the tests' stand-in, in the process that measures. It counts and answers as many requests as the server's own
-bound lets through, and refuses more. What bounds the time is that rate; the server writes the answers meanwhile.";
+bound lets through, and refuses more. A hundred models come with two requests, so that mostly the metadata files bound the time,
+each of which is kept for an undo, written and synced.";
 
 /// What to know of the table of downloads.
 const DOWNLOADING: &str = "\

@@ -36,7 +36,8 @@ impl Here {
     }
 
     fn was_downloaded(&self, version: u64) -> bool {
-        self.words.get(&version).copied().unwrap_or(false)
+        let word = self.words.get(&version).copied();
+        word.unwrap_or_else(|| self.is_in_library(version))
     }
 }
 
