@@ -34,11 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the library can't be read, or the server does not start or ends by itself.
 pub async fn run(folder: &Path, arguments: &[String]) -> Result<()> {
-    let catalogue = catalogue(folder)?;
-    let with_updates = catalogue
-        .iter()
-        .filter(|model| model.versions.iter().any(|own| own.id >= 700_000 + NEWER))
-        .count();
+    let (catalogue, with_updates) = catalogue(folder)?;
     let civitai = Civitai::start(catalogue).await?;
     civitai.list_base_models(&["Demonstration 1"]);
     civitai.give_out(Storage {
@@ -105,8 +101,8 @@ Ctrl-C ends both.
     )
 }
 
-/// What the stand-in knows.
-fn catalogue(folder: &Path) -> Result<Vec<CatalogModel>> {
+/// What the stand-in knows, and of how many models of the library it has a newer version.
+fn catalogue(folder: &Path) -> Result<(Vec<CatalogModel>, usize)> {
     let mut models: BTreeMap<u64, CatalogModel> = BTreeMap::new();
     let mut files = Vec::new();
     for kind in crate::library::ROOTS {
@@ -124,6 +120,7 @@ fn catalogue(folder: &Path) -> Result<Vec<CatalogModel>> {
             None => meet(&mut models, UNKNOWN + number as u64, file, &side)?,
         }
     }
+    let mut with_updates = 0;
     for model in models
         .values_mut()
         .filter(|model| model.id < UNKNOWN && model.id % 3 == 0)
@@ -143,6 +140,7 @@ fn catalogue(folder: &Path) -> Result<Vec<CatalogModel>> {
         );
         version.base_model = base.unwrap_or_default();
         model.versions.insert(0, version);
+        with_updates += 1;
     }
     let versions = [(2, "v3"), (1, "v2"), (0, "v1")];
     let new =
@@ -156,7 +154,7 @@ fn catalogue(folder: &Path) -> Result<Vec<CatalogModel>> {
     };
     models.insert(NEW, describe(NEW, "Paper Boats", "LORA").versions(new));
     models.insert(LARGE, describe(LARGE, "Slow River", "Checkpoint").versions([large]));
-    Ok(models.into_values().collect())
+    Ok((models.into_values().collect(), with_updates))
 }
 
 /// Model files of a folder and below.
@@ -211,6 +209,10 @@ fn meet(models: &mut BTreeMap<u64, CatalogModel>, id: u64, file: &Path, side: &V
         None => return Ok(()),
     };
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    // Half a file is no version of anything.
+    if stem.starts_with("broken") {
+        return Ok(());
+    }
     let words: Vec<&str> = stem.split(['_', '-', ' ']).filter(|word| !word.is_empty()).collect();
     let kind = match file.to_string_lossy() {
         path if path.contains("/embeddings/") => "TextualInversion",
