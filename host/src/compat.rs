@@ -25,6 +25,17 @@ pub struct Compat {
     pub unfinished_endings: Vec<String>,
     /// Where metadata of models comes from.
     pub providers: ProviderNames,
+    /// Base models that are always known.
+    pub base_models: Vec<BaseModelGroup>,
+}
+
+/// See `[[base_models]]` in `compat.toml`.
+#[derive(Debug, Deserialize)]
+pub struct BaseModelGroup {
+    /// Name of the group.
+    pub name: String,
+    /// Names of base models.
+    pub models: Vec<String>,
 }
 
 /// See `[providers]` in `compat.toml`.
@@ -40,6 +51,10 @@ pub struct ProviderNames {
     pub weights: Vec<String>,
     /// Variable of the environment with CivitAI's key.
     pub key_variable: String,
+    /// Addresses of the archive of metadata.
+    pub archive: Vec<String>,
+    /// Hosts that it may come from.
+    pub archive_hosts: Vec<String>,
 }
 
 impl Compat {

@@ -11,7 +11,7 @@ use crate::library::progress::{Activity, InitProgress, Phase, ProgressSink};
 use crate::terminal::Terminal;
 
 /// Types of the server's own messages, which no plugin may send: clients act on them.
-pub const OWN_EVENTS: [&str; 11] = [
+pub const OWN_EVENTS: [&str; 12] = [
     "activity",
     "auto_organize_progress",
     // The original's; ours sends none.
@@ -19,6 +19,7 @@ pub const OWN_EVENTS: [&str; 11] = [
     "download_id",
     "downloads_changed",
     "library_activated",
+    "metadata_archive_download",
     "models_changed",
     "plugins_changed",
     "providers",

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod libraries;
 pub mod library;
 pub mod metrics;
+pub mod moment;
 pub mod net;
 pub mod plugins;
 pub mod providers;

@@ -30,6 +30,7 @@ use crate::roster::{self, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 use crate::updates::Updates;
+use crate::use_cases::base_models::BaseModels;
 use crate::use_cases::bulk_refresh::Refreshes;
 
 /// How long open connections may take to end; sockets never end by themselves.
@@ -74,6 +75,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         organising: Arc::default(),
         providers,
         refreshes: Refreshes::default(),
+        base_models: BaseModels::default(),
+        archive: Arc::default(),
         updates: Updates::open(&settings.data_folder),
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),

@@ -39,6 +39,17 @@ pub enum FetchError {
     Transport(String),
 }
 
+impl FetchError {
+    /// Whether it says more of the network, or of the whole host, than of this address.
+    pub fn is_of_network(&self) -> bool {
+        match self {
+            Self::Transport(_) => true,
+            Self::Status(status) => *status == 429 || *status >= 500,
+            Self::Address(_) | Self::Private(_) | Self::TooLarge(_) => false,
+        }
+    }
+}
+
 /// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {

@@ -68,6 +68,8 @@ test("an address leads to versions, files and the path, and the file to the libr
     await page.locator(".download-add__note", { hasText: "no id" }).waitFor();
     await page.locator("#download-address").fill("https://civitai.com/models/77/heron?modelVersionId=770");
     await page.locator(".download-add__path", { hasText: "SDXL 1.0/animal/heron-v1.safetensors" }).waitFor();
+    // What there is no row for leaves nothing.
+    assert.doesNotMatch(await page.locator("dialog[open]").innerText(), /false|undefined|null/);
     await page.locator("#download-version").selectOption("771");
     await page.locator(".download-add__path", { hasText: "heron-v2.safetensors" }).waitFor();
     await page.locator("#download-root").selectOption(library.folders.loras);

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod binary;
 pub mod civitai;
 pub mod component;
+pub mod demo;
 pub mod http;
 pub mod library;
 pub mod model;

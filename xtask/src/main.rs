@@ -1,4 +1,4 @@
-//! All set-up of the project: `cargo xtask run | test | plugins | bench | demo-library`.
+//! All set-up of the project: `cargo xtask run | demo | test | plugins | bench | demo-library`.
 
 mod bench;
 mod browser;
@@ -16,6 +16,8 @@ usage: cargo xtask COMMAND
 
   run [--dev] [-- ARGS]     build the plugins and the server, then start it with ARGS; without a library to serve it
                             makes a demonstration library (--dev: a debug build)
+  demo [--dev] [-- ARGS]    the same with a stand-in for CivitAI that the server asks, to try downloads, metadata and
+                            updates by hand; Ctrl-C ends both
   test [--no-browser]       everything that CI checks: format, lints, unit tests, black-box tests, documentation
                             tests, and the pages in a real browser
   plugins [--guests]        build the built-in plugins into target/plugins (and those of the tests into target/guests)
@@ -43,6 +45,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "run" => {
             let [dev] = flags(own, ["--dev"])?;
             run::run(dev, passed)
+        }
+        "demo" => {
+            let [dev] = flags(own, ["--dev"])?;
+            run::demo(dev, passed)
         }
         "test" => {
             let [no_browser] = flags(own, ["--no-browser"])?;

@@ -12,23 +12,52 @@ use crate::{demo, plugins, steps};
 /// # Errors
 /// When something doesn't build, or the server ends with an error.
 pub fn run(dev: bool, arguments: &[String]) -> Result<()> {
-    plugins::build(false)?;
-    let mut build = vec!["build", "--package", "host", "--bin", "host"];
-    if !dev {
-        build.push("--release");
-    }
-    steps::run(&mut steps::cargo(&build))?;
-
-    let profile = if dev { "debug" } else { "release" };
+    let profile = build(dev, &["--package", "host", "--bin", "host"])?;
     let mut server = Command::new(steps::binary(profile, "host"));
     if needs_demo(arguments, &settings_files(arguments)) {
-        let demo = demo::in_target_dir()?;
+        let demo = demo::in_target_dir("demo")?;
+        println!("to serve your own: cargo xtask run -- --root loras=DIR --root checkpoints=DIR, or --comfyui DIR");
         // Options belong behind the subcommand, if one is named.
         server.args(arguments).args(demo.arguments(arguments));
     } else {
         server.args(arguments);
     }
     become_server(server)
+}
+
+/// Builds everything, and starts a server with these arguments that asks a stand-in for CivitAI; returns when both have ended.
+///
+/// # Errors
+/// When something doesn't build, or the server ends with an error.
+pub fn demo(dev: bool, arguments: &[String]) -> Result<()> {
+    let profile = build(
+        dev,
+        &[
+            "--package",
+            "host",
+            "--package",
+            "modelshelf-tests",
+            "--bin",
+            "host",
+            "--bin",
+            "demo",
+        ],
+    )?;
+    // Apart from the library of `run`: downloads and metadata of made-up models stay out of that.
+    let library = demo::in_target_dir("demo-civitai")?;
+    let mut demo = Command::new(steps::binary(profile, "demo"));
+    demo.arg(library.folder())
+        .args(arguments)
+        .env("MODELSHELF_HOST_BIN", steps::binary(profile, "host"));
+    become_server(demo)
+}
+
+/// Builds the plugins and these programs; the profile.
+fn build(dev: bool, what: &[&str]) -> Result<&'static str> {
+    plugins::build(false)?;
+    let release: &[&str] = if dev { &[] } else { &["--release"] };
+    steps::run(&mut steps::cargo(&[&["build"], what, release].concat()))?;
+    Ok(if dev { "debug" } else { "release" })
 }
 
 /// Whether the server would have nothing to serve: it is asked to serve, no argument names a library, and the person

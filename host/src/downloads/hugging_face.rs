@@ -13,7 +13,7 @@ use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::QueueRow;
 use super::resolve::{self, Plan, Resolved};
-use super::transfer::{Key, Source};
+use super::transfer::{Hosts, Key, Source};
 use super::wanted::{RepoFile, Wanted};
 use crate::http::app::App;
 use crate::net::cause;
@@ -221,6 +221,7 @@ pub async fn resolve(
         key_setting: KEY,
         gated: false,
         sha256,
+        hosts: Hosts::Any,
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,

@@ -11,7 +11,7 @@ mod install;
 mod job;
 pub mod ledger;
 mod plan;
-mod preview;
+pub mod preview;
 pub mod progress;
 mod resolve;
 mod run;

@@ -1,4 +1,5 @@
-//! The preview of a download: which of a version's images, and fetching it. Source: contract section 4.3.
+//! The preview that a provider has for a version: which of its images, fetching it, and writing it beside a download.
+//! Source: contract section 4.3.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 
 use super::transfer::{self, Signal};
 use crate::http::app::App;
-use crate::library::previewing::{MAX_BYTES, NewPreview};
+use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;
 use crate::settings::ContractSettings;
 use crate::web_media::{self, FetchError, Fetched};
@@ -41,6 +42,31 @@ pub fn choose(version: &Map<String, Value>, settings: &ContractSettings) -> Opti
     tame.or_else(|| all.iter().min_by_key(|picture| picture.level)).cloned()
 }
 
+/// Why there is no preview to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// It can't be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What came can't be one.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
+    /// The work broke off.
+    #[error("the work broke off: {0}")]
+    Broken(String),
+}
+
+/// Fetches a picture and makes a preview of it.
+///
+/// # Errors
+/// When it can't be fetched, is too large, or is neither picture nor video.
+pub async fn made(app: &App, picture: &Picture) -> Result<NewPreview, PictureError> {
+    let bytes = bytes_of(app, picture).await?.bytes;
+    let name = picture.url.clone();
+    let made = tokio::task::spawn_blocking(move || NewPreview::made_of(bytes, &name)).await;
+    Ok(made.map_err(|error| PictureError::Broken(error.to_string()))??)
+}
+
 /// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
 /// is not worth failing a download for, and when the download is stopped.
 pub async fn fetch(
@@ -49,20 +75,19 @@ pub async fn fetch(
     target: &Path,
     signal: &mut watch::Receiver<Signal>,
 ) -> Option<PathBuf> {
-    let fetched = tokio::select! {
-        fetched = bytes_of(app, picture) => fetched,
+    let made = tokio::select! {
+        made = made(app, picture) => made,
         () = transfer::stopped(signal) => return None,
     };
-    let bytes = match fetched {
-        Ok(fetched) => fetched.bytes,
+    let preview = match made {
+        Ok(preview) => preview,
         Err(error) => {
             tracing::info!(url = picture.url, %error, "a download has no preview");
             return None;
         }
     };
-    let (target, name) = (target.to_owned(), picture.url.clone());
+    let target = target.to_owned();
     let written = tokio::task::spawn_blocking(move || {
-        let preview = NewPreview::made_of(bytes, &name).map_err(|error| error.to_string())?;
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let path = target.with_file_name(format!("{stem}{}", preview.ending()));
         if path.exists() {

@@ -117,6 +117,13 @@ impl Board {
         }
     }
 
+    /// Tells those who listen something else than how far a download is.
+    pub fn send(&self, id: &str, message: String) {
+        if let Some(listeners) = self.lock().listeners.get(id) {
+            let _ = listeners.send(message.into());
+        }
+    }
+
     /// How far a download is; none of one that never ran or is forgotten.
     pub fn get(&self, id: &str) -> Option<Progress> {
         self.lock().last.get(id).cloned()

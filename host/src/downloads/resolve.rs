@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::{Ledger, QueueRow};
-use super::transfer::{Key, Source};
+use super::transfer::{Hosts, Key, Source};
 use super::wanted::Wanted;
 use crate::http::app::App;
 use crate::http::types::TypeService;
@@ -293,6 +293,7 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         key_setting: KEY,
         gated: is_gated(&version),
         sha256,
+        hosts: Hosts::Any,
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,

@@ -92,7 +92,8 @@ impl Downloads {
         &self.ledger
     }
 
-    pub(super) fn limiter(&self) -> &Limiter {
+    /// The bound of the rate over all files.
+    pub fn limiter(&self) -> &Limiter {
         &self.limiter
     }
 
@@ -100,7 +101,8 @@ impl Downloads {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn options(&self, contract: &ContractSettings) -> Options {
+    /// How files are fetched.
+    pub fn options(&self, contract: &ContractSettings) -> Options {
         let patience = contract
             .get("download_stall_timeout_seconds")
             .and_then(serde_json::Value::as_f64);

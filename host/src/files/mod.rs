@@ -8,6 +8,7 @@ pub mod limiter;
 pub mod rename;
 pub mod rooted;
 pub mod transfer;
+pub mod zip;
 
 use std::path::Path;
 

@@ -19,6 +19,7 @@ use crate::providers::Providers;
 use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
 use crate::updates::Updates;
+use crate::use_cases::base_models::BaseModels;
 use crate::use_cases::bulk_refresh::Refreshes;
 
 /// The server's parts, shared by all requests.
@@ -43,6 +44,10 @@ pub struct App {
     pub providers: Arc<Providers>,
     /// Runs that refresh metadata of many models.
     pub refreshes: Refreshes,
+    /// Names of base models.
+    pub base_models: BaseModels,
+    /// The download of the archive of metadata, of which one runs at a time.
+    pub archive: Arc<Flight>,
     /// Which models have newer versions.
     pub updates: Updates,
     /// Downloads, their queue and history.

@@ -141,6 +141,24 @@ pub enum Shared {
     RemoteHash,
     /// Who is asked, and whether they can be reached; ours.
     Providers,
+    /// Versions of a provider's model, with what is here and what was.
+    VersionsOfModel,
+    /// The same of all models of a user.
+    ModelsOfUser,
+    /// Names of base models that providers know.
+    KnownBaseModels,
+    /// Asks for them anew.
+    RefreshBaseModels,
+    /// Names of base models in groups.
+    BaseModelCategories,
+    /// How old what is known of them is.
+    BaseModelState,
+    /// Brings the archive of metadata onto this machine.
+    DownloadArchive,
+    /// Removes it.
+    RemoveArchive,
+    /// What there is of it.
+    ArchiveState,
     /// Looks for newer versions.
     CheckUpdates,
     /// Fills in licences.
@@ -266,7 +284,6 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
 }
 
 const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
-const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
 
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
@@ -362,10 +379,17 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/trained-words", Shared::TrainedWords),
     get("/api/lm/get-usage-stats", MUTATIONS),
     post("/api/lm/update-usage-stats", MUTATIONS),
-    get("/api/lm/base-models", PROVIDERS),
+    get("/api/lm/base-models", Shared::KnownBaseModels),
+    post("/api/lm/base-models/refresh", Shared::RefreshBaseModels),
+    get("/api/lm/base-models/categories", Shared::BaseModelCategories),
+    get("/api/lm/base-models/cache-status", Shared::BaseModelState),
+    get("/api/lm/civitai/user-models", Shared::ModelsOfUser),
+    post("/api/lm/download-metadata-archive", Shared::DownloadArchive),
+    post("/api/lm/remove-metadata-archive", Shared::RemoveArchive),
+    get("/api/lm/metadata-archive-status", Shared::ArchiveState),
     post("/api/lm/undo-delete", Shared::UndoDelete),
     get_changing("/api/lm/delete-model-version", Shared::DeleteModelVersion),
-    get("/api/lm/model-versions-status", PROVIDERS),
+    get("/api/lm/model-versions-status", Shared::VersionsOfModel),
     get(
         "/api/lm/model-version-download-status",
         Shared::Download(DownloadRoute::WasDownloaded),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use image::DynamicImage;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::collection::Library;
 use super::edit::Edit;
@@ -194,11 +194,7 @@ impl Library {
         let _turn = sidecar::turn(Path::new(path));
         // Before anything moves: a model that is not there, or whose sidecar is another's, is refused.
         self.prepare(path, &[])?;
-        let model = Path::new(path);
-        let folder = model.parent().unwrap_or(Path::new("/"));
-        let name = model.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let extension = self.info().extension_of(name).unwrap_or_default();
-        let stem = name.strip_suffix(extension).unwrap_or(name);
+        let (folder, stem) = self.place_of(path);
         let old = previews(folder, stem);
         if !old.is_empty() {
             let trash = trash::folder_for(folder, draft.id()).map_err(|source| HistoryError::Io {
@@ -210,18 +206,59 @@ impl Library {
                 draft.rename(path, &file, &trash.join(name))?;
             }
         }
-        let place = folder.join(format!("{stem}{}", preview.ending));
-        draft.keep(path, &trash::noted(&place), None, Some(&preview.bytes))?;
-        if let Err(source) = atomic::create(&place, &preview.bytes) {
-            draft.unchanged();
-            return Err(EditError::Write { path: place, source });
-        }
-        let fields = json!({ "preview_url": trash::noted(&place), "preview_nsfw_level": level });
-        if let serde_json::Value::Object(fields) = fields {
-            edits.push(Edit::Set(fields));
-        }
+        edits.push(Edit::Set(put(draft, path, folder, stem, preview, level)?));
         self.edit_held(draft, path, &edits)
     }
+
+    /// Gives a preview to a model that has none, as a part of an act: what its sidecar then says. Nothing when it has one by
+    /// now. The model's turn is held.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn add_preview(
+        &self,
+        draft: &mut Draft,
+        path: &str,
+        preview: &NewPreview,
+        level: u32,
+    ) -> Result<Map<String, Value>, EditError> {
+        let (folder, stem) = self.place_of(path);
+        if previews(folder, stem).is_empty() {
+            put(draft, path, folder, stem, preview, level)
+        } else {
+            Ok(Map::new())
+        }
+    }
+
+    /// The folder of a model, and its name without its extension.
+    fn place_of<'p>(&self, path: &'p str) -> (&'p Path, &'p str) {
+        let model = Path::new(path);
+        let name = model.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let extension = self.info().extension_of(name).unwrap_or_default();
+        let stem = name.strip_suffix(extension).unwrap_or(name);
+        (model.parent().unwrap_or(Path::new("/")), stem)
+    }
+}
+
+/// Writes a preview beside a model as a step of an act; what the sidecar then says.
+fn put(
+    draft: &mut Draft,
+    model: &str,
+    folder: &Path,
+    stem: &str,
+    preview: &NewPreview,
+    level: u32,
+) -> Result<Map<String, Value>, EditError> {
+    let place = folder.join(format!("{stem}{}", preview.ending));
+    draft.keep(model, &trash::noted(&place), None, Some(&preview.bytes))?;
+    if let Err(source) = atomic::create(&place, &preview.bytes) {
+        draft.unchanged();
+        return Err(EditError::Write { path: place, source });
+    }
+    Ok(Map::from_iter([
+        ("preview_url".to_owned(), trash::noted(&place).into()),
+        ("preview_nsfw_level".to_owned(), level.into()),
+    ]))
 }
 
 /// The previews of a model, whatever the case of their endings, and the one that its sidecar names.

@@ -9,6 +9,7 @@ use super::collection::Library;
 use super::edit::Edit;
 use super::editing::{EditError, Outcome, Tools, write_prepared};
 use super::history::{ActKind, Draft};
+use super::previewing::NewPreview;
 use super::sidecar::{self, Sidecar};
 use super::typed;
 use crate::plugins::bindings::MergeInput;
@@ -53,6 +54,15 @@ pub struct Word {
     pub said: Said,
     /// When, in seconds since 1970-01-01 UTC.
     pub at: f64,
+    /// A preview that comes along, for a model that has none, with its NSFW level.
+    pub preview: Option<(NewPreview, u32)>,
+}
+
+impl Word {
+    /// Bytes of the preview that comes along.
+    pub fn preview_bytes(&self) -> usize {
+        self.preview.as_ref().map_or(0, |(preview, _)| preview.bytes().len())
+    }
 }
 
 /// A word with what the type's rule made of it.
@@ -137,12 +147,20 @@ impl Library {
 
     fn take_word(&self, tools: &Tools, draft: &mut Draft, word: &Word, merged: Merged) -> Result<(), EditError> {
         let _turn = sidecar::turn(Path::new(&word.path));
-        let mut prepared = self.prepare(&word.path, std::slice::from_ref(&merged.edit))?;
+        let mut edit = merged.edit;
+        let mut prepared = self.prepare(&word.path, std::slice::from_ref(&edit))?;
         if prepared.before != merged.before {
             // Somebody wrote it meanwhile: the rule must see that. Nobody can any more while the turn is held.
             let again = self.merge(tools, std::slice::from_ref(word)).pop();
-            let again = again.ok_or_else(|| EditError::NotFound(word.path.clone()))??;
-            prepared = self.prepare(&word.path, &[again.edit])?;
+            edit = again.ok_or_else(|| EditError::NotFound(word.path.clone()))??.edit;
+            prepared = self.prepare(&word.path, std::slice::from_ref(&edit))?;
+        }
+        if let Some((preview, level)) = &word.preview {
+            match self.add_preview(draft, &word.path, preview, *level) {
+                Ok(fields) => prepared = self.prepare(&word.path, &[edit, Edit::Put(fields)])?,
+                // The word counts without it.
+                Err(error) => tracing::warn!(path = word.path, %error, "a model gets no preview"),
+            }
         }
         write_prepared(draft, &word.path, &prepared)
     }

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::client::{Ask, Client};
 use super::error::ProviderError;
 use super::options::Source;
-use super::provider::{Answer, BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
+use super::provider::{Answer, BATCH, Object, Provider, UserModels, enrich, id_of, objects, sha256_of};
 
 const MODEL: &str = "Model";
 const VERSION: &str = "Model version";
+const USER: &str = "User";
+const BASE_MODELS: &str = "List of base models";
 
 /// The API at some address.
 pub struct Civitai {
@@ -161,6 +163,56 @@ impl Provider for Civitai {
                 return Err(self.malformed("a list was expected"));
             }
             Ok(objects(Some(&answer)).cloned().collect())
+        })
+    }
+
+    fn models_of_user<'a>(&'a self, user: &'a str, cursor: Option<&'a str>) -> Answer<'a, UserModels> {
+        Box::pin(async move {
+            let limit = BATCH.to_string();
+            let mut query = vec![
+                ("username", user),
+                ("nsfw", "true"),
+                ("limit", limit.as_str()),
+                ("sort", "Newest"),
+                ("period", "AllTime"),
+            ];
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let answer = self.get(&["models"], &query, USER).await?;
+            let next = match answer.get("metadata").and_then(|metadata| metadata.get("nextCursor")) {
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(Value::Number(number)) => Some(number.to_string()),
+                _ => None,
+            };
+            Ok(UserModels {
+                models: objects(answer.get("items")).cloned().collect(),
+                next,
+            })
+        })
+    }
+
+    fn count_of_user<'a>(&'a self, user: &'a str) -> Answer<'a, Option<u64>> {
+        Box::pin(async move {
+            let answer = self
+                .get(&["creators"], &[("query", user), ("limit", "10")], USER)
+                .await?;
+            let name = user.to_lowercase();
+            // The query finds names that contain the text.
+            let is_it = |found: &&Object| {
+                let own = found.get("username").and_then(Value::as_str);
+                own.is_some_and(|own| own.to_lowercase() == name)
+            };
+            let found = objects(answer.get("items")).find(is_it);
+            Ok(found.and_then(|found| found.get("modelCount")?.as_u64()))
+        })
+    }
+
+    fn base_models(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move {
+            let answer = self.get(&["enums"], &[], BASE_MODELS).await?;
+            let named = ["ActiveBaseModel", "BaseModel"];
+            let list = named.iter().find_map(|name| answer.get(*name)?.as_array());
+            let list = list.ok_or_else(|| self.malformed("a list of base models was expected"))?;
+            Ok(list.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect())
         })
     }
 }

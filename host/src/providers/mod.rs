@@ -5,6 +5,7 @@
 
 mod answers;
 mod archive_db;
+pub mod archive_file;
 mod budget;
 mod civarchive;
 mod civitai;
@@ -21,8 +22,8 @@ use arc_swap::ArcSwap;
 pub use self::budget::{Budgets, HostState};
 pub use self::client::Client;
 pub use self::error::ProviderError;
-pub use self::options::{Options, Source};
-pub use self::provider::{BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
+pub use self::options::{Options, Source, archive_path};
+pub use self::provider::{BATCH, Object, Provider, UserModels, enrich, id_of, objects, sha256_of};
 
 use self::answers::Answers;
 use self::archive_db::ArchiveDb;
@@ -198,6 +199,36 @@ impl Providers {
     pub async fn versions_by_hashes(&self, sha256: &[String]) -> Result<Found<Vec<Object>>, ProviderError> {
         let chain = self.chain.load_full();
         chain.first(None, |provider| provider.versions_by_hashes(sha256)).await
+    }
+
+    /// A page of a user's models; the first one without a cursor.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn models_of_user(&self, user: &str, cursor: Option<&str>) -> Result<UserModels, ProviderError> {
+        let chain = self.chain.load_full();
+        let found = chain
+            .first(None, |provider| provider.models_of_user(user, cursor))
+            .await?;
+        Ok(found.value)
+    }
+
+    /// How many models a user has; none when nobody says so.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn count_of_user(&self, user: &str) -> Result<Option<u64>, ProviderError> {
+        let chain = self.chain.load_full();
+        Ok(chain.first(None, |provider| provider.count_of_user(user)).await?.value)
+    }
+
+    /// Names of base models that are in use.
+    ///
+    /// # Errors
+    /// As [`version_by_hash`](Self::version_by_hash).
+    pub async fn base_models(&self) -> Result<Vec<String>, ProviderError> {
+        let chain = self.chain.load_full();
+        Ok(chain.first(None, |provider| provider.base_models()).await?.value)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What settings say of providers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -79,11 +79,7 @@ impl Options {
     ///
     /// # Errors
     /// When an address or a port can't be used; the setting is named.
-    pub fn new(
-        own: &ProviderSettings,
-        contract: &ContractSettings,
-        data_folder: &std::path::Path,
-    ) -> Result<Self, ProviderError> {
+    pub fn new(own: &ProviderSettings, contract: &ContractSettings, data_folder: &Path) -> Result<Self, ProviderError> {
         let names = &compat().providers;
         let url = |set: &str, usual: &str, key: &str| {
             let text = if set.is_empty() { usual } else { set }.trim_end_matches('/');
@@ -93,10 +89,7 @@ impl Options {
         Ok(Self {
             civitai: url(&own.civitai, &names.civitai, "civitai")?,
             civarchive: url(&own.civarchive, &names.civarchive, "civarchive")?,
-            archive_db: own
-                .archive_db
-                .clone()
-                .unwrap_or_else(|| data_folder.join("civitai.sqlite")),
+            archive_db: archive_path(own, data_folder),
             order: order(contract),
             key: Some(contract.text("civitai_api_key", "").to_owned()).filter(|key| !key.is_empty()),
             proxy: proxy(contract)?,
@@ -108,6 +101,12 @@ impl Options {
             retry: Duration::try_from_secs_f64(own.retry_seconds).unwrap_or_default(),
         })
     }
+}
+
+/// Where the archive of metadata lies.
+pub fn archive_path(own: &ProviderSettings, data_folder: &Path) -> PathBuf {
+    let named = own.archive_db.clone();
+    named.unwrap_or_else(|| data_folder.join("civitai.sqlite"))
 }
 
 /// Source: contract section 7.3.
@@ -160,7 +159,7 @@ mod tests {
 
     fn options(values: serde_json::Value) -> Result<Options, ProviderError> {
         let contract = ContractSettings::new(values.as_object().cloned().unwrap());
-        Options::new(&ProviderSettings::default(), &contract, std::path::Path::new("/d"))
+        Options::new(&ProviderSettings::default(), &contract, Path::new("/d"))
     }
 
     #[test]

@@ -14,6 +14,15 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, ProviderError>>;
 /// Most ids or hashes of one question.
 pub const BATCH: usize = 100;
 
+/// A page of the models of one user.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UserModels {
+    /// At most [`BATCH`], the newest first, each with its versions.
+    pub models: Vec<Object>,
+    /// What asks for the next page; none on the last one.
+    pub next: Option<String>,
+}
+
 /// Someone who knows models. A version comes with its model inside: name, type, description, tags, licence and creator.
 pub trait Provider: Send + Sync {
     /// Who it is.
@@ -35,6 +44,21 @@ pub trait Provider: Send + Sync {
 
     /// Versions by hashes of their files, at most [`BATCH`], without their models inside; unknown ones are missing.
     fn versions_by_hashes<'a>(&'a self, _sha256: &'a [String]) -> Answer<'a, Vec<Object>> {
+        Box::pin(async { Err(ProviderError::Unsupported) })
+    }
+
+    /// A page of a user's models; the first one without a cursor.
+    fn models_of_user<'a>(&'a self, _user: &'a str, _cursor: Option<&'a str>) -> Answer<'a, UserModels> {
+        Box::pin(async { Err(ProviderError::Unsupported) })
+    }
+
+    /// How many models a user has; none when that is not said.
+    fn count_of_user<'a>(&'a self, _user: &'a str) -> Answer<'a, Option<u64>> {
+        Box::pin(async { Err(ProviderError::Unsupported) })
+    }
+
+    /// Names of base models that are in use.
+    fn base_models(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Err(ProviderError::Unsupported) })
     }
 }

@@ -81,6 +81,8 @@ pub struct ProviderSettings {
     pub civarchive: String,
     /// The archive of metadata, a SQLite file. None is `civitai.sqlite` in the data folder.
     pub archive_db: Option<PathBuf>,
+    /// Where the archive is downloaded from, a zip file; redirects to other hosts are refused then. Empty is the usual place.
+    pub archive_url: String,
     /// What requests say they come from; empty is the server's name and version.
     pub user_agent: String,
     /// Most requests a second to one host, after a burst of the requests of two seconds; 0 is no bound.
@@ -99,6 +101,7 @@ impl Default for ProviderSettings {
             civitai: String::new(),
             civarchive: String::new(),
             archive_db: None,
+            archive_url: String::new(),
             user_agent: String::new(),
             requests_per_second: 10.0,
             retry_seconds: 1.0,

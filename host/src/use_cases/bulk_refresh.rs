@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::identify::{self, Answer};
 use super::metadata::{self, now};
+use super::previews::Previews;
 use crate::cancel::Cancel;
 use crate::http::app::App;
 use crate::http::types::TypeService;
@@ -198,6 +199,7 @@ struct Run<'a> {
     started: Instant,
     summary: Summary,
     limits: u32,
+    previews: Previews,
 }
 
 /// Refreshes all models that need it, or these, whatever is known of them. Progress goes to all clients.
@@ -248,6 +250,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
             elapsed: 0.0,
         },
         limits: 0,
+        previews: Previews::default(),
     };
     run.tell(None, true);
     let ended = run.all(work).await;
@@ -399,9 +402,16 @@ impl Run<'_> {
                 path: record.path.to_string(),
                 said,
                 at: now(),
+                preview: None,
             });
         }
-        if !words.is_empty() {
+        let mut words = words.into_iter();
+        loop {
+            let words = self.previews.next(self.app, self.service, &mut words).await;
+            if words.is_empty() {
+                break;
+            }
+            let paths: Vec<String> = words.iter().map(|word| word.path.clone()).collect();
             match metadata::take(self.app, self.service, ActKind::Refresh, words).await {
                 Ok(outcome) => {
                     for model in outcome.models {
@@ -416,7 +426,10 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     let reason = error.to_string();
-                    found.iter().for_each(|record| self.summary.fail(record, &reason));
+                    let failed = found
+                        .iter()
+                        .filter(|record| paths.iter().any(|path| **path == *record.path));
+                    failed.for_each(|record| self.summary.fail(record, &reason));
                 }
             }
         }

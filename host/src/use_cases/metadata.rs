@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::identify;
+use super::previews::Previews;
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -92,8 +93,12 @@ async fn take_one(
         path: path.to_owned(),
         said,
         at: now(),
+        preview: None,
     };
-    let outcome = take(app, service, kind, vec![word]).await?;
+    let words = Previews::default()
+        .next(app, service, &mut vec![word].into_iter())
+        .await;
+    let outcome = take(app, service, kind, words).await?;
     let model = outcome.models.into_iter().next();
     let record = model.map_or(Ok(None), |model| model.result)?;
     Ok(Refreshed {

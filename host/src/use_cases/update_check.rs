@@ -253,6 +253,7 @@ pub async fn fill_licences(
                     path: path.clone(),
                     said: Said::Licence(licence.clone()),
                     at: now(),
+                    preview: None,
                 });
             }
         }

@@ -4,6 +4,7 @@
 //! little as it can. Every number is of the real binary, built in release.
 
 mod data;
+mod downloading;
 mod growth;
 mod growth_report;
 mod hashing;
@@ -11,6 +12,7 @@ mod large;
 mod load;
 mod machine;
 mod plugins;
+mod refreshing;
 mod report;
 mod scenarios;
 mod starts;
@@ -30,6 +32,9 @@ usage: bench [OPTIONS]
   --sizes N,N,...                            libraries of loras that show how everything grows (10000,100000); a million
                                              takes some ten minutes and 10 GB of disk; none: leave that part out
   --keep DIR                                 make those libraries in DIR, use what is there, and leave it there
+  --refresh N                                models whose metadata is fetched from a stand-in provider (10000); 0 leaves
+                                             that out
+  --download-gib G                           size of the file that is downloaded beside curl (4); 0 leaves that out
   --no-small                                 only the part with the sizes
   --no-plugins                               leave the server's own plugin benchmark out
   --no-index                                 leave the server's own index benchmark out
@@ -59,6 +64,10 @@ pub struct Options {
     pub small: bool,
     /// Sizes of the libraries that show growth, ascending.
     pub sizes: Vec<usize>,
+    /// Models whose metadata is fetched.
+    pub refresh: usize,
+    /// Size of the file that is downloaded, in GiB.
+    pub download_gib: f64,
     /// Where those libraries are kept.
     pub keep: Option<PathBuf>,
 }
@@ -80,6 +89,8 @@ impl Options {
             tables: true,
             small: true,
             sizes: vec![10_000, 100_000],
+            refresh: 10_000,
+            download_gib: 4.0,
             keep: None,
         };
         let mut arguments = arguments.into_iter();
@@ -92,6 +103,8 @@ impl Options {
                 "--seconds" => options.length = Duration::from_secs(number(&value()?)?.max(1) as u64),
                 "--out" => options.out = value()?.into(),
                 "--sizes" => options.sizes = sizes(&value()?)?,
+                "--refresh" => options.refresh = number(&value()?)?,
+                "--download-gib" => options.download_gib = gib(&value()?)?,
                 "--keep" => options.keep = Some(value()?.into()),
                 "--no-small" => options.small = false,
                 "--no-plugins" => options.plugins = false,
@@ -133,6 +146,14 @@ fn sizes(text: &str) -> Result<Vec<usize>> {
     Ok(sizes)
 }
 
+fn gib(text: &str) -> Result<f64> {
+    let size: f64 = text.parse().with_context(|| format!("{text:?} is no number"))?;
+    if !(0.0..=64.0).contains(&size) {
+        bail!("--download-gib: from 0 to 64");
+    }
+    Ok(size)
+}
+
 fn number(text: &str) -> Result<usize> {
     text.parse().with_context(|| format!("{text:?} is no number"))
 }
@@ -157,6 +178,12 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     if options.plugins {
         measured.extend(plugins::measure("plugin_bench", "plugins", &[])?);
+    }
+    if options.refresh > 0 {
+        measured.extend(refreshing::measure(options.refresh).await?);
+    }
+    if options.download_gib > 0.0 {
+        measured.extend(downloading::measure(options.download_gib).await?);
     }
     let grown = growth::run(options).await?;
     let text = report::render(options, busy, &measured, &grown)?;

@@ -139,6 +139,18 @@ cache. Mapping the file instead of copying it trades the copy for a page fault e
 server would end it. BLAKE3 runs over many chunks at once (its own vector code) already. Reading past the page cache saves the
 copy only for files that are not in it; then the disk is the bound.";
 
+/// What to know of the table of refreshing.
+const REFRESHING: &str = "\
+The provider is the tests' stand-in, in the process that measures. It counts and answers as many requests as the server's own
+bound lets through, and refuses more. A hundred models come with two requests, so that mostly the metadata files bound the time,
+each of which is kept for an undo, written and synced.";
+
+/// What to know of the table of downloads.
+const DOWNLOADING: &str = "\
+The stand-in serves the file over loopback from a pattern in memory, in the process that measures. The server takes it over four
+connections, and hashes and writes it while it arrives; `curl` has one connection, and `sha256sum` reads the file from the page
+cache. All of them share the machine's processors with the stand-in. Before each round everything is on the disk.";
+
 /// What to know of the tables of growth.
 const GROWTH: &str = "\
 What bounds what: a cold scan is parsing of metadata files and the calls into the plugin, on all processors. A warm start is
@@ -172,11 +184,13 @@ pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured], grown
     )?;
     writeln!(
         out,
-        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {} --sizes {}`",
+        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {} --refresh {} --download-gib {} --sizes {}`",
         options.loras,
         options.checkpoints,
         options.embeddings,
         options.length.as_secs(),
+        options.refresh,
+        options.download_gib,
         match &*options.sizes {
             [] => "none".to_owned(),
             sizes => sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -188,6 +202,8 @@ pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured], grown
         ("hashing", "What hashing costs", HASHING),
         ("memory", "Memory", ""),
         ("plugins", "Plugins", ""),
+        ("providers", "Metadata of a whole library from a provider", REFRESHING),
+        ("downloads", "A large download", DOWNLOADING),
     ] {
         let rows: Vec<&Measured> = measured.iter().filter(|own| own.group == group).collect();
         plain_table(&mut out, title, rows.iter().copied())?;

@@ -7,11 +7,13 @@
 mod archive;
 mod catalog;
 mod faults;
+mod limit;
 mod routes;
 mod storage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -39,12 +41,22 @@ pub struct Asked {
     pub body: Option<Value>,
     /// Status of the answer.
     pub status: u16,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// What it has, and what it was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
     models: BTreeMap<u64, CatalogModel>,
+    // Models of one page of a list; none is 100.
+    page: Option<usize>,
+    base_models: Vec<String>,
+    // Files by name.
+    shelf: BTreeMap<String, Vec<u8>>,
+    limit: Option<limit::Limit>,
+    // Whether many hashes can't be asked about at once.
+    no_batches: bool,
     archived: BTreeMap<u64, CatalogModel>,
     keys: Option<Vec<String>>,
     faults: Vec<Fault>,
@@ -138,6 +150,28 @@ impl Civitai {
         self.shared.lock().models.insert(model.id, model);
     }
 
+    /// A list has so many models on a page; 100 otherwise.
+    pub fn page_size(&self, models: usize) {
+        self.shared.lock().page = Some(models);
+    }
+
+    /// Names of base models that it lists.
+    pub fn list_base_models(&self, names: &[&str]) {
+        self.shared.lock().base_models = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Gives out any file at the address that comes back.
+    pub fn shelve(&self, name: &str, bytes: Vec<u8>) -> String {
+        let mut inner = self.shared.lock();
+        inner.shelf.insert(name.to_owned(), bytes);
+        format!("{}/shelf/{name}", inner.api)
+    }
+
+    /// An address of this host that leads to another one.
+    pub fn leads_elsewhere(&self, name: &str) -> String {
+        format!("{}/elsewhere/{name}", self.shared.lock().api)
+    }
+
     /// Changes a model that it has.
     pub fn change(&self, model: u64, change: impl FnOnce(&mut CatalogModel)) {
         if let Some(model) = self.shared.lock().models.get_mut(&model) {
@@ -158,6 +192,16 @@ impl Civitai {
     /// Asks for a key from now on; these are good ones.
     pub fn ask_for_key(&self, keys: &[&str]) {
         self.shared.lock().keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Answers at most so many requests of the API a second after a burst from now on, and the others with 429.
+    pub fn limit(&self, per_second: f64, burst: f64) {
+        self.shared.lock().limit = Some(limit::Limit::new(per_second, burst));
+    }
+
+    /// Many hashes can't be asked about at once from now on.
+    pub fn no_batches(&self) {
+        self.shared.lock().no_batches = true;
     }
 
     /// Has something go wrong.

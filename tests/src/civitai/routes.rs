@@ -1,5 +1,8 @@
 //! The API's routes.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -8,7 +11,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Asked, Inner, Shared, archive, faults};
+use super::limit::Limit;
+use super::{Asked, CatalogModel, Inner, Shared, archive, faults};
 
 pub(crate) fn router(shared: Shared) -> Router {
     Router::new().fallback(answer).with_state(shared)
@@ -28,11 +32,15 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers:
         user_agent: text(header::USER_AGENT).unwrap_or_default().to_owned(),
         body: serde_json::from_slice(&body).ok(),
         status: 0,
+        at: Instant::now(),
     };
     let mut inner = shared.lock();
+    let is_api = asked.target.starts_with("/api/");
+    let admitted = !is_api || inner.limit.as_mut().is_none_or(Limit::admits);
     let mut response = match faults::meet(&mut inner.faults, &asked.target) {
         Some(response) => response,
-        None => route(&inner, &uri, &asked),
+        None if admitted => route(&inner, &uri, &asked),
+        None => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),
     };
     // The same question while nothing changed has the same tag.
     if let Some(tag) = response.headers().get(header::ETAG)
@@ -80,19 +88,44 @@ fn route(inner: &Inner, uri: &Uri, asked: &Asked) -> Response {
                     let wanted: Option<Vec<u64>> =
                         given("ids").map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect());
                     let user = given("username");
-                    let models = inner.models.values();
-                    let items: Vec<Value> = models
+                    // The newest first; a cursor is the id of the last one of the page before.
+                    let before: u64 = given("cursor")
+                        .and_then(|cursor| cursor.parse().ok())
+                        .unwrap_or(u64::MAX);
+                    let models = inner.models.values().rev();
+                    let mut found: Vec<&CatalogModel> = models
                         .filter(|model| wanted.as_ref().is_none_or(|wanted| wanted.contains(&model.id)))
                         .filter(|model| user.is_none_or(|user| user == model.creator))
-                        .take(100)
-                        .map(|model| model.json(api, storage))
+                        .filter(|model| model.id < before)
                         .collect();
-                    tagged(&json!({ "items": items, "metadata": {} }))
+                    let page = inner.page.unwrap_or(100);
+                    let more = found.len() > page;
+                    found.truncate(page);
+                    let metadata = match found.last() {
+                        Some(last) if more => json!({ "nextCursor": last.id }),
+                        _ => json!({}),
+                    };
+                    let items: Vec<Value> = found.iter().map(|model| model.json(api, storage)).collect();
+                    tagged(&json!({ "items": items, "metadata": metadata }))
                 }
+                ["creators"] => {
+                    let part = given("query").unwrap_or_default();
+                    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+                    for model in inner.models.values().filter(|model| model.creator.contains(part)) {
+                        *counts.entry(&model.creator).or_default() += 1;
+                    }
+                    let items = counts.iter();
+                    let items: Vec<Value> = items
+                        .map(|(name, count)| json!({ "username": name, "modelCount": count }))
+                        .collect();
+                    tagged(&json!({ "items": items }))
+                }
+                ["enums"] => tagged(&json!({ "ActiveBaseModel": inner.base_models, "BaseModel": [] })),
                 ["models", id] => match id.parse().ok().and_then(|id: u64| inner.models.get(&id)) {
                     Some(model) => tagged(&model.json(api, storage)),
                     None => missing(&format!("No model with id {id}")),
                 },
+                ["model-versions", "by-hash"] if inner.no_batches => StatusCode::METHOD_NOT_ALLOWED.into_response(),
                 ["model-versions", "by-hash"] => {
                     let wanted: Vec<String> =
                         asked
@@ -163,6 +196,12 @@ fn route(inner: &Inner, uri: &Uri, asked: &Asked) -> Response {
                 },
             )
         }
+        // Of its own: any file, and a redirect to another host.
+        ["shelf", name] => match inner.shelf.get(*name) {
+            Some(bytes) => bytes.clone().into_response(),
+            None => missing("no such file"),
+        },
+        ["elsewhere", name] => Redirect::temporary(&format!("{storage}/shelf/{name}")).into_response(),
         ["archive", "api", rest @ ..] => archive::route(inner, rest, given("modelVersionId")),
         _ => missing("no such route"),
     }

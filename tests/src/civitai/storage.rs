@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,6 +16,8 @@ use super::{Asked, CatalogFile, Shared};
 
 /// Most bytes that are made at once.
 const PIECE: u64 = 1 << 18;
+/// The same where nothing need be made.
+const LARGE_PIECE: u64 = 1 << 20;
 
 /// How files are given out.
 #[derive(Debug, Clone)]
@@ -151,6 +153,7 @@ fn asked(target: String, headers: &HeaderMap) -> Asked {
         user_agent: text(header::USER_AGENT).unwrap_or_default().to_owned(),
         body: None,
         status: 200,
+        at: Instant::now(),
     }
 }
 
@@ -175,7 +178,8 @@ impl Sending {
         }
         let until = self.breaks.unwrap_or(self.end);
         // Slow answers come in small pieces.
-        let most = self.rate.map_or(PIECE, |rate| (rate / 20).clamp(1, PIECE));
+        let usual = if self.file.patterned { LARGE_PIECE } else { PIECE };
+        let most = self.rate.map_or(usual, |rate| (rate / 20).clamp(1, usual));
         let length = most.min(until.saturating_sub(self.at));
         if length == 0 {
             return None;
@@ -183,10 +187,10 @@ impl Sending {
         if let Some(rate) = self.rate {
             tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
         }
-        let piece = self.file.bytes(self.at, length as usize);
-        self.shared.lock().served.sent += length;
-        self.at += length;
-        Some((Ok(piece.into()), self))
+        let piece = self.file.piece(self.at, length as usize);
+        self.shared.lock().served.sent += piece.len() as u64;
+        self.at += piece.len() as u64;
+        Some((Ok(piece), self))
     }
 }
 

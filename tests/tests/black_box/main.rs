@@ -4,7 +4,9 @@
 mod acts;
 mod aliases;
 mod authoring;
+mod catalogue;
 mod changing_settings;
+mod coming_previews;
 mod common_routes;
 mod copies;
 mod corrupt;
@@ -22,6 +24,7 @@ mod kernel;
 mod killed;
 mod libraries;
 mod listing;
+mod metadata_archive;
 mod moves;
 mod moving;
 mod not_yet;

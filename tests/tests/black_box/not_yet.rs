@@ -5,12 +5,7 @@ use modelshelf_tests::{Call, Library};
 use serde_json::json;
 
 /// Method and path below `/api/lm/`.
-const COMMON: &[(&str, &str)] = &[
-    ("GET", "base-models"),
-    ("GET", "get-usage-stats"),
-    ("POST", "update-usage-stats"),
-    ("GET", "model-versions-status"),
-];
+const COMMON: &[(&str, &str)] = &[("GET", "get-usage-stats"), ("POST", "update-usage-stats")];
 
 #[tokio::test]
 async fn a_route_of_a_later_version_answers_501_and_says_what_it_waits_for() -> Result<()> {

@@ -205,3 +205,66 @@ async fn a_run_that_is_killed_is_taken_up_without_asking_again_for_what_is_known
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn the_bound_of_requests_is_kept_before_and_after_a_kill_as_the_provider_counts() -> Result<()> {
+    const RATE: f64 = 100.0;
+    const AT_ONCE: f64 = 8.0;
+    let (library, files, civitai) = models(300).await?;
+    civitai.no_batches();
+    let data = library.path().join("data");
+    let settings = civitai
+        .settings()
+        .replace("requests_per_second = 0", "requests_per_second = 100");
+    let start = || library.options().settings(&settings).data_dir(&data).silent().serve();
+    // What the server may have after a rest comes on top, and requests may meet on their way.
+    let bound = || civitai.limit(RATE, 2.0 * RATE + AT_ONCE);
+    bound();
+    let server = start().await?;
+    let address = server.address();
+    let running = tokio::spawn(async move { Call::post(ALL, &json!({})).send(address).await });
+    let until = Instant::now() + Duration::from_secs(60);
+    while progress(&server).await?["success"].as_u64().unwrap_or_default() < 60 {
+        anyhow::ensure!(Instant::now() < until, "no progress");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.kill();
+    let _ = running.await?;
+    let first = civitai.asked();
+    let known: Vec<String> = files
+        .iter()
+        .filter_map(|file| {
+            let side = sidecar(file).ok()?;
+            side["civitai"]["id"]
+                .is_u64()
+                .then(|| side["sha256"].as_str().map(str::to_owned))?
+        })
+        .collect();
+    civitai.forget();
+    bound();
+    let server = start().await?;
+    server.scan("loras", false).await?;
+    let answer = server.post_json(ALL, &json!({})).await?;
+    assert_eq!(answer["success"], true, "{answer}");
+    let second = civitai.asked();
+    for asked in [&first, &second] {
+        let refused = asked.iter().filter(|own| own.status == 429).count();
+        assert_eq!(refused, 0, "of {}", asked.len());
+        let (Some(from), Some(to)) = (asked.first(), asked.last()) else {
+            anyhow::bail!("nothing was asked")
+        };
+        let most = to.at.duration_since(from.at).as_secs_f64() * RATE + 2.0 * RATE + AT_ONCE;
+        assert!(asked.len() as f64 <= most, "{} requests, {most} allowed", asked.len());
+    }
+    assert!(known.len() >= 50 && known.len() < files.len(), "{}", known.len());
+    let mut times: HashMap<&str, u32> = HashMap::new();
+    for hash in second.iter().filter_map(|own| own.target.split("/by-hash/").nth(1)) {
+        *times.entry(hash).or_default() += 1;
+    }
+    assert!(known.iter().all(|hash| !times.contains_key(hash.as_str())));
+    assert!(times.values().all(|times| *times == 1), "{times:?}");
+    for file in &files {
+        assert!(sidecar(file)?["civitai"]["id"].is_u64(), "{}", file.display());
+    }
+    Ok(())
+}

@@ -29,6 +29,11 @@ pub struct Demo {
 }
 
 impl Demo {
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The server's arguments for this library, save those that were given.
     pub fn arguments(&self, given: &[String]) -> Vec<String> {
         let path = |name: &str| self.folder.join(name).display().to_string();
@@ -44,12 +49,12 @@ impl Demo {
     }
 }
 
-/// The library in the workspace's target folder, made when it isn't there yet.
+/// The library in the workspace's target folder under this name, made when it isn't there yet.
 ///
 /// # Errors
 /// When it can't be written.
-pub fn in_target_dir() -> Result<Demo> {
-    let folder = root().join("target/demo");
+pub fn in_target_dir(name: &str) -> Result<Demo> {
+    let folder = root().join("target").join(name);
     let shown = folder.display();
     if std::fs::read_to_string(folder.join(MARKER)).is_ok_and(|text| text == EDITION) {
         println!("serving the demonstration library in {shown} (delete that folder to start afresh)");
@@ -58,9 +63,8 @@ pub fn in_target_dir() -> Result<Demo> {
             std::fs::remove_dir_all(&folder).with_context(|| shown.to_string())?;
         }
         let count = make(&folder)?;
-        println!("no library was named, so a demonstration library of {count} models was made in {shown}");
+        println!("a demonstration library of {count} models was made in {shown}");
     }
-    println!("to serve your own: cargo xtask run -- --root loras=DIR --root checkpoints=DIR, or --comfyui DIR");
     Ok(Demo { folder })
 }
 

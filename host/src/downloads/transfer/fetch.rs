@@ -79,6 +79,12 @@ impl Request<'_> {
         };
         let mut url = parse(self.resolved.unwrap_or(self.canonical))?;
         for _ in 0..REDIRECTS {
+            if !self.source.hosts.has(&url) {
+                return Err(Failure::Fatal(TransferError::Address {
+                    url: host_of(&url),
+                    reason: "this file is not expected to come from there".into(),
+                }));
+            }
             let response = self.ask(&url).await?;
             if !response.status().is_redirection() {
                 return self.understand(&url, response);

@@ -4,7 +4,7 @@
 //! A file comes in stretches, fetched in order by as many connections as are allowed. Each hands its bytes to one thread
 //! that writes and hashes them. When the server has another file meanwhile, or knows no ranges, it starts from zero.
 
-mod disk;
+pub mod disk;
 mod error;
 mod fetch;
 mod ranges;
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 pub use error::TransferError;
 use fetch::{Answer, Failure, Request};
 use ranges::Ranges;
-pub use source::{Key, Source};
+pub use source::{Hosts, Key, Source};
 use state::State;
 pub use state::{PartOf, part_is_of, part_of, state_of};
 use writer::{Piece, Shared, Writer, lock};

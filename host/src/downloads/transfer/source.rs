@@ -38,6 +38,36 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// Which hosts a file may come from, along redirects too.
+#[derive(Debug, Clone)]
+pub enum Hosts {
+    /// Any.
+    Any,
+    /// That of this address alone.
+    Of(Url),
+    /// These and those below them, over HTTPS.
+    Below(&'static [String]),
+}
+
+impl Hosts {
+    /// Whether this address may be asked.
+    pub fn has(&self, url: &Url) -> bool {
+        let is_below = |host: &str, name: &str| {
+            host.strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        match self {
+            Self::Any => true,
+            Self::Of(own) => own.origin() == url.origin(),
+            Self::Below(names) => {
+                let host = url.host_str().unwrap_or_default();
+                let is_usual = url.scheme() == "https" && url.port().is_none();
+                is_usual && names.iter().any(|name| is_below(host, name))
+            }
+        }
+    }
+}
+
 /// A file that can be fetched.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -51,6 +81,8 @@ pub struct Source {
     pub gated: bool,
     /// SHA-256 that the file should have, lower-case hex.
     pub sha256: Option<String>,
+    /// Who may be asked for it.
+    pub hosts: Hosts,
 }
 
 impl Source {
@@ -72,6 +104,7 @@ mod tests {
             key_setting: "key",
             gated: false,
             sha256: None,
+            hosts: Hosts::Any,
         };
         let key = |url: &str| source.key_for(&Url::parse(url).unwrap());
         let value = key("https://a.example/api/models/1").unwrap();
@@ -85,5 +118,26 @@ mod tests {
             assert!(key(other).is_none(), "{other}");
         }
         assert!(!format!("{source:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_file_comes_from_its_hosts_alone() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let names: &'static [String] = Vec::leak(vec!["a.example".to_owned()]);
+        let below = Hosts::Below(names);
+        for (address, expected) in [
+            ("https://a.example/x", true),
+            ("https://cdn.a.example/x?y=1", true),
+            ("http://a.example/x", false),
+            ("https://a.example:8443/x", false),
+            ("https://nota.example/x", false),
+            ("https://a.example.evil/x", false),
+            ("https://127.0.0.1/x", false),
+        ] {
+            assert_eq!(below.has(&url(address)), expected, "{address}");
+        }
+        let one = Hosts::Of(url("http://127.0.0.1:80/a"));
+        assert!(one.has(&url("http://127.0.0.1/b")) && !one.has(&url("http://127.0.0.1:81/a")));
+        assert!(Hosts::Any.has(&url("ftp://x/")));
     }
 }

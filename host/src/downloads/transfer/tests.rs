@@ -157,6 +157,7 @@ impl Setting {
             key_setting: "a_key",
             gated: false,
             sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
+            hosts: Hosts::Any,
         }
     }
 

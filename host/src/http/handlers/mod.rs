@@ -1,5 +1,7 @@
 //! Handlers by concern. They adapt: parameters in, a call into the library, an answer out.
 
+mod archive;
+mod catalogue;
 mod common;
 mod counts;
 mod deleting;
@@ -116,6 +118,15 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::PauseHashing => hashing::pause(call, true).await,
         Shared::ResumeHashing => hashing::pause(call, false).await,
         Shared::Providers => Ok(providers::state(&call)),
+        Shared::VersionsOfModel => catalogue::versions(call).await,
+        Shared::ModelsOfUser => catalogue::of_user(call).await,
+        Shared::KnownBaseModels => catalogue::base_models(call).await,
+        Shared::RefreshBaseModels => catalogue::refresh_base_models(call).await,
+        Shared::BaseModelCategories => Ok(catalogue::base_model_categories()),
+        Shared::BaseModelState => Ok(catalogue::base_model_state(&call)),
+        Shared::DownloadArchive => archive::download(call).await,
+        Shared::RemoveArchive => archive::remove(call).await,
+        Shared::ArchiveState => archive::state(call).await,
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,

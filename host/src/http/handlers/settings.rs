@@ -83,9 +83,7 @@ pub async fn change(call: Call) -> Result<Response, ApiError> {
     });
     match done.await? {
         Ok(()) => {
-            call.app
-                .hub
-                .broadcast(json!({ "type": "settings_changed" }).to_string());
+            tell(&call.app);
             Ok(json(&json!({ "success": true })))
         }
         Err(error) => refused(error),
@@ -96,6 +94,21 @@ pub async fn change(call: Call) -> Result<Response, ApiError> {
 fn missing_path(changes: &Map<String, Value>) -> Option<&str> {
     let path = changes.get("example_images_path")?.as_str()?;
     (!path.is_empty() && !std::path::Path::new(path).exists()).then_some(path)
+}
+
+/// Switches a setting of the contract on or off. Blocks.
+///
+/// # Errors
+/// Why it can't be kept.
+pub fn switch(app: &App, key: &str, on: bool) -> Result<(), ApiError> {
+    let changes = Map::from_iter([(key.to_owned(), Value::Bool(on))]);
+    apply(app, &changes).map_err(ApiError::internal)?;
+    tell(app);
+    Ok(())
+}
+
+fn tell(app: &App) {
+    app.hub.broadcast(json!({ "type": "settings_changed" }).to_string());
 }
 
 /// Brings changes into force. Requests on their way end with the settings that they began with.

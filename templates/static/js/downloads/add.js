@@ -58,7 +58,7 @@ export function addForm(api, type) {
   const redraw = (...rows) => {
     const focused = choices.contains(document.activeElement) ? document.activeElement.id : null;
     const caret = document.activeElement?.selectionStart;
-    choices.replaceChildren(...rows);
+    choices.replaceChildren(...rows.filter(Boolean));
     const again = focused && choices.querySelector(`#${CSS.escape(focused)}`);
     again?.focus();
     if (again?.type === "text") again.setSelectionRange(caret, caret);
