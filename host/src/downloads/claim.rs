@@ -71,6 +71,20 @@ impl Claimant<'_> {
         })
     }
 
+    /// Brings along what the last run left under another name. Blocks.
+    pub fn bring_along(&self, claim: &Claim) {
+        let Some(before) = self.before.as_deref().filter(|before| *before != claim.target) else {
+            return;
+        };
+        let claims = claim.downloads.claims();
+        let is_own = matches!((transfer::part_is_of(before), &self.content.1), (PartOf::File(Some(there)), Some(own)) if there == *own)
+            && !claims.contains_key(before)
+            && !Place::is_of_any(self.others, before);
+        if is_own && transfer::part_is_of(&claim.target) == PartOf::Nothing {
+            transfer::bring(before, &claim.target);
+        }
+    }
+
     /// Whether what lies as the part of a file is of this one, so that nobody's bytes are lost when it is written to.
     fn may_go_on_with(&self, target: &Path) -> bool {
         let sha256 = self.content.1.as_deref();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +25,10 @@ enum Whim {
     Status(u16),
     /// A break of no length.
     Busy,
+    /// Sends so many bytes and then nothing, on a connection that stays open.
+    Silence(usize),
+    /// Sends a piece each so many milliseconds.
+    Trickle(u64),
 }
 
 #[derive(Default)]
@@ -51,6 +56,9 @@ async fn serve(Shown(site): Shown<Arc<Site>>, uri: Uri, headers: HeaderMap) -> R
     }
     if let Some(status) = path.strip_prefix("/status/") {
         return StatusCode::from_u16(status.parse().unwrap()).unwrap().into_response();
+    }
+    if path == "/another" {
+        return "another file".into_response();
     }
     if path == "/file" {
         let serial = site.used.load(Ordering::Relaxed) / site.uses.unwrap_or(usize::MAX);
@@ -90,6 +98,25 @@ async fn serve(Shown(site): Shown<Arc<Site>>, uri: Uri, headers: HeaderMap) -> R
     };
     let mut body = content[first..end].to_vec();
     let length = body.len();
+    let slow = match whim {
+        Some(Whim::Silence(after)) => {
+            let pieces = [Bytes::from(body[..after].to_vec())];
+            let pieces = futures_util::stream::iter(pieces).map(Ok::<_, std::io::Error>);
+            Some(Body::from_stream(pieces.chain(futures_util::stream::pending())))
+        }
+        Some(Whim::Trickle(wait)) => {
+            let pieces: Vec<Bytes> = body
+                .chunks(length.div_ceil(20))
+                .map(|piece| piece.to_vec().into())
+                .collect();
+            let pieces = futures_util::stream::iter(pieces).then(move |piece| async move {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                Ok::<_, std::io::Error>(piece)
+            });
+            Some(Body::from_stream(pieces))
+        }
+        _ => None,
+    };
     let broken = if let Some(Whim::Drop(after)) = whim {
         body.truncate(after);
         body.len() < length
@@ -107,7 +134,7 @@ async fn serve(Shown(site): Shown<Arc<Site>>, uri: Uri, headers: HeaderMap) -> R
         }
         piece
     });
-    let mut response = Body::from_stream(pieces).into_response();
+    let mut response = slow.unwrap_or_else(|| Body::from_stream(pieces)).into_response();
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
@@ -161,6 +188,15 @@ impl Setting {
     }
 
     async fn run(&self, source: &Source, connections: usize) -> Result<Arrived, TransferError> {
+        self.run_with(source, connections, Duration::from_secs(20)).await
+    }
+
+    async fn run_with(
+        &self,
+        source: &Source,
+        connections: usize,
+        patience: Duration,
+    ) -> Result<Arrived, TransferError> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -169,7 +205,7 @@ impl Setting {
             connections,
             tries: 4,
             first_wait: Duration::from_millis(1),
-            patience: Duration::from_secs(20),
+            patience,
         };
         let transfer = Transfer {
             client: &client,
@@ -316,6 +352,53 @@ async fn the_next_address_is_asked_when_one_has_nothing() {
         .await
         .unwrap();
     assert!(setting.is_whole());
+}
+
+#[tokio::test]
+async fn the_next_address_is_asked_when_one_has_another_file() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let arrived = setting.run(&setting.source(&["/another", "/file"]), 2).await.unwrap();
+    assert_eq!(arrived.bytes, 1000);
+    assert!(setting.is_whole());
+    // Nobody has it: what came last is kept.
+    let error = setting
+        .run(&setting.source(&["/status/404", "/another"]), 2)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TransferError::WrongHash { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_asked_again_and_a_slow_one_is_waited_for() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let source = setting.source(&["/signed/0"]);
+    setting.site.whims.lock().unwrap().push_back(Whim::Silence(300));
+    let patience = Duration::from_millis(1000);
+    setting.run_with(&source, 1, patience).await.unwrap();
+    assert!(setting.is_whole());
+    assert_eq!(setting.site.asked.load(Ordering::Relaxed), 2);
+
+    // Twice as long as a silence may be, with bytes all the time.
+    let setting = Setting::new(1000, with_ranges()).await;
+    setting.site.whims.lock().unwrap().push_back(Whim::Trickle(100));
+    setting
+        .run_with(&setting.source(&["/signed/0"]), 1, patience)
+        .await
+        .unwrap();
+    assert!(setting.is_whole());
+    assert_eq!(setting.site.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_has_arrived_can_be_given_to_another_name() {
+    let setting = Setting::new(LARGE, with_ranges()).await;
+    *setting.site.whims.lock().unwrap() = [Whim::Drop(3_000_000), Whim::Status(404)].into();
+    let source = setting.source(&["/signed/0"]);
+    setting.run(&source, 1).await.unwrap_err();
+    let elsewhere = setting.folder.path().join("b.safetensors");
+    bring(&setting.target(), &elsewhere);
+    assert!(!part_of(&setting.target()).exists() && !state_of(&setting.target()).exists());
+    assert_eq!(State::load(&elsewhere, source.sha256.as_deref()).done.len(), 3_000_000);
 }
 
 #[tokio::test]
