@@ -19,6 +19,8 @@ pub struct Claim {
     downloads: Arc<Downloads>,
     /// The name.
     pub target: PathBuf,
+    /// Whether what lies there already is also another download's to go on with.
+    pub is_shared: bool,
 }
 
 impl Drop for Claim {
@@ -63,11 +65,15 @@ impl Claimant<'_> {
             })
         });
         let target = target.ok_or(DownloadError::NoName)?;
+        let is_shared = self.before.as_deref() != Some(&*target)
+            && transfer::part_is_of(&target) != PartOf::Nothing
+            && Place::is_of_any(self.others, &target);
         claims.insert(target.clone(), self.content.clone());
         drop(claims);
         Ok(Claim {
             downloads: downloads.clone(),
             target,
+            is_shared,
         })
     }
 
@@ -152,6 +158,7 @@ mod tests {
                 others,
             };
             let claim = claimant.claim(&self.downloads, &self.target()).unwrap();
+            assert!(!claim.is_shared || !before);
             claim.target.file_name().unwrap().to_str().unwrap().to_owned()
         }
 

@@ -1,8 +1,8 @@
 //! Downloads: transferring files, the queue and its history, and putting what arrived into a library.
 //!
 //! A download is a [`Job`]: it waits for one of a few slots, looks up what it is about, fetches, and installs. Whoever asks
-//! for the same id joins the job that runs. The queue is worked off by the server itself; what a client starts takes the
-//! same way. Whatever ends the server, its next start goes on with what ran.
+//! for the same under its id joins the job that runs. The queue is worked off by the server itself; what a client starts takes
+//! the same way. Whatever ends the server, its next start goes on with what ran.
 
 mod arrived;
 mod claim;

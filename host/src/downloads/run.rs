@@ -11,7 +11,7 @@ use super::error::DownloadError;
 use super::hugging_face;
 use super::install;
 use super::job::{Job, Outcome, Stop};
-use super::ledger::{Place, QueueRow};
+use super::ledger::QueueRow;
 use super::preview;
 use super::progress::Flow;
 use super::resolve::{self, Plan, Resolved};
@@ -79,7 +79,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     if is_taken {
         return Err(DownloadError::Exists(plan.service.plugin.info().id().to_owned()));
     }
-    let (claim, is_shared) = {
+    let claim = {
         let (downloads, wanted, target) = (downloads.clone(), job.wanted.clone(), plan.target.clone());
         let content = (plan.row.model_version_id, plan.source.sha256.clone());
         let claim = move || {
@@ -92,8 +92,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
             let claim = claimant.claim(&downloads, &target)?;
             install::make_folder(&claim.target)?;
             claimant.bring_along(&claim);
-            let is_shared = Place::is_of_any(claimant.others, &claim.target);
-            Ok::<_, DownloadError>((claim, is_shared))
+            Ok::<_, DownloadError>(claim)
         };
         let claim = tokio::task::spawn_blocking(claim).await;
         claim.map_err(|error| DownloadError::Broken(error.to_string()))??
@@ -122,8 +121,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let arrived = match fetched {
         Ok(arrived) => arrived,
         Err(error) => {
-            // Another download of the same file may count on what is here.
-            let keep_part = is_shared || !matches!(job.stopped(), Some(Stop::Cancel | Stop::Removed));
+            let keep_part = claim.is_shared || !matches!(job.stopped(), Some(Stop::Cancel | Stop::Removed));
             tidy(&target, picture.map(|(path, _)| path), keep_part).await;
             return Err(error.into());
         }

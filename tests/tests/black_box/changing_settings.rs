@@ -177,7 +177,10 @@ async fn lists_that_clients_send_as_texts_are_shown_as_lists() -> Result<()> {
     server.post_json("/api/lm/settings", &changes).await?;
     let shown = server.get_json("/api/lm/settings", &[]).await?["settings"].clone();
     assert_eq!(
-        (&shown["auto_organize_exclusions"], &shown["metadata_refresh_skip_paths"]),
+        (
+            &shown["auto_organize_exclusions"],
+            &shown["metadata_refresh_skip_paths"]
+        ),
         (&json!(["a", "b"]), &json!(["c", "d"]))
     );
     assert_eq!(shown["proxy_username"], "");

@@ -105,7 +105,7 @@ impl Ledger {
         })
     }
 
-    /// Where other downloads write, or left what they have.
+    /// Where other downloads write, or left what they have; cancelled ones left nothing.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -115,7 +115,7 @@ impl Ledger {
                 "SELECT written_to, request FROM queue WHERE download_id <> ?1 AND written_to IS NOT NULL
                  UNION ALL
                  SELECT written_to, request FROM history
-                 WHERE download_id IS NOT ?1 AND written_to IS NOT NULL AND status <> 'completed'",
+                 WHERE download_id IS NOT ?1 AND written_to IS NOT NULL AND status NOT IN ('completed', 'canceled')",
             )?;
             let places = query.query_map([id], |row| {
                 Ok(Place {
