@@ -8,7 +8,7 @@ use modelshelf_tests::Library;
 use modelshelf_tests::civitai::{CatalogFile, Civitai, Storage};
 use serde_json::{Value, json};
 
-use super::{get, names, options, sized, wait_for_end};
+use super::{enqueue, get, names, options, sized, wait_for_end};
 
 #[tokio::test]
 async fn two_hundred_downloads_from_a_bad_server_all_arrive_whole_and_once() -> Result<()> {
@@ -67,12 +67,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
     };
     civitai.give_out(slow);
     let server = options(&library, &civitai, "connections = 2")?.silent().serve().await?;
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "1"), ("download_id", "a")],
-    )
-    .await?;
+    enqueue(&server, "1", "a").await?;
     let end = Instant::now() + Duration::from_secs(60);
     while civitai.sent() < SIZE / 2 {
         assert!(Instant::now() < end, "only {} were sent", civitai.sent());

@@ -7,7 +7,7 @@ use modelshelf_tests::Library;
 use modelshelf_tests::civitai::{Civitai, Storage};
 use serde_json::{Value, json};
 
-use super::{begin, get, names, options, rows, sized, slow, wait_for_end, wait_for_file};
+use super::{begin, enqueue, get, names, options, rows, sized, slow, wait_for_end, wait_for_file, wait_for_rows};
 
 #[tokio::test]
 async fn downloads_are_paused_resumed_and_cancelled_and_a_skipped_one_leaves_its_part() -> Result<()> {
@@ -20,12 +20,7 @@ async fn downloads_are_paused_resumed_and_cancelled_and_a_skipped_one_leaves_its
     let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
     let mut socket = server.socket("/ws/download-progress?id=a").await?;
     for (id, model) in [("a", "1"), ("b", "2"), ("c", "3")] {
-        get(
-            &server,
-            "downloads/queue/add",
-            &[("model_id", model), ("download_id", id)],
-        )
-        .await?;
+        enqueue(&server, model, id).await?;
     }
     socket
         .find(|message| message["bytes_downloaded"].as_u64() > Some(0))
@@ -97,29 +92,15 @@ async fn a_download_that_waits_stands_still_when_it_is_paused() -> Result<()> {
     let civitai = Civitai::start([sized(1, 64 << 20), sized(2, 3000), sized(3, 3000)]).await?;
     civitai.give_out(slow());
     let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "1"), ("download_id", "a")],
-    )
-    .await?;
+    enqueue(&server, "1", "a").await?;
     wait_for_file(&library, "file1.safetensors.part.state").await?;
     // One that somebody calls for and one of the queue.
     let call = begin(
         &server,
         json!({"model_id": 2, "use_default_paths": true, "download_id": "b"}),
     );
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "3"), ("download_id", "c")],
-    )
-    .await?;
-    let end = Instant::now() + Duration::from_secs(30);
-    while rows(&server).await?.0.len() < 3 {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    enqueue(&server, "3", "c").await?;
+    wait_for_rows(&server, 3).await?;
     for id in ["b", "c"] {
         assert_eq!(get(&server, "pause-download", &[("download_id", id)]).await?.0, 200);
         assert_eq!(get(&server, "pause-download", &[("download_id", id)]).await?.0, 400);
@@ -146,22 +127,13 @@ async fn a_row_that_is_taken_out_of_the_queue_does_not_begin() -> Result<()> {
     let civitai = Civitai::start([sized(1, 64 << 20), sized(2, 3000)]).await?;
     civitai.give_out(slow());
     let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "1"), ("download_id", "a")],
-    )
-    .await?;
+    enqueue(&server, "1", "a").await?;
     wait_for_file(&library, "file1.safetensors.part.state").await?;
     let call = begin(
         &server,
         json!({"model_id": 2, "use_default_paths": true, "download_id": "b"}),
     );
-    let end = Instant::now() + Duration::from_secs(30);
-    while rows(&server).await?.0.len() < 2 {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for_rows(&server, 2).await?;
     assert_eq!(
         get(&server, "downloads/queue/remove", &[("download_id", "b")]).await?.1,
         json!({"success": true})

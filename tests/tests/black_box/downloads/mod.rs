@@ -126,6 +126,28 @@ pub fn slow() -> Storage {
     }
 }
 
+/// Puts a model at the end of the queue under this id, as clients do.
+pub async fn enqueue(server: &Server, model: &str, id: &str) -> Result<()> {
+    let (status, answer) = get(
+        server,
+        "downloads/queue/add",
+        &[("model_id", model), ("download_id", id)],
+    )
+    .await?;
+    anyhow::ensure!(status == 200, "{answer}");
+    Ok(())
+}
+
+/// Waits until the queue has so many rows.
+pub async fn wait_for_rows(server: &Server, count: usize) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    while rows(server).await?.0.len() < count {
+        anyhow::ensure!(Instant::now() < end, "{:?}", rows(server).await?);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// The rows of the queue, and how many there are in the history.
 pub async fn rows(server: &Server) -> Result<(Vec<Value>, u64)> {
     let (_, queue) = get(server, "downloads/queue", &[]).await?;

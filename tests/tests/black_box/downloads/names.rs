@@ -5,7 +5,7 @@ use modelshelf_tests::Library;
 use modelshelf_tests::civitai::{CatalogFile, CatalogModel, Civitai, Storage};
 use serde_json::{Value, json};
 
-use super::{by_default, download, get, names, options, rows, sized, slow, wait_for_file};
+use super::{by_default, download, enqueue, get, names, options, rows, sized, slow, wait_for_file};
 
 const SIZE: u64 = 4 << 20;
 
@@ -23,12 +23,7 @@ async fn what_has_arrived_of_a_file_is_left_to_it_by_another_one_of_its_name() -
     civitai.give_out(slow());
     let server = options(&library, &civitai, "")?.serve().await?;
     let mut socket = server.socket("/ws/download-progress?id=a").await?;
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "1"), ("download_id", "a")],
-    )
-    .await?;
+    enqueue(&server, "1", "a").await?;
     socket
         .find(|message| message["bytes_downloaded"].as_u64() > Some(0))
         .await?;
@@ -68,21 +63,11 @@ async fn cancelling_leaves_what_another_download_has_under_the_same_name() -> Re
     let body = json!({"model_id": 1, "use_default_paths": true, "download_id": "a"});
     assert_eq!(download(&server, body).await?.0, 500);
     civitai.give_out(slow());
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "2"), ("download_id", "b")],
-    )
-    .await?;
+    enqueue(&server, "2", "b").await?;
     wait_for_file(&library, "same.safetensors.part.state").await?;
     get(&server, "skip-download", &[("download_id", "b")]).await?;
     // The first one waits for another try, and is cancelled before that begins.
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "3"), ("download_id", "c")],
-    )
-    .await?;
+    enqueue(&server, "3", "c").await?;
     wait_for_file(&library, "file3.safetensors.part.state").await?;
     let (_, retried) = get(&server, "downloads/history/retry", &[("download_id", "a")]).await?;
     let id = retried["item"]["download_id"].as_str().unwrap_or_default();

@@ -7,7 +7,7 @@ use modelshelf_tests::Library;
 use modelshelf_tests::civitai::{Civitai, Storage};
 use serde_json::json;
 
-use super::{begin, download, get, lora, names, options, sized, slow, wait_for_end, wait_for_file};
+use super::{begin, download, enqueue, get, lora, names, options, sized, slow, wait_for_end, wait_for_file};
 
 #[tokio::test]
 async fn a_client_may_work_the_queue_off_by_itself_and_note_what_it_did() -> Result<()> {
@@ -84,12 +84,7 @@ async fn a_call_says_where_a_row_that_runs_goes_and_a_restart_remembers_it() -> 
     civitai.give_out(slow());
     let server = options(&library, &civitai, "")?.silent().serve().await?;
     // It begins at once, and goes where settings say.
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "1"), ("download_id", "a")],
-    )
-    .await?;
+    enqueue(&server, "1", "a").await?;
     let by_settings = library.root("loras").join("SDXL 1.0/style");
     wait_for_file(&library, "file1.safetensors.part.state").await?;
     assert!(by_settings.join("file1.safetensors.part").exists());

@@ -8,7 +8,7 @@ use modelshelf_tests::{Call, Library};
 use serde_json::json;
 
 use super::{
-    begin, by_default, download, get, lora, names, options, options_with, rows, sized, slow, wait_for_end,
+    begin, by_default, download, enqueue, get, lora, names, options, options_with, rows, sized, slow, wait_for_end,
     wait_for_file,
 };
 
@@ -193,12 +193,7 @@ async fn a_call_that_is_refused_leaves_no_row_and_a_row_that_is_says_why() -> Re
     assert_eq!(first.await??.1["cancelled"], true);
 
     // What a client queued is not lost without a word.
-    get(
-        &server,
-        "downloads/queue/add",
-        &[("model_id", "2"), ("download_id", "c")],
-    )
-    .await?;
+    enqueue(&server, "2", "c").await?;
     let items = wait_for_end(&server, 2).await?;
     assert_eq!(
         (&items[0]["download_id"], &items[0]["status"]),
