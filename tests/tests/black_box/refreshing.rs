@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use modelshelf_tests::civitai::{Civitai, Fault};
+use modelshelf_tests::model::sha256;
 use modelshelf_tests::{Call, Library, Model, Server};
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ async fn all_models_that_need_it_are_asked_about_in_batches_and_progress_is_told
         )?;
     }
     library.add(&Model::lora("quiet/below/x"))?;
-    library.add(&Model::lora("unknown"))?;
+    let unknown = library.add(&Model::lora("unknown"))?;
     let server = library
         .options()
         .settings("metadata_refresh_skip_paths = ['quiet']")
@@ -60,10 +61,9 @@ async fn all_models_that_need_it_are_asked_about_in_batches_and_progress_is_told
         "{answer}"
     );
     assert_eq!((&answer["total"], &answer["skipped_count"]), (&json!(135), &json!(4)));
-    let sha256 = server.item("loras", "unknown").await?["sha256"].clone();
     let error = format!(
         "Error fetching metadata: Model not found (file=unknown.safetensors, sha256={})",
-        sha256.as_str().context("sha256")?
+        sha256(&std::fs::read(unknown)?)
     );
     assert_eq!(answer["failures"], json!([{"name": "unknown", "error": error}]));
     assert_eq!(
