@@ -158,7 +158,11 @@ mod tests {
                 others,
             };
             let claim = claimant.claim(&self.downloads, &self.target()).unwrap();
-            assert!(!claim.is_shared || !before);
+            assert_eq!(
+                claim.is_shared,
+                claim.target == self.target() && !before && !others.is_empty(),
+                "it is another download's as well"
+            );
             claim.target.file_name().unwrap().to_str().unwrap().to_owned()
         }
 
@@ -187,6 +191,30 @@ mod tests {
         folder.leave("spoilt");
         assert_eq!(folder.name(Some("aaaaa"), false, &[]), "model-aaaa.safetensors");
         assert_eq!(folder.name(Some("aaaaa"), true, &[]), OWN);
+    }
+
+    #[test]
+    fn what_the_last_run_left_elsewhere_comes_along_unless_it_is_of_another_file() {
+        let folder = Folder::new();
+        folder.leave(r#"{"sha256": "aaaaa"}"#);
+        let elsewhere = folder.folder.path().join("other.safetensors");
+        for (sha256, comes) in [("bbbbb", false), ("aaaaa", true)] {
+            let claimant = Claimant {
+                content: (None, Some(sha256.into())),
+                wanted: &Wanted::default(),
+                before: Some(folder.target()),
+                others: &[],
+            };
+            // As in a folder that another call named.
+            let claim = Claim {
+                downloads: folder.downloads.clone(),
+                target: elsewhere.clone(),
+                is_shared: false,
+            };
+            claimant.bring_along(&claim);
+            assert_eq!(transfer::part_of(&elsewhere).exists(), comes);
+            assert_eq!(transfer::part_of(&folder.target()).exists(), !comes);
+        }
     }
 
     #[test]

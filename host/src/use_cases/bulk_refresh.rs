@@ -298,8 +298,10 @@ impl Run<'_> {
                 Ok(None) => waiting.push(record),
                 Err(error) => {
                     // A hint only saves time: what can't be asked now is asked when files are hashed.
-                    tracing::info!(%error, "models are not asked about by their headers");
-                    hints = false;
+                    if self.app.providers.is_of_civitai(&error) {
+                        tracing::info!(%error, "models are not asked about by their headers");
+                        hints = false;
+                    }
                     waiting.push(record);
                 }
             }
