@@ -283,6 +283,17 @@ mod tests {
         assert!(error.to_string().contains("private network"), "{error}");
     }
 
+    #[tokio::test]
+    async fn what_is_too_large_is_not_read_to_its_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/a.png", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(async || vec![0_u8; 100]);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let error = fetch(&address, 99, true).await.unwrap_err();
+        assert!(matches!(error, FetchError::TooLarge(99)), "{error}");
+        assert_eq!(fetch(&address, 100, true).await.unwrap().bytes.len(), 100);
+    }
+
     #[test]
     fn originals_of_a_provider_are_asked_for_in_a_small_rendition() {
         let original = "https://image.civitai.com/x/1/original=true/a.jpeg";

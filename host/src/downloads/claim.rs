@@ -19,6 +19,8 @@ pub struct Claim {
     downloads: Arc<Downloads>,
     /// The name.
     pub target: PathBuf,
+    /// Whether what lies there already is also another download's to go on with.
+    pub is_shared: bool,
 }
 
 impl Drop for Claim {
@@ -63,12 +65,30 @@ impl Claimant<'_> {
             })
         });
         let target = target.ok_or(DownloadError::NoName)?;
+        let is_shared = self.before.as_deref() != Some(&*target)
+            && transfer::part_is_of(&target) != PartOf::Nothing
+            && Place::is_of_any(self.others, &target);
         claims.insert(target.clone(), self.content.clone());
         drop(claims);
         Ok(Claim {
             downloads: downloads.clone(),
             target,
+            is_shared,
         })
+    }
+
+    /// Brings along what the last run left under another name. Blocks.
+    pub fn bring_along(&self, claim: &Claim) {
+        let Some(before) = self.before.as_deref().filter(|before| *before != claim.target) else {
+            return;
+        };
+        let claims = claim.downloads.claims();
+        let is_own = matches!((transfer::part_is_of(before), &self.content.1), (PartOf::File(Some(there)), Some(own)) if there == *own)
+            && !claims.contains_key(before)
+            && !Place::is_of_any(self.others, before);
+        if is_own && transfer::part_is_of(&claim.target) == PartOf::Nothing {
+            transfer::bring(before, &claim.target);
+        }
     }
 
     /// Whether what lies as the part of a file is of this one, so that nobody's bytes are lost when it is written to.
@@ -138,6 +158,11 @@ mod tests {
                 others,
             };
             let claim = claimant.claim(&self.downloads, &self.target()).unwrap();
+            assert_eq!(
+                claim.is_shared,
+                claim.target == self.target() && !before && !others.is_empty(),
+                "it is another download's as well"
+            );
             claim.target.file_name().unwrap().to_str().unwrap().to_owned()
         }
 
@@ -166,6 +191,30 @@ mod tests {
         folder.leave("spoilt");
         assert_eq!(folder.name(Some("aaaaa"), false, &[]), "model-aaaa.safetensors");
         assert_eq!(folder.name(Some("aaaaa"), true, &[]), OWN);
+    }
+
+    #[test]
+    fn what_the_last_run_left_elsewhere_comes_along_unless_it_is_of_another_file() {
+        let folder = Folder::new();
+        folder.leave(r#"{"sha256": "aaaaa"}"#);
+        let elsewhere = folder.folder.path().join("other.safetensors");
+        for (sha256, comes) in [("bbbbb", false), ("aaaaa", true)] {
+            let claimant = Claimant {
+                content: (None, Some(sha256.into())),
+                wanted: &Wanted::default(),
+                before: Some(folder.target()),
+                others: &[],
+            };
+            // As in a folder that another call named.
+            let claim = Claim {
+                downloads: folder.downloads.clone(),
+                target: elsewhere.clone(),
+                is_shared: false,
+            };
+            claimant.bring_along(&claim);
+            assert_eq!(transfer::part_of(&elsewhere).exists(), comes);
+            assert_eq!(transfer::part_of(&folder.target()).exists(), !comes);
+        }
     }
 
     #[test]

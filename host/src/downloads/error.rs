@@ -85,6 +85,27 @@ impl DownloadError {
         )
     }
 
+    /// Whether it says that there is nothing to download, or no place for it, and trying again would say the same.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Metadata(error) => error.is_final() || self.is_early_access(),
+            Self::Hub(error) => !matches!(error, HubError::Network(_) | HubError::Status(_)),
+            Self::Type(_)
+            | Self::Exists(_)
+            | Self::NoDefaultRoot(_)
+            | Self::NoFolder
+            | Self::Outside
+            | Self::NoFile
+            | Self::NoUrl
+            | Self::NoName
+            | Self::Kind(_)
+            | Self::Twice
+            | Self::NotReady => true,
+            Self::Transfer(_) => self.is_early_access(),
+            Self::Folder(_) | Self::Install { .. } | Self::Plugin(_) | Self::Ledger(_) | Self::Broken(_) => false,
+        }
+    }
+
     /// What a text of the contract leaves out.
     pub fn reason(&self) -> Option<String> {
         match self {

@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LINK};
+use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use super::resolve::{self, Plan, Resolved};
 use super::transfer::{Hosts, Key, Source};
 use super::wanted::{RepoFile, Wanted};
 use crate::http::app::App;
-use crate::net::cause;
+use crate::net::{cause, retry_after};
 use crate::settings::DownloadSettings;
 
 /// Where it is unless settings say otherwise.
@@ -28,6 +29,10 @@ const FOLDER: &str = "huggingface";
 
 /// Pages of a list that are read; each has a thousand files.
 const PAGES: usize = 200;
+/// How often a page is asked for before its failure is the answer.
+const TRIES: u32 = 4;
+/// A longer break than this is not waited for.
+const LONGEST_BREAK: Duration = Duration::from_secs(60);
 
 /// Why a repository can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +94,7 @@ struct Lfs {
 pub struct HuggingFace {
     site: String,
     key: Option<Key>,
+    first_wait: Duration,
 }
 
 impl HuggingFace {
@@ -100,6 +106,7 @@ impl HuggingFace {
         Self {
             site: site.to_owned(),
             key: Key::below(format!("{site}/"), token).filter(|_| !token.is_empty()),
+            first_wait: Duration::try_from_secs_f64(settings.retry_seconds).unwrap_or_default(),
         }
     }
 
@@ -115,24 +122,14 @@ impl HuggingFace {
         );
         let mut next = Some(Url::parse(&first).map_err(|error| HubError::Network(error.to_string()))?);
         let client = app.providers.client();
+        let client = client.transfer();
         let mut files = Vec::new();
         for _ in 0..PAGES {
             let Some(url) = next else {
                 return Ok(files);
             };
-            let mut request = client.transfer().get(url.clone());
-            if let Some(value) = self.key.as_ref().and_then(|key| key.value_for(&url)) {
-                request = request.header(AUTHORIZATION, value);
-            }
-            let network = |error: reqwest::Error| HubError::Network(cause(&error));
-            let response = request.send().await.map_err(network)?;
-            match response.status().as_u16() {
-                200 => {}
-                404 => return Err(HubError::NotFound(repo.to_owned())),
-                status => return Err(HubError::Status(status)),
-            }
-            next = next_page(&url, response.headers());
-            let entries: Vec<Value> = response.json().await.map_err(network)?;
+            let (entries, following) = self.page(client, &url, repo).await?;
+            next = following;
             let entries = entries
                 .into_iter()
                 .filter_map(|entry| serde_json::from_value::<TreeEntry>(entry).ok());
@@ -147,6 +144,40 @@ impl HuggingFace {
             );
         }
         Err(HubError::TooLong(repo.to_owned()))
+    }
+
+    /// A page of a list, and the address of the next one. What may go better is tried again.
+    async fn page(&self, client: &Client, url: &Url, repo: &str) -> Result<(Vec<Value>, Option<Url>), HubError> {
+        let network = |error: reqwest::Error| HubError::Network(cause(&error));
+        let mut tries = 1;
+        loop {
+            let mut request = client.get(url.clone());
+            if let Some(value) = self.key.as_ref().and_then(|key| key.value_for(url)) {
+                request = request.header(AUTHORIZATION, value);
+            }
+            let (error, wait) = match request.send().await {
+                Ok(response) => match response.status().as_u16() {
+                    200 => {
+                        let next = next_page(url, response.headers());
+                        match response.json().await {
+                            Ok(entries) => return Ok((entries, next)),
+                            Err(error) => (network(error), None),
+                        }
+                    }
+                    404 => return Err(HubError::NotFound(repo.to_owned())),
+                    status @ (408 | 425 | 429 | 500..) => (HubError::Status(status), retry_after(response.headers())),
+                    status => return Err(HubError::Status(status)),
+                },
+                Err(error) => (network(error), None),
+            };
+            let wait = wait.unwrap_or_else(|| self.first_wait.saturating_mul(1 << tries));
+            if tries >= TRIES || wait > LONGEST_BREAK {
+                return Err(error);
+            }
+            tracing::info!(%error, "the list of a repository is asked for again");
+            tokio::time::sleep(wait).await;
+            tries += 1;
+        }
     }
 }
 
@@ -231,7 +262,7 @@ pub async fn resolve(
             version: None,
             source: resolve::NOBODY,
             autov3: None,
-            hf_url: Some(format!("{SITE}/{}", file.repo)),
+            hf_url: Some(page(&file.repo)),
         },
         row: QueueRow {
             model_name: file.repo.clone(),
@@ -240,6 +271,11 @@ pub async fn resolve(
         },
         picture: None,
     })))
+}
+
+/// The page of a repository, as `hf_url` has it.
+pub fn page(repo: &str) -> String {
+    format!("{SITE}/{repo}")
 }
 
 fn encoded(text: &str) -> String {

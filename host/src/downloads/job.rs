@@ -22,6 +22,8 @@ pub enum Stop {
     Removed,
     /// The server ends; its next start goes on with it.
     Shutdown,
+    /// A call asks for something else under its id.
+    Replaced,
 }
 
 /// How it ended.

@@ -175,4 +175,20 @@ mod tests {
         assert_eq!(board.get("a").unwrap().answer()["status"], "paused");
         assert!(messages.try_recv().is_ok() && messages.try_recv().is_err());
     }
+
+    #[tokio::test]
+    async fn the_end_of_a_download_is_forgotten_after_a_while_and_so_is_who_listened() {
+        use crate::downloads::Downloads;
+        use crate::downloads::ledger::Ledger;
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(Ledger::open(folder.path()).unwrap(), Default::default());
+        for number in 0..100 {
+            let id = number.to_string();
+            drop(downloads.board().listen(&id));
+            downloads.board().update(&id, |progress| progress.percent = 100);
+            downloads.forget_after(&id, std::time::Duration::ZERO).await;
+        }
+        let inner = downloads.board().lock();
+        assert!(inner.last.is_empty() && inner.listeners.len() <= 1);
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::arrived;
 use super::claim::Claimant;
 use super::error::DownloadError;
 use super::hugging_face;
@@ -42,7 +43,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     });
     let (row, others) = row.await?;
     let row = row.unwrap_or_default();
-    let before = row.file_path.as_ref().map(PathBuf::from);
+    let before = row.written_to.as_ref().map(PathBuf::from);
     let resolving = async {
         match &job.wanted.hugging_face {
             Some(file) => {
@@ -60,7 +61,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
         (Ok(Resolved::Plan(plan)), _) => *plan,
         (Ok(Resolved::Skip(skip)), _) => return Ok(Outcome::Skipped(skip)),
         // It is this download that brought it: the last run ended between the file's name and the note of its end.
-        (Err(DownloadError::Exists(_)), Some(path)) if is_listed_as(app, path, row.model_version_id) => {
+        (Err(DownloadError::Exists(_)), Some(path)) if arrived::is_version(app, path, row.model_version_id) => {
             note_downloaded(app, downloads, path, &row).await?;
             return Ok(Outcome::Completed(path.clone()));
         }
@@ -88,16 +89,15 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
                 before,
                 others: &others,
             };
-            claimant.claim(&downloads, &target)
+            let claim = claimant.claim(&downloads, &target)?;
+            install::make_folder(&claim.target)?;
+            claimant.bring_along(&claim);
+            Ok::<_, DownloadError>(claim)
         };
         let claim = tokio::task::spawn_blocking(claim).await;
         claim.map_err(|error| DownloadError::Broken(error.to_string()))??
     };
     let target = claim.target.clone();
-    let place = target.clone();
-    tokio::task::spawn_blocking(move || install::make_folder(&place))
-        .await
-        .map_err(|error| DownloadError::Broken(error.to_string()))??;
     let mut row = plan.row.clone();
     row.download_id.clone_from(&job.id);
     row.file_path = crate::files::wire_path(&target);
@@ -121,7 +121,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let arrived = match fetched {
         Ok(arrived) => arrived,
         Err(error) => {
-            let keep_part = job.stopped() != Some(Stop::Cancel) && job.stopped() != Some(Stop::Removed);
+            let keep_part = claim.is_shared || !matches!(job.stopped(), Some(Stop::Cancel | Stop::Removed));
             tidy(&target, picture.map(|(path, _)| path), keep_part).await;
             return Err(error.into());
         }
@@ -170,20 +170,6 @@ fn tell_the_end(downloads: &Downloads, job: &Job, bytes: u64) {
             rate: 0.0,
         });
     });
-}
-
-/// Whether a file is in a library as this version.
-fn is_listed_as(app: &App, path: &Path, version: Option<i64>) -> bool {
-    let (Some(wire), Some(version)) = (crate::files::wire_path(path), version) else {
-        return false;
-    };
-    let types = app.types.load();
-    let mut services = types.iter().filter_map(|slot| slot.service());
-    services.any(|service| {
-        let snapshot = service.library.snapshot();
-        let record = snapshot.by_path(&wire);
-        record.is_some_and(|record| record.remote.id == Some(version.cast_unsigned()))
-    })
 }
 
 /// Fetches the file, and tells how far it is while it does.

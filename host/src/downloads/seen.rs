@@ -55,12 +55,54 @@ async fn note(
         if new.is_empty() {
             continue;
         }
-        let versions: Vec<u64> = new.iter().map(|(version, _)| *version).collect();
-        downloads
-            .in_ledger(move |ledger| ledger.note_downloaded(&id, &new, "scan"))
-            .await?;
-        // What could not be noted is tried again with the next change.
-        known.extend(versions);
+        note_new(downloads, id, known, new).await?;
     }
     Ok(())
+}
+
+/// Notes versions of a type; they are known only once that is done, so that what could not be noted is tried again with the
+/// next change.
+async fn note_new(
+    downloads: &Downloads,
+    model_type: String,
+    known: &mut HashSet<u64>,
+    new: Vec<(u64, Option<u64>)>,
+) -> Result<(), super::DownloadError> {
+    let versions: Vec<u64> = new.iter().map(|(version, _)| *version).collect();
+    downloads
+        .in_ledger(move |ledger| ledger.note_downloaded(&model_type, &new, "scan"))
+        .await?;
+    known.extend(versions);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downloads::ledger::Ledger;
+    use crate::settings::DownloadSettings;
+
+    #[tokio::test]
+    async fn what_could_not_be_noted_is_not_taken_for_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(Ledger::open(folder.path()).unwrap(), DownloadSettings::default());
+        let file = rusqlite::Connection::open(folder.path().join("downloads.sqlite")).unwrap();
+        let rename = |from: &str, to: &str| {
+            file.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}"))
+                .unwrap()
+        };
+        let mut known = HashSet::new();
+        rename("downloaded_versions", "away");
+        assert!(
+            note_new(&downloads, "t".into(), &mut known, vec![(1, None)])
+                .await
+                .is_err()
+        );
+        assert!(known.is_empty());
+        rename("away", "downloaded_versions");
+        note_new(&downloads, "t".into(), &mut known, vec![(1, None)])
+            .await
+            .unwrap();
+        assert!(known.contains(&1) && downloads.ledger().was_downloaded("t", 1).unwrap());
+    }
 }

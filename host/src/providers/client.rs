@@ -134,6 +134,11 @@ impl Client {
         (own || known).then(|| self.key.clone()).flatten()
     }
 
+    /// The host of CivitAI's API.
+    pub fn civitai_host(&self) -> String {
+        host_of(&self.base)
+    }
+
     /// Whether there is a key.
     pub fn has_key(&self) -> bool {
         self.key.is_some()

@@ -101,6 +101,23 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// Who was asked, where it was somebody on the net.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Gone { host, .. }
+            | Self::KeyMissing { host }
+            | Self::KeyRejected { host }
+            | Self::Forbidden { host, .. }
+            | Self::Region { host }
+            | Self::Blocked { host }
+            | Self::RateLimited { host, .. }
+            | Self::Offline { host, .. }
+            | Self::Server { host, .. }
+            | Self::Malformed { host, .. } => Some(host),
+            Self::NotFound(_) | Self::EarlyAccess | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
+        }
+    }
+
     /// Whether it says that the provider does not have the thing; everything else may be different in a while.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::NotFound(_) | Self::Gone { .. })

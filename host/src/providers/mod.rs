@@ -95,6 +95,11 @@ impl Providers {
         self.chain.load().client.clone()
     }
 
+    /// Whether it is CivitAI that failed, and not one of the others.
+    pub fn is_of_civitai(&self, error: &ProviderError) -> bool {
+        error.host() == Some(&*self.client().civitai_host())
+    }
+
     /// How the hosts that were asked do.
     pub fn hosts(&self) -> Vec<HostState> {
         self.budgets.states()

@@ -200,6 +200,8 @@ struct Run<'a> {
     summary: Summary,
     limits: u32,
     previews: Previews,
+    // How it ends although others go on: CivitAI itself is away.
+    away: Option<Ended>,
 }
 
 /// Refreshes all models that need it, or these, whatever is known of them. Progress goes to all clients.
@@ -251,10 +253,11 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
         },
         limits: 0,
         previews: Previews::default(),
+        away: None,
     };
     run.tell(None, true);
     let ended = run.all(work).await;
-    run.summary.ended = Some(ended);
+    run.summary.ended = Some(run.away.filter(|_| ended == Ended::Completed).unwrap_or(ended));
     run.tell(None, false);
     Ok(run.summary)
 }
@@ -298,8 +301,10 @@ impl Run<'_> {
                 Ok(None) => waiting.push(record),
                 Err(error) => {
                     // A hint only saves time: what can't be asked now is asked when files are hashed.
-                    tracing::info!(%error, "models are not asked about by their headers");
-                    hints = false;
+                    if self.app.providers.is_of_civitai(&error) {
+                        tracing::info!(%error, "models are not asked about by their headers");
+                        hints = false;
+                    }
                     waiting.push(record);
                 }
             }
@@ -358,11 +363,12 @@ impl Run<'_> {
                         continue;
                     }
                     self.summary.error = Some(error.to_string());
-                    // It alone is away.
+                    let away = if limited { Ended::RateLimited } else { Ended::Failed };
+                    self.away = Some(away);
+                    // Others are worth asking while they know anything.
                     match identify::by_hash_of_others(&self.app.providers, batch, &error).await {
                         Some(answers) => break answers,
-                        None if limited => return Some(Ended::RateLimited),
-                        None => return Some(Ended::Failed),
+                        None => return Some(away),
                     }
                 }
             }
@@ -385,14 +391,20 @@ impl Run<'_> {
         let mut found = Vec::new();
         for (record, answer) in records.iter().zip(answers) {
             self.summary.processed += 1;
-            if !matches!(answer, Err(ProviderError::RateLimited { .. })) {
+            // That an archive wants a break says nothing of CivitAI, which is asked first.
+            let is_limit = |error: &ProviderError| {
+                matches!(error, ProviderError::RateLimited { .. }) && self.app.providers.is_of_civitai(error)
+            };
+            if answer.as_ref().is_err_and(is_limit) {
+                self.limits += 1;
+            } else {
                 self.limits = 0;
             }
             match &answer {
                 Ok(_) => found.push(record.clone()),
                 Err(error) => {
-                    self.limits += u32::from(matches!(error, ProviderError::RateLimited { .. }));
-                    self.summary.fail(record, &error.to_string());
+                    let text = metadata::failure_text(&record.path, &record.sha256_hex(), error);
+                    self.summary.fail(record, &text);
                 }
             }
             let Ok(said) = identify::said(&self.app.providers, record, answer) else {

@@ -78,7 +78,7 @@ pub async fn ask(providers: &Providers, model: &Record, hash: &str) -> Answer {
 }
 
 /// As [`by_hash`], while CivitAI is `away` for this reason: the others are asked, and the reason is the answer for what they
-/// do not have. None when there is nobody else, or they are away too.
+/// do not have. None when there is nobody else, or they have nothing.
 pub async fn by_hash_of_others(
     providers: &Providers,
     models: &[Arc<Record>],
@@ -99,10 +99,7 @@ pub async fn by_hash_of_others(
     });
     let asks: Vec<_> = asks.collect();
     let answers: Vec<Answer> = futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await;
-    let anyone = answers
-        .iter()
-        .any(|answer| answer.as_ref().err().is_none_or(ProviderError::is_final));
-    anyone.then(|| {
+    answers.iter().any(Result::is_ok).then(|| {
         let answers = answers.into_iter();
         answers.map(|answer| answer.map_err(|_| away.clone())).collect()
     })

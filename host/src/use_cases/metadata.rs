@@ -60,6 +60,12 @@ pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Re
     failure.map_or(Ok(refreshed), |error| Err(error.into()))
 }
 
+/// Why a model has no new metadata, as clients know it.
+pub fn failure_text(path: &str, sha256: &str, error: &ProviderError) -> String {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    format!("Error fetching metadata: {error} (file={name}, sha256={sha256})")
+}
+
 /// Links a model to a version that a person names.
 ///
 /// # Errors

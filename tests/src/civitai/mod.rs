@@ -1,5 +1,5 @@
-//! A stand-in for CivitAI on this machine, with data of its own: its REST API and the host that files come from, each
-//! on a port of its own, as they are hosts of their own there.
+//! A stand-in for CivitAI on this machine, with data of its own: its REST API, the host that files come from, and the
+//! archive of what was deleted, each on a port of its own, as they are hosts of their own there.
 //!
 //! Tests say what it has ([`CatalogModel`]), who may have it, and what goes wrong ([`Fault`]); afterwards they look at
 //! what it was asked ([`Asked`]).
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     served: storage::Served,
     api: String,
     storage: String,
+    archive: String,
 }
 
 /// Shared by the listeners.
@@ -99,14 +100,16 @@ impl Civitai {
     /// When it can't be had.
     pub async fn start_at(models: impl IntoIterator<Item = CatalogModel>, address: &str) -> Result<Self> {
         let shared = Shared::default();
-        let (api, storage) = (
+        let (api, storage, archive) = (
             TcpListener::bind(address).await?,
+            TcpListener::bind("127.0.0.1:0").await?,
             TcpListener::bind("127.0.0.1:0").await?,
         );
         {
             let mut inner = shared.lock();
             inner.api = format!("http://{}", api.local_addr()?);
             inner.storage = format!("http://{}", storage.local_addr()?);
+            inner.archive = format!("http://{}", archive.local_addr()?);
             inner.models = models.into_iter().map(|model| (model.id, model)).collect();
         }
         let serve = |listener: TcpListener, router: axum::Router| {
@@ -116,6 +119,7 @@ impl Civitai {
         };
         let tasks = vec![
             serve(api, routes::router(shared.clone())),
+            serve(archive, routes::router(shared.clone())),
             serve(storage, storage::router(shared.clone())),
         ];
         Ok(Self { shared, tasks })
@@ -128,7 +132,7 @@ impl Civitai {
 
     /// Base of the archive's API, as in the setting `providers.civarchive`.
     pub fn archive_base(&self) -> String {
-        format!("{}/archive/api", self.shared.lock().api)
+        format!("{}/archive/api", self.shared.lock().archive)
     }
 
     /// Base of the host that files come from.

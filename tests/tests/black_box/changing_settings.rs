@@ -169,3 +169,20 @@ async fn requests_go_through_the_proxy_that_is_set() -> Result<()> {
     assert_eq!(answer["id"], 50);
     Ok(())
 }
+
+#[tokio::test]
+async fn lists_that_clients_send_as_texts_are_shown_as_lists() -> Result<()> {
+    let server = Library::new()?.serve().await?;
+    let changes = json!({"auto_organize_exclusions": ["a", " b "], "metadata_refresh_skip_paths": "c, d"});
+    server.post_json("/api/lm/settings", &changes).await?;
+    let shown = server.get_json("/api/lm/settings", &[]).await?["settings"].clone();
+    assert_eq!(
+        (
+            &shown["auto_organize_exclusions"],
+            &shown["metadata_refresh_skip_paths"]
+        ),
+        (&json!(["a", "b"]), &json!(["c", "d"]))
+    );
+    assert_eq!(shown["proxy_username"], "");
+    Ok(())
+}

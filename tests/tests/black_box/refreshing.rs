@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use modelshelf_tests::civitai::{Civitai, Fault};
+use modelshelf_tests::model::sha256;
 use modelshelf_tests::{Call, Library, Model, Server};
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ async fn all_models_that_need_it_are_asked_about_in_batches_and_progress_is_told
         )?;
     }
     library.add(&Model::lora("quiet/below/x"))?;
-    library.add(&Model::lora("unknown"))?;
+    let unknown = library.add(&Model::lora("unknown"))?;
     let server = library
         .options()
         .settings("metadata_refresh_skip_paths = ['quiet']")
@@ -60,9 +61,14 @@ async fn all_models_that_need_it_are_asked_about_in_batches_and_progress_is_told
         "{answer}"
     );
     assert_eq!((&answer["total"], &answer["skipped_count"]), (&json!(135), &json!(4)));
+    let error = format!(
+        "Error fetching metadata: Model not found (file=unknown.safetensors, sha256={})",
+        sha256(&std::fs::read(unknown)?)
+    );
+    assert_eq!(answer["failures"], json!([{"name": "unknown", "error": error}]));
     assert_eq!(
-        answer["failures"],
-        json!([{"name": "unknown", "error": "Model not found"}])
+        answer["message"],
+        "Successfully updated 130 of 131 processed loras (total: 135)"
     );
     let started = socket.find(|message| message["task"] == "fetch_all").await?;
     assert_eq!(
@@ -266,5 +272,64 @@ async fn the_bound_of_requests_is_kept_before_and_after_a_kill_as_the_provider_c
     for file in &files {
         assert!(sidecar(file)?["civitai"]["id"].is_u64(), "{}", file.display());
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_goes_on_while_an_archive_wants_a_break_and_ends_when_the_provider_does() -> Result<()> {
+    let (library, _, civitai) = models(3).await?;
+    for number in 0..8 {
+        library.add(&Model::lora(&format!("a-unknown{number}")))?;
+    }
+    let server = library.options().civitai(&civitai).serve().await?;
+    civitai.fail(Fault::limited("/archive/api", "900"));
+    let answer = server.post_json(ALL, &json!({})).await?;
+    assert_eq!(
+        (&answer["success"], &answer["updated"], &answer["failure_count"]),
+        (&json!(true), &json!(3), &json!(8)),
+        "{answer}"
+    );
+    // Nobody said that they are not known.
+    let file = library.root("loras").join("a-unknown0.safetensors");
+    assert_eq!(sidecar(&file)?["civitai_deleted"], false);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_from_elsewhere_is_not_looked_for_in_archives_nor_noted_as_deleted() -> Result<()> {
+    let library = Library::new()?;
+    let file = library.add(&Model::lora("elsewhere").side("hf_url", json!("https://huggingface.co/a/b")))?;
+    let civitai = Civitai::start([known(1, "Archived", &file)?]).await?;
+    civitai.remove(1, true);
+    let server = library.options().civitai(&civitai).serve().await?;
+    let answer = server.post_json(ALL, &json!({ "file_paths": [file] })).await?;
+    assert_eq!((&answer["updated"], &answer["failure_count"]), (&json!(0), &json!(1)));
+    let one = json!({ "file_path": file });
+    let answer = server.post_json("/api/lm/loras/fetch-civitai", &one).await?;
+    assert_eq!(answer["success"], false);
+    assert_eq!(civitai.count("/archive/api"), 0);
+    let sidecar = sidecar(&file)?;
+    assert_eq!(
+        (&sidecar["civitai_deleted"], &sidecar["civitai"]),
+        (&json!(false), &json!({}))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_archive_knows_is_taken_while_the_provider_is_away_and_the_run_says_so() -> Result<()> {
+    let (library, files, civitai) = models(3).await?;
+    civitai.remove(1, true);
+    let server = library.options().civitai(&civitai).serve().await?;
+    civitai.fail(Fault::page("/api/v1", 403));
+    let answer = server.post_json(ALL, &json!({})).await?;
+    assert_eq!(
+        (&answer["success"], &answer["updated"], &answer["failure_count"]),
+        (&json!(false), &json!(1), &json!(2)),
+        "{answer}"
+    );
+    assert_eq!(progress(&server).await?["status"], "error");
+    assert_eq!(sidecar(&files[0])?["metadata_source"], "civarchive");
+    assert_eq!(sidecar(&files[1])?["civitai_deleted"], false);
     Ok(())
 }

@@ -169,7 +169,12 @@ async fn a_provider_that_is_away_is_a_state_and_not_an_error_of_each_model() -> 
     let file = library.add(&Model::lora("a"))?;
     let civitai = Civitai::start([known(5, "Amber", &file)?]).await?;
     let address = civitai.base();
-    let server = library.options().civitai(&civitai).serve().await?;
+    let server = library
+        .options()
+        .settings("enable_civarchive_api = false")
+        .civitai(&civitai)
+        .serve()
+        .await?;
     drop(civitai);
     let mut socket = server.socket("/ws/fetch-progress").await?;
     let body = json!({ "file_path": file });

@@ -94,6 +94,18 @@ async fn a_lost_or_broken_store_costs_a_scan_and_nothing_else() -> Result<()> {
         "the store, downloads and updates are files in the data folder"
     );
     let server = library.options().data_dir(&data).serve().await?;
+    let queue = server.get_json("/api/lm/downloads/queue", &[]).await?;
+    assert_eq!(queue["queue"], json!([]));
+    for file in ["library.sqlite", "downloads.sqlite", "updates.sqlite"] {
+        let log = server.log();
+        let told = log
+            .lines()
+            .any(|line| line.contains(file) && line.contains("begun anew"));
+        assert!(told, "{file}: {log}");
+        let aside = format!("{file}.aside-");
+        let mut there = std::fs::read_dir(&data)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        assert!(there.any(|name| name.starts_with(&aside)), "{file}");
+    }
     let item = server.item("loras", "amber").await?;
     assert_eq!(
         (&item["favorite"], &item["tags"], &item["notes"]),

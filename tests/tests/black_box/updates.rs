@@ -160,7 +160,15 @@ async fn requests_that_can_not_be_served_say_why() -> Result<()> {
         (reply.status, &reply.json()?["error"]),
         (400, &json!("model_id must be an integer"))
     );
-    assert_eq!(server.get("/api/lm/loras/updates/status/999").await?.status, 404);
+    // Of what nobody knows the record is empty.
+    let unknown = server.get_json("/api/lm/loras/updates/status/999", &[]).await?;
+    assert_eq!(
+        unknown["record"],
+        json!({
+            "modelType": "lora", "modelId": 999, "largestVersionId": null, "versionIds": [], "inLibraryVersionIds": [],
+            "lastCheckedAt": null, "shouldIgnore": false, "hasUpdate": false, "versions": [],
+        })
+    );
     // Of what is here alone something is known without asking.
     let known = server.get_json("/api/lm/loras/updates/versions/5", &[]).await?;
     let versions = known["record"]["versions"].as_array().context("versions")?;
@@ -197,5 +205,22 @@ async fn licences_that_are_missing_are_filled_in() -> Result<()> {
         post(&server, "fetch-missing-license", &json!({"modelIds": [5]})).await?["updated"],
         json!([])
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_archive_is_no_word_on_what_can_be_had() -> Result<()> {
+    let (library, civitai) = set_up().await?;
+    civitai.put(CatalogModel::new(7, "Gone", "LORA").versions([CatalogVersion::new(75, "v2")]));
+    civitai.remove(7, true);
+    let server = library.options().civitai(&civitai).serve().await?;
+    post(&server, "refresh", &json!({})).await?;
+    let status = server.get_json("/api/lm/loras/updates/status/7", &[]).await?;
+    let record = &status["record"];
+    assert_eq!(
+        (&record["shouldIgnore"], &record["versionIds"], &record["hasUpdate"]),
+        (&json!(true), &json!([70]), &json!(false))
+    );
+    assert_eq!(civitai.count("/archive/api"), 0);
     Ok(())
 }

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 /// Columns of [`QueueRow`], in its order.
 pub const QUEUE: &str = "download_id, model_id, model_version_id, model_name, version_name, thumbnail_url, source, file_params, status, \
-    priority, progress, bytes_downloaded, total_bytes, bytes_per_second, error, file_path, added_at, started_at, completed_at, request";
+    priority, progress, bytes_downloaded, total_bytes, bytes_per_second, error, file_path, added_at, started_at, completed_at, request, written_to";
 /// Columns of [`HistoryRow`], in its order.
 pub const HISTORY: &str = "id, download_id, model_id, model_version_id, model_name, version_name, thumbnail_url, file_params, status, \
-    error, file_path, bytes_downloaded, total_bytes, completed_at, is_already_exists, request";
+    error, file_path, bytes_downloaded, total_bytes, completed_at, is_already_exists, request, written_to";
 
 /// A download that is to come, runs or stands still.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -54,6 +54,9 @@ pub struct QueueRow {
     /// All that was asked for, as JSON text; for this server alone.
     #[serde(skip)]
     pub request: Option<String>,
+    /// Where this server writes it, or wrote: a path that no client named.
+    #[serde(skip)]
+    pub written_to: Option<String>,
 }
 
 impl QueueRow {
@@ -83,12 +86,13 @@ impl QueueRow {
             started_at: row.get(17)?,
             completed_at: row.get(18)?,
             request: row.get(19)?,
+            written_to: row.get(20)?,
         })
     }
 }
 
 /// A download that came to its end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct HistoryRow {
     /// Number of the row.
     pub id: i64,
@@ -123,6 +127,9 @@ pub struct HistoryRow {
     /// All that was asked for, as JSON text; for this server alone.
     #[serde(skip)]
     pub request: Option<String>,
+    /// Where this server writes it, or wrote: a path that no client named.
+    #[serde(skip)]
+    pub written_to: Option<String>,
 }
 
 impl HistoryRow {
@@ -148,6 +155,7 @@ impl HistoryRow {
             completed_at: row.get(13)?,
             is_already_exists: row.get(14)?,
             request: row.get(15)?,
+            written_to: row.get(16)?,
         })
     }
 }

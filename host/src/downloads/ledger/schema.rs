@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 /// Each step brings the tables from the version of its place to the next.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE queue (
         download_id TEXT PRIMARY KEY,
         model_id INTEGER,
@@ -59,7 +60,38 @@ const MIGRATIONS: [&str; 1] = ["
         PRIMARY KEY (model_type, version_id)
     ) WITHOUT ROWID;
     CREATE INDEX downloaded_models ON downloaded_versions (model_id);
-"];
+",
+    // Where this server writes is not for clients to say, and they may name any `file_path`. Several tries may have one id.
+    "
+    ALTER TABLE queue ADD COLUMN written_to TEXT;
+    UPDATE queue SET written_to = file_path;
+    DROP INDEX history_time;
+    ALTER TABLE history RENAME TO history_before;
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        download_id TEXT,
+        model_id INTEGER,
+        model_version_id INTEGER,
+        model_name TEXT NOT NULL DEFAULT '',
+        version_name TEXT NOT NULL DEFAULT '',
+        thumbnail_url TEXT NOT NULL DEFAULT '',
+        file_params TEXT,
+        status TEXT NOT NULL,
+        error TEXT,
+        file_path TEXT,
+        bytes_downloaded INTEGER NOT NULL DEFAULT 0,
+        total_bytes INTEGER,
+        completed_at REAL NOT NULL,
+        is_already_exists INTEGER NOT NULL DEFAULT 0,
+        request TEXT,
+        written_to TEXT
+    );
+    INSERT INTO history SELECT *, CASE WHEN request IS NOT NULL THEN file_path END FROM history_before;
+    DROP TABLE history_before;
+    CREATE INDEX history_time ON history (completed_at DESC);
+    CREATE INDEX history_download ON history (download_id);
+",
+];
 
 /// Why the file can't be opened.
 #[derive(Debug, thiserror::Error)]

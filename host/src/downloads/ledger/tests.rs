@@ -55,10 +55,7 @@ fn what_ended_is_in_the_history_once_and_can_be_tried_again() {
     assert_eq!(ledger.finish("a", &ending("failed")).unwrap().unwrap().download_id, "a");
     assert!(ledger.finish("a", &ending("failed")).unwrap().is_none() && ledger.add(&row("a", 1)).unwrap().is_none());
     let again = ledger.retry(&Which::Download("a".into())).unwrap().unwrap();
-    assert_eq!(
-        (again.source.as_deref(), again.file_path.as_deref()),
-        (Some("retry"), Some("/a"))
-    );
+    assert_eq!(again.source.as_deref(), Some("retry"));
     assert_eq!(again.download_id.len(), 36);
     assert_eq!(ledger.history(10, 0, None).unwrap().1, 0);
     ledger.finish(&again.download_id, &ending("completed")).unwrap();
@@ -80,6 +77,7 @@ fn what_ended_is_in_the_history_once_and_can_be_tried_again() {
             ..Stats::default()
         }
     );
+    assert_eq!(ledger.history(-1, 0, None).unwrap().0.len(), 3);
     assert_eq!(ledger.retry_all().unwrap(), 2);
     assert_eq!(ledger.stats().unwrap().queued, 2);
 }
@@ -119,9 +117,22 @@ fn versions_are_remembered_and_a_persons_word_stands_against_a_scan() {
     assert_eq!(ledger.downloaded_of(9).unwrap().len(), 2);
 }
 
+/// As this server notes where it writes.
+fn describe(ledger: &Ledger, id: &str, path: &str) {
+    let described = QueueRow {
+        file_path: Some(path.into()),
+        ..row(id, 1)
+    };
+    ledger.describe(&described).unwrap();
+}
+
+const NEW: TakenUp = TakenUp::Queued { is_new: true };
+const KNOWN: TakenUp = TakenUp::Queued { is_new: false };
+
 #[test]
 fn a_call_is_the_later_word_and_another_try_goes_on_where_the_first_wrote() {
     let (_folder, ledger) = ledger();
+    let arrived = |_: &HistoryRow| true;
     // As a client queues it: nothing is said of where it goes.
     let of_client = QueueRow {
         request: None,
@@ -130,34 +141,86 @@ fn a_call_is_the_later_word_and_another_try_goes_on_where_the_first_wrote() {
     };
     ledger.add(&of_client).unwrap();
     ledger.set_status("a", "paused").unwrap();
-    assert_eq!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Queued);
+    assert_eq!(ledger.take_up(&row("a", 2), arrived).unwrap(), KNOWN);
     let taken = ledger.queued("a").unwrap().unwrap();
     assert_eq!(
         (taken.model_version_id, taken.request.as_deref(), taken.status.as_str()),
         (Some(2), Some("{}"), "queued")
     );
     assert_eq!(taken.model_name, "");
+    describe(&ledger, "a", "/a");
 
     ledger.finish("a", &ending("failed")).unwrap();
-    assert_eq!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Queued);
-    assert_eq!(ledger.queued("a").unwrap().unwrap().file_path.as_deref(), Some("/a"));
+    assert_eq!(ledger.take_up(&row("a", 2), arrived).unwrap(), KNOWN);
+    assert_eq!(ledger.queued("a").unwrap().unwrap().written_to.as_deref(), Some("/a"));
     assert_eq!(ledger.history(10, 0, None).unwrap().1, 0);
     ledger.finish("a", &ending("completed")).unwrap();
-    assert!(matches!(ledger.take_up(&row("a", 2)).unwrap(), TakenUp::Completed(_)));
+    assert!(matches!(
+        ledger.take_up(&row("a", 2), arrived).unwrap(),
+        TakenUp::Completed(_)
+    ));
     assert!(ledger.queued("a").unwrap().is_none());
+    assert_eq!(ledger.take_up(&row("new", 2), arrived).unwrap(), NEW);
+}
+
+#[test]
+fn a_second_try_under_an_id_that_ended_well_has_a_row_of_its_own() {
+    let (_folder, ledger) = ledger();
+    ledger.add(&row("a", 1)).unwrap();
+    ledger.finish("a", &ending("completed")).unwrap();
+    // Another model, or the file is gone.
+    assert_eq!(ledger.take_up(&row("a", 2), |_| false).unwrap(), NEW);
+    ledger.finish("a", &ending("failed")).unwrap().unwrap();
+    let (rows, total) = ledger.history(10, 0, None).unwrap();
+    let statuses: Vec<&str> = rows.iter().map(|row| row.status.as_str()).collect();
+    assert_eq!((statuses, total), (vec!["failed", "completed"], 2));
+    assert_eq!(ledger.ended("a").unwrap().unwrap().model_version_id, Some(2));
+    assert!(ledger.retry(&Which::Download("a".into())).unwrap().is_some());
 }
 
 #[test]
 fn a_path_that_a_client_named_is_not_written_to() {
     let (_folder, ledger) = ledger();
-    let of_client = QueueRow {
-        request: None,
-        ..row("a", 1)
-    };
-    ledger.add(&of_client).unwrap();
-    ledger.finish("a", &ending("failed")).unwrap();
-    let again = ledger.retry(&Which::Download("a".into())).unwrap().unwrap();
-    assert_eq!(again.file_path, None);
+    // One that this server ran, too.
+    for id in ["a", "b"] {
+        let of_client = QueueRow {
+            request: (id == "b").then(|| "{}".into()),
+            ..row(id, 1)
+        };
+        ledger.add(&of_client).unwrap();
+        describe(&ledger, id, "/own");
+        let of_client = Ending {
+            file_path: Some("/etc/passwd".into()),
+            ..ending("failed")
+        };
+        ledger.finish(id, &of_client).unwrap();
+        assert_eq!(ledger.places_of_others("x").unwrap()[0].path, "/own");
+        let again = ledger.retry(&Which::Download(id.into())).unwrap().unwrap();
+        assert_eq!((again.file_path, again.written_to.as_deref()), (None, Some("/own")));
+        ledger.remove(&again.download_id).unwrap();
+    }
+}
+
+#[test]
+fn tables_of_the_first_version_are_brought_forward_with_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let before = Connection::open(&path).unwrap();
+    before.execute_batch(schema::MIGRATIONS[0]).unwrap();
+    before
+        .execute_batch(
+            "INSERT INTO queue (download_id, added_at, file_path, request) VALUES ('a', 1, '/a', '{}');
+             INSERT INTO history (download_id, status, completed_at, file_path, request) VALUES ('b', 'failed', 1, '/b', '{}');
+             INSERT INTO history (download_id, status, completed_at, file_path) VALUES ('c', 'failed', 2, '/c');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(before);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert_eq!(ledger.queued("a").unwrap().unwrap().written_to.as_deref(), Some("/a"));
+    let written = |id: &str| ledger.ended(id).unwrap().unwrap().written_to;
+    assert_eq!((written("b").as_deref(), written("c")), (Some("/b"), None));
+    assert_eq!(ledger.ended("c").unwrap().unwrap().id, 2);
 }
 
 #[test]

@@ -1,204 +1,10 @@
 //! Transfers from a server in this process that misbehaves as told.
 
-use std::collections::VecDeque;
-use std::sync::atomic::AtomicUsize;
+mod site;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State as Shown;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::StreamExt;
-use sha2::{Digest, Sha256};
+use site::{Setting, Site, Whim, with_ranges};
 
 use super::*;
-use crate::files::hash::hex;
-
-/// What the server does with the next request for the file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Whim {
-    /// Sends so many bytes and drops the connection.
-    Drop(usize),
-    /// Answers with a status.
-    Status(u16),
-    /// A break of no length.
-    Busy,
-}
-
-#[derive(Default)]
-struct Site {
-    content: Mutex<Vec<u8>>,
-    etag: Mutex<String>,
-    whims: Mutex<VecDeque<Whim>>,
-    ranges: bool,
-    // What `/file` leads to expires after so many uses.
-    uses: Option<usize>,
-    used: AtomicUsize,
-    sent: AtomicU64,
-    asked: AtomicUsize,
-    keys: Mutex<Vec<(String, bool)>>,
-}
-
-async fn serve(Shown(site): Shown<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response {
-    let path = uri.path();
-    site.keys
-        .lock()
-        .unwrap()
-        .push((path.to_owned(), headers.contains_key(header::AUTHORIZATION)));
-    if path == "/page" {
-        return ([(header::CONTENT_TYPE, "text/html")], "<p>Hello").into_response();
-    }
-    if let Some(status) = path.strip_prefix("/status/") {
-        return StatusCode::from_u16(status.parse().unwrap()).unwrap().into_response();
-    }
-    if path == "/file" {
-        let serial = site.used.load(Ordering::Relaxed) / site.uses.unwrap_or(usize::MAX);
-        return (StatusCode::FOUND, [(header::LOCATION, format!("/signed/{serial}"))]).into_response();
-    }
-    if let Some(serial) = path.strip_prefix("/signed/") {
-        let used = site.used.fetch_add(1, Ordering::Relaxed);
-        if serial.parse::<usize>().unwrap() != used / site.uses.unwrap_or(usize::MAX) {
-            return StatusCode::FORBIDDEN.into_response();
-        }
-    }
-    site.asked.fetch_add(1, Ordering::Relaxed);
-    let whim = site.whims.lock().unwrap().pop_front();
-    match whim {
-        Some(Whim::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
-        Some(Whim::Busy) => return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "0")]).into_response(),
-        _ => {}
-    }
-    let (content, etag) = (site.content.lock().unwrap().clone(), site.etag.lock().unwrap().clone());
-    let range = headers.get(header::RANGE).filter(|_| site.ranges);
-    let fits = headers
-        .get(header::IF_RANGE)
-        .is_none_or(|own| own.to_str().unwrap() == etag);
-    let (status, first, end) = match range.filter(|_| fits) {
-        Some(range) => {
-            let (first, last) = range.to_str().unwrap()["bytes=".len()..].split_once('-').unwrap();
-            let first: usize = first.parse().unwrap();
-            if first >= content.len() {
-                return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
-            }
-            let end = last
-                .parse::<usize>()
-                .map_or(content.len(), |last| content.len().min(last + 1));
-            (StatusCode::PARTIAL_CONTENT, first, end)
-        }
-        None => (StatusCode::OK, 0, content.len()),
-    };
-    let mut body = content[first..end].to_vec();
-    let length = body.len();
-    let broken = if let Some(Whim::Drop(after)) = whim {
-        body.truncate(after);
-        body.len() < length
-    } else {
-        false
-    };
-    site.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
-    let pieces = [Ok(Bytes::from(body))]
-        .into_iter()
-        .chain(broken.then(|| Err("dropped")));
-    // What was written right before a connection is cut would not leave the server.
-    let pieces = futures_util::stream::iter(pieces).then(|piece| async move {
-        if piece.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        piece
-    });
-    let mut response = Body::from_stream(pieces).into_response();
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::ETAG, etag.parse().unwrap());
-    if status == StatusCode::PARTIAL_CONTENT {
-        let range = format!("bytes {first}-{}/{}", end - 1, content.len());
-        headers.insert(header::CONTENT_RANGE, range.parse().unwrap());
-    }
-    response
-}
-
-struct Setting {
-    site: Arc<Site>,
-    base: String,
-    folder: tempfile::TempDir,
-    signal: watch::Sender<Signal>,
-    meter: Meter,
-}
-
-impl Setting {
-    async fn new(size: usize, site: Site) -> Self {
-        let content: Vec<u8> = (0..size).map(|at| (at * 31 % 251) as u8).collect();
-        *site.content.lock().unwrap() = content;
-        *site.etag.lock().unwrap() = "\"one\"".into();
-        let site = Arc::new(site);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(serve).with_state(site.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            site,
-            base,
-            folder: tempfile::tempdir().unwrap(),
-            signal: watch::channel(Signal::Run).0,
-            meter: Meter::default(),
-        }
-    }
-
-    fn target(&self) -> PathBuf {
-        self.folder.path().join("a.safetensors")
-    }
-
-    fn source(&self, paths: &[&str]) -> Source {
-        Source {
-            urls: paths.iter().map(|path| format!("{}{path}", self.base)).collect(),
-            key: None,
-            key_setting: "a_key",
-            gated: false,
-            sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
-            hosts: Hosts::Any,
-        }
-    }
-
-    async fn run(&self, source: &Source, connections: usize) -> Result<Arrived, TransferError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        let options = Options {
-            connections,
-            tries: 4,
-            first_wait: Duration::from_millis(1),
-            patience: Duration::from_secs(20),
-        };
-        let transfer = Transfer {
-            client: &client,
-            source,
-            target: &self.target(),
-            options: &options,
-            limiter: &Limiter::new(0.0),
-            signal: self.signal.subscribe(),
-            meter: &self.meter,
-        };
-        transfer.run().await
-    }
-
-    fn part(&self) -> Vec<u8> {
-        std::fs::read(part_of(&self.target())).unwrap()
-    }
-
-    fn is_whole(&self) -> bool {
-        self.part() == *self.site.content.lock().unwrap()
-    }
-}
-
-fn with_ranges() -> Site {
-    Site {
-        ranges: true,
-        ..Site::default()
-    }
-}
 
 const LARGE: usize = 50 << 20;
 
@@ -317,6 +123,53 @@ async fn the_next_address_is_asked_when_one_has_nothing() {
         .await
         .unwrap();
     assert!(setting.is_whole());
+}
+
+#[tokio::test]
+async fn the_next_address_is_asked_when_one_has_another_file() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let arrived = setting.run(&setting.source(&["/another", "/file"]), 2).await.unwrap();
+    assert_eq!(arrived.bytes, 1000);
+    assert!(setting.is_whole());
+    // Nobody has it: what came last is kept.
+    let error = setting
+        .run(&setting.source(&["/status/404", "/another"]), 2)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TransferError::WrongHash { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_asked_again_and_a_slow_one_is_waited_for() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let source = setting.source(&["/signed/0"]);
+    setting.site.whims.lock().unwrap().push_back(Whim::Silence(300));
+    let patience = Duration::from_millis(1000);
+    setting.run_with(&source, 1, patience).await.unwrap();
+    assert!(setting.is_whole());
+    assert_eq!(setting.site.asked.load(Ordering::Relaxed), 2);
+
+    // Twice as long as a silence may be, with bytes all the time.
+    let setting = Setting::new(1000, with_ranges()).await;
+    setting.site.whims.lock().unwrap().push_back(Whim::Trickle(100));
+    setting
+        .run_with(&setting.source(&["/signed/0"]), 1, patience)
+        .await
+        .unwrap();
+    assert!(setting.is_whole());
+    assert_eq!(setting.site.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_has_arrived_can_be_given_to_another_name() {
+    let setting = Setting::new(LARGE, with_ranges()).await;
+    *setting.site.whims.lock().unwrap() = [Whim::Drop(3_000_000), Whim::Status(404)].into();
+    let source = setting.source(&["/signed/0"]);
+    setting.run(&source, 1).await.unwrap_err();
+    let elsewhere = setting.folder.path().join("b.safetensors");
+    bring(&setting.target(), &elsewhere);
+    assert!(!part_of(&setting.target()).exists() && !state_of(&setting.target()).exists());
+    assert_eq!(State::load(&elsewhere, source.sha256.as_deref()).done.len(), 3_000_000);
 }
 
 #[tokio::test]

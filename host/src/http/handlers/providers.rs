@@ -33,8 +33,7 @@ pub async fn fetch_one(call: Call, service: Arc<TypeService>) -> Result<Response
         Err(MetadataError::Provider(error)) if !offline(&error.clone().into()) => {
             let record = service.library.snapshot().by_path(&path).cloned();
             let sha256 = record.map_or_else(String::new, |record| record.sha256_hex());
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let error = format!("Error fetching metadata: {error} (file={name}, sha256={sha256})");
+            let error = metadata::failure_text(&path, &sha256, &error);
             Ok(json(&json!({ "success": false, "error": error })))
         }
         Err(MetadataError::NotInLibrary) => Err(ApiError::not_found("Model not found in cache")),
@@ -107,7 +106,7 @@ pub async fn fetch_all(call: Call, service: Arc<TypeService>) -> Result<Response
                     .collect(),
             )
         });
-    let app = call.app.clone();
+    let (app, prefix) = (call.app.clone(), service.plugin.info().prefix().to_owned());
     let run = tokio::spawn(async move { bulk_refresh::run(&app, &service, only).await });
     let summary = run
         .await
@@ -120,8 +119,8 @@ pub async fn fetch_all(call: Call, service: Arc<TypeService>) -> Result<Response
             .clone()
             .unwrap_or_else(|| "The refresh ended early".into()),
         _ => format!(
-            "Successfully updated {} of {} processed models",
-            summary.updated, summary.processed
+            "Successfully updated {} of {} processed {prefix} (total: {})",
+            summary.updated, summary.processed, summary.total
         ),
     };
     Ok(json(&json!({

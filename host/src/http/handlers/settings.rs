@@ -14,6 +14,8 @@ use crate::settings::{ActiveLibrary, SettingsError};
 
 /// What only files and the command line can say: it decides what is open.
 const FIXED: [&str; 4] = ["folder_paths", "extra_folder_paths", "libraries", "active_library"];
+/// Lists, which clients also send as one text.
+const LISTS: [&str; 2] = ["auto_organize_exclusions", "metadata_refresh_skip_paths"];
 /// Levels from which pages can blur. Source: contract section 4.9.
 const BLUR_LEVELS: [&str; 4] = ["PG13", "R", "X", "XXX"];
 
@@ -22,6 +24,9 @@ pub fn settings(call: &Call) -> Response {
     let active = call.app.active.load();
     let contract = &active.contract;
     let mut shown = contract.with_defaults();
+    for key in LISTS {
+        shown.insert(key.into(), contract.list(key).into());
+    }
     // These have routes of their own.
     shown.retain(|key, _| !["folder_paths", "libraries", "active_library"].contains(&key.as_str()));
     without_secrets(&mut shown);

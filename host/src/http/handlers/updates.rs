@@ -82,7 +82,7 @@ pub async fn refresh(call: Call, service: Arc<TypeService>) -> Result<Response, 
             let snapshot = service.library.snapshot();
             let records: Vec<Value> = models
                 .iter()
-                .filter_map(|id| record(&call, &service, &snapshot, *id, None))
+                .map(|id| record(&call, &service, &snapshot, *id, None))
                 .collect();
             call.app.hub.broadcast(
                 json!({ "type": "updates_changed", "pageType": service.plugin.info().prefix() }).to_string(),
@@ -178,8 +178,7 @@ async fn answer(call: &Call, service: &TypeService, model: u64, local: bool) -> 
         }
         false => None,
     };
-    let record = record(call, service, &snapshot, model, words.as_ref())
-        .ok_or_else(|| ApiError::not_found(format!("Model {model} is not tracked")))?;
+    let record = record(call, service, &snapshot, model, words.as_ref());
     Ok(json(&json!({ "success": true, "record": record })))
 }
 
@@ -191,21 +190,18 @@ fn here(snapshot: &Snapshot, model: u64) -> impl Iterator<Item = &Arc<Record>> {
         .filter(move |record| record.remote.model_id == Some(model))
 }
 
-/// The contract's record of a model; none when nothing is known of it, here or at a provider. With local context: which of
-/// its versions count as downloaded, as far as that is noted.
+/// The contract's record of a model; an empty one when nothing is known of it, here or at a provider. With local context:
+/// which of its versions count as downloaded, as far as that is noted.
 fn record(
     call: &Call,
     service: &TypeService,
     snapshot: &Snapshot,
     model: u64,
     local: Option<&HashMap<u64, bool>>,
-) -> Option<Value> {
+) -> Value {
     let model_type = service.plugin.info().id();
     let here: Vec<&Arc<Record>> = here(snapshot, model).collect();
     let tracked = call.app.updates.get(model_type, model);
-    if tracked.is_none() && here.is_empty() {
-        return None;
-    }
     let tracked = tracked.map(|own| Tracked::clone(&own)).unwrap_or_default();
     let mut in_library: Vec<u64> = here.iter().filter_map(|record| record.remote.id).collect();
     in_library.sort_unstable();
@@ -248,7 +244,7 @@ fn record(
             "fileName": file.map(|record| &*record.file_name),
         })
     });
-    Some(json!({
+    json!({
         "modelType": model_type,
         "modelId": model,
         "largestVersionId": versions.iter().map(|version| version.id).max(),
@@ -258,5 +254,5 @@ fn record(
         "shouldIgnore": tracked.ignored,
         "hasUpdate": has_update(&tracked, &in_library, wishes),
         "versions": shown.collect::<Vec<_>>(),
-    }))
+    })
 }

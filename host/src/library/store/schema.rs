@@ -155,7 +155,7 @@ pub fn is_broken(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Keeps a database that can't be used for whoever wants to look at it.
+/// Keeps a database that can't be used for whoever wants to look at it, so that it can be begun anew.
 pub fn put_aside(path: &Path, reason: &str) {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seconds = since.map_or(0, |since| since.as_secs());
@@ -163,7 +163,7 @@ pub fn put_aside(path: &Path, reason: &str) {
         let from = PathBuf::from(format!("{}{ending}", path.display()));
         let to = PathBuf::from(format!("{}.aside-{seconds}{ending}", path.display()));
         if from.exists() && std::fs::rename(&from, &to).is_ok() {
-            tracing::warn!(store = %from.display(), kept_as = %to.display(), reason, "the store is put aside; the library is read again");
+            tracing::warn!(file = %from.display(), kept_as = %to.display(), reason, "the file can't be used; it is kept under another name and begun anew");
         }
     }
 }

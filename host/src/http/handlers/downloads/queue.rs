@@ -165,7 +165,7 @@ pub async fn history(call: Call) -> Result<Response, ApiError> {
     let offset = call.query.integer("offset", 0)?;
     let status = given(&call, "status");
     let (rows, total) = ask(&call, move |ledger| {
-        ledger.history(limit.max(0), offset.max(0), status.as_deref())
+        ledger.history(limit, offset.max(0), status.as_deref())
     })
     .await?;
     Ok(json(

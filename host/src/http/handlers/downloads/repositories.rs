@@ -141,15 +141,11 @@ pub async fn link(call: Call) -> Result<Response, ApiError> {
             .iter()
             .any(|root| root.relative(&path).is_some())
     };
-    let Some(service) = services.iter().find(inside) else {
-        return Err(ApiError::bad_request(
-            "File is not within any configured model directory. Cannot link to HuggingFace.",
-        ));
-    };
+    // Whether a file is there that is none of the library is nobody's business.
+    let not_found = || ApiError::not_found(format!("File not found: {path}"));
+    let service = services.iter().find(inside).ok_or_else(not_found)?;
     let snapshot = service.library.snapshot();
-    let Some(record) = snapshot.by_path(&path) else {
-        return Err(ApiError::not_found(format!("File not found: {path}")));
-    };
+    let record = snapshot.by_path(&path).ok_or_else(not_found)?;
     if record.hf_url.as_deref() == Some(&url) {
         return Ok(json(
             &json!({ "success": true, "message": "hf_url already set", "hf_url": url }),
