@@ -20,9 +20,10 @@ use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
-use crate::plugins::PluginEngine;
+use crate::plugins::imports::Outside;
+use crate::plugins::{KvStore, PluginEngine};
 use crate::providers::{Options, Providers};
-use crate::roster::{self, Roster};
+use crate::roster::{self, Choices, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 
@@ -57,15 +58,23 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let engine = PluginEngine::new(settings.limits.clone())?;
+    let hub = Arc::new(Hub::with_terminal(terminal));
+    let outside = Outside {
+        hub: hub.clone(),
+        history: history.clone(),
+        kv: KvStore::new(settings.data_folder.join("plugins.sqlite")),
+        handle: tokio::runtime::Handle::current(),
+    };
+    let choices = Choices::open(settings.data_folder.join("plugins.json"))?;
     let app = Arc::new(App {
-        roster: Roster::new(engine, settings.data_folder.join("compiled")),
+        roster: Roster::new(engine, settings.data_folder.join("compiled"), outside, choices),
         history,
         providers,
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),
         settings,
-        hub: Arc::new(Hub::with_terminal(terminal)),
+        hub,
         hashing,
         thumbnails: Arc::new(thumbnails),
         pages: Pages::new()?,
@@ -79,6 +88,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let loading = tokio::spawn(roster::load(app.clone()));
+    let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
@@ -91,6 +101,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             tracing::info!("ending");
             loading.abort();
             forgetting.abort();
+            quarantining.abort();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
                     service.library.close();

@@ -6,22 +6,49 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
+use super::account::Account;
 use super::bindings::{ModelType, ModelTypePre};
-use super::engine::PluginEngine;
+use super::engine::{CallKind, PluginEngine};
 use super::error::{CallError, LimitError};
 use super::imports::Reach;
 
 /// What lives in a store during a call.
 pub struct CallState {
-    limits: StoreLimits,
+    memory: MemoryLimit,
     started: Instant,
+    /// How long it waited for what is not its own work.
+    pub waited: Duration,
     time_limit: Duration,
     /// Resources that the guest holds.
     pub table: ResourceTable,
     /// What the guest can reach through its imports.
     pub reach: Reach,
+}
+
+/// Most elements in a table.
+const MAX_TABLE: usize = 1 << 20;
+
+/// The memory that a call has and may have, in bytes.
+struct MemoryLimit {
+    most: usize,
+    had: usize,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.most {
+            // Guests can't go on without memory; so this names what an abort would not.
+            return Err(LimitError::Memory(self.most).into());
+        }
+        self.had = self.had.max(desired);
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= maximum.unwrap_or(MAX_TABLE).min(MAX_TABLE))
+    }
 }
 
 /// A linker with every import of the world and nothing else.
@@ -46,6 +73,10 @@ pub(super) struct Call<'a> {
     pub export: &'static str,
     /// How long it may take.
     pub time_limit: Duration,
+    /// What the plugin may use and used.
+    pub account: &'a Arc<Account>,
+    /// What it may wait for.
+    pub kind: CallKind,
     /// What its imports reach.
     pub reach: Reach,
 }
@@ -61,24 +92,23 @@ impl Call<'_> {
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
         let runtime = self.engine.runtime().ok_or(CallError::Shutdown)?.clone();
-        let slot = self
-            .engine
-            .slots()
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| CallError::Shutdown)?;
+        let own_place = self.account.place(self.kind).await?;
+        let places = self.engine.places(self.kind).clone();
+        let place = places.acquire_owned().await.map_err(|_| CallError::Shutdown)?;
         let (engine, pre, plugin) = (self.engine.clone(), self.pre.clone(), self.plugin.to_owned());
+        let (account, kind) = (self.account.clone(), self.kind);
         let (export, time_limit, reach) = (self.export, self.time_limit, self.reach);
         runtime
             .spawn(async move {
-                let _slot = slot;
+                let _places = (own_place, place);
                 Call {
                     engine: &engine,
                     pre: &pre,
                     plugin: &plugin,
                     export,
                     time_limit,
+                    account: &account,
+                    kind,
                     reach,
                 }
                 .run_here(body)
@@ -99,27 +129,29 @@ impl Call<'_> {
     where
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T>,
     {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(self.engine.limits().memory_bytes())
-            .memories(1)
-            .trap_on_grow_failure(true)
-            .build();
-        let time_limit = self.time_limit;
+        let limits = self.account.limits();
+        let started = Instant::now();
         let state = CallState {
-            limits,
-            started: Instant::now(),
-            time_limit,
+            memory: MemoryLimit {
+                most: limits.memory_bytes(),
+                had: 0,
+            },
+            started,
+            waited: Duration::ZERO,
+            time_limit: self.time_limit,
             table: ResourceTable::new(),
             reach: self.reach,
         };
         let mut store = Store::new(self.engine.engine(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.memory);
+        // Enough to say by how much an answer is too large, and no more.
+        store.set_hostcall_fuel(limits.output_bytes().saturating_mul(2).max(1 << 20));
         store.set_epoch_deadline(1);
         // Every tick the guest hands its thread to the next task, so that one endless loop can't
         // starve the others until its own time is over.
         store.epoch_deadline_callback(|mut context| {
             let state = context.data_mut();
-            if state.started.elapsed() > state.time_limit {
+            if state.started.elapsed() > state.time_limit + state.waited {
                 return Err(LimitError::Time(state.time_limit).into());
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -128,6 +160,8 @@ impl Call<'_> {
             Ok(instance) => body(&instance, &mut store).await,
             Err(error) => Err(error),
         };
+        self.account.note(self.export, started.elapsed());
+        self.account.had_memory(store.data().memory.had);
         match outcome {
             Ok(value) => Ok((value, store.into_data().reach)),
             Err(error) => Err(failure(self.plugin, self.export, &error)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Source, announce, arrange, bind};
+use super::{ChoicesError, Source, announce, arrange, bind};
 use crate::http::app::App;
 use crate::http::registrar::BindError;
 use crate::http::types::{TypeService, TypeSlot};
@@ -50,6 +50,12 @@ pub enum SwapError {
     /// The library of the type can't be opened.
     #[error("the library of {0} can't be opened; the server's log has the reason")]
     Library(String),
+    /// What a person chose can't be kept.
+    #[error(transparent)]
+    Choices(#[from] ChoicesError),
+    /// Work on it came to no end.
+    #[error("a change of plugins broke off: {0}")]
+    BrokeOff(String),
     /// There is no such plugin.
     #[error("no plugin with the id `{0}` is loaded")]
     Unknown(String),
@@ -124,7 +130,7 @@ pub async fn remove(app: &Arc<App>, id: &str) -> Result<(), SwapError> {
     app.routes.store(Arc::new(table));
     app.types.store(Arc::new(next));
     app.roster.forget(id);
-    if let Some(service) = gone.and_then(|slot| slot.service()) {
+    if let Some(service) = gone.and_then(|slot| slot.attached()) {
         tokio::spawn(async move { libraries::retire(&service.library).await });
     }
     drop(turn);
@@ -134,7 +140,7 @@ pub async fn remove(app: &Arc<App>, id: &str) -> Result<(), SwapError> {
 }
 
 /// Whether another version was served before.
-async fn take_place(app: &Arc<App>, plugin: &Arc<Plugin>) -> Result<bool, SwapError> {
+pub(super) async fn take_place(app: &Arc<App>, plugin: &Arc<Plugin>) -> Result<bool, SwapError> {
     let info = plugin.info();
     let types = app.types.load_full();
     let same_prefix = |slot: &&Arc<TypeSlot>| slot.info.prefix() == info.prefix() && slot.info.id() != info.id();
@@ -152,8 +158,14 @@ async fn take_place(app: &Arc<App>, plugin: &Arc<Plugin>) -> Result<bool, SwapEr
     arrange(&mut next);
     let table = bind(&next)?;
 
+    if app.roster.choices.is_disabled(info.id()) {
+        slot.disable();
+        app.types.store(Arc::new(next));
+        app.routes.store(Arc::new(table));
+        return Ok(before.is_some());
+    }
     let active = app.active.load_full();
-    let served = before.and_then(|slot| slot.service());
+    let served = before.and_then(|slot| slot.attached());
     let kept = served.as_ref().filter(|service| fits(&service.library, info, &active));
     let library = match kept {
         Some(service) => service.library.clone(),
