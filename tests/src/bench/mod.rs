@@ -14,6 +14,7 @@ mod plugins;
 mod report;
 mod scenarios;
 mod starts;
+mod swaps;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,7 +32,7 @@ usage: bench [OPTIONS]
                                              takes some ten minutes and 10 GB of disk; none: leave that part out
   --keep DIR                                 make those libraries in DIR, use what is there, and leave it there
   --no-small                                 only the part with the sizes
-  --no-plugins                               leave the server's own plugin benchmark out
+  --no-plugins                               leave out what calls and swaps of plugins cost
   --no-index                                 leave the server's own index benchmark out
   --out FILE                                 the report (docs/benchmarks.md)";
 
@@ -48,7 +49,7 @@ pub struct Options {
     pub length: Duration,
     /// Where the report goes.
     pub out: PathBuf,
-    /// Whether the server's plugin benchmark is run too.
+    /// Whether calls and swaps of plugins are measured too.
     pub plugins: bool,
     /// Whether the server's index benchmark is run too.
     pub index: bool,
@@ -152,6 +153,7 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     if options.plugins {
         measured.extend(plugins::measure("plugin_bench", "plugins", &[])?);
+        measured.extend(swaps::measure(options.length).await?);
     }
     let grown = growth::run(options).await?;
     let text = report::render(options, busy, &measured, &grown)?;

@@ -36,6 +36,10 @@ export function mountLibraryMenu({ api, store, live, openHistory }) {
     label: t("history.menu"),
     kind: "action",
     items: [{ label: t("history.open"), icon: "history", run: openHistory }],
+  }, {
+    label: t("plugins.menu"),
+    kind: "action",
+    items: [{ label: t("plugins.open"), icon: "layers", run: () => location.assign("/plugins") }],
   }]);
 
   return {
