@@ -35,6 +35,14 @@ fn main() {
         );
     }
     code.push_str("];\n");
+    let list = folder.join("only-with-folders");
+    println!("cargo:rerun-if-changed={}", list.display());
+    let names = std::fs::read_to_string(list).unwrap_or_default();
+    let names: Vec<&str> = names.lines().collect();
+    let _ = writeln!(
+        code,
+        "/// Names of those that are served only where settings name a folder for them.\npub static ONLY_WITH_FOLDERS: &[&str] = &{names:?};"
+    );
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("builtin_plugins.rs");
     if let Err(error) = std::fs::write(&out, code) {
         panic!("can't write {}: {error}", out.display());

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::authoring::PluginCommand;
+
 /// Serves a library of generative-AI model files; every model type is a WebAssembly component.
 #[derive(Debug, Parser)]
 #[command(name = "host", version, args_conflicts_with_subcommands = true)]
@@ -20,14 +22,26 @@ pub struct Cli {
 pub enum Command {
     /// Starts the server.
     Serve(ServeArgs),
+    /// Makes, builds, checks and tests model types.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// What the program was asked to do.
+pub enum Task {
+    /// Serve.
+    Serve(ServeArgs),
+    /// Something for a model type's author.
+    Plugin(PluginCommand),
 }
 
 impl Cli {
-    /// The arguments of the server.
-    pub fn into_serve(self) -> ServeArgs {
+    /// What to do; to serve when no command is named.
+    pub fn task(self) -> Task {
         match self.command {
-            Some(Command::Serve(args)) => args,
-            None => self.serve,
+            Some(Command::Serve(args)) => Task::Serve(args),
+            Some(Command::Plugin(command)) => Task::Plugin(command),
+            None => Task::Serve(self.serve),
         }
     }
 }
@@ -53,7 +67,8 @@ pub struct ServeArgs {
     /// The library to start with, of those that settings name, instead of the one used last.
     #[arg(long, value_name = "NAME")]
     pub library: Option<String>,
-    /// A further model type (.wasm); one with the id of a built-in type replaces it; repeatable.
+    /// A further model type: a component (.wasm), or a crate, which is built. It is watched and served anew when it
+    /// changes. One with the id of a built-in type replaces it; repeatable.
     #[arg(long, value_name = "PATH")]
     pub plugin: Vec<PathBuf>,
     /// A folder of further model types.

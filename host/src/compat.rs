@@ -36,6 +36,8 @@ pub struct ProviderNames {
     pub civitai_hosts: Vec<String>,
     /// Base of CivArchive's API.
     pub civarchive: String,
+    /// Kinds of files of a version that are weights.
+    pub weights: Vec<String>,
     /// Variable of the environment with CivitAI's key.
     pub key_variable: String,
 }

@@ -10,6 +10,22 @@ use tokio::sync::broadcast;
 use crate::library::progress::{Activity, InitProgress, Phase, ProgressSink};
 use crate::terminal::Terminal;
 
+/// Types of the server's own messages, which no plugin may send: clients act on them.
+pub const OWN_EVENTS: [&str; 11] = [
+    "activity",
+    "auto_organize_progress",
+    // The original's; ours sends none.
+    "cache_health_warning",
+    "download_id",
+    "downloads_changed",
+    "library_activated",
+    "models_changed",
+    "plugins_changed",
+    "providers",
+    "settings_changed",
+    "updates_changed",
+];
+
 /// Messages that a slow client may fall behind before it loses the oldest.
 const BACKLOG: usize = 256;
 
@@ -106,4 +122,34 @@ impl ProgressSink for Hub {
 
 fn text(progress: &InitProgress) -> String {
     serde_json::to_string(progress).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that looks like the type of a message: in objects, in texts, and set later. Those of providers are capitalised.
+    #[test]
+    fn every_message_of_the_servers_own_is_reserved() {
+        let pattern = regex::Regex::new(r#"(?:"type":\s*|\["type"\] = |"type", |kind: )"([a-z][a-z_]*)""#).unwrap();
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let mut found = std::collections::BTreeSet::new();
+        for entry in walkdir::WalkDir::new(sources) {
+            let entry = entry.unwrap();
+            // Kits and rules are called with made-up data.
+            let is_code = entry.path().extension().is_some_and(|extension| extension == "rs");
+            if !is_code || entry.path().components().any(|part| part.as_os_str() == "authoring") {
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            found.extend(pattern.captures_iter(&text).map(|found| found[1].to_owned()));
+        }
+        let unreserved: Vec<_> = found
+            .iter()
+            .filter(|name| !OWN_EVENTS.contains(&name.as_str()))
+            .collect();
+        assert!(unreserved.is_empty(), "{unreserved:?}");
+        // The pattern finds them: all but the original's.
+        assert_eq!(found.len(), OWN_EVENTS.len() - 1, "{found:?}");
+    }
 }

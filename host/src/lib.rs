@@ -1,17 +1,24 @@
 //! Modelshelf's server. See ARCHITECTURE.md for the map.
 
+pub mod authoring;
 pub mod cancel;
 pub mod cli;
 pub mod compat;
+pub mod downloads;
 pub mod files;
+pub mod flight;
 pub mod http;
 pub mod hub;
 pub mod libraries;
 pub mod library;
 pub mod metrics;
+pub mod net;
 pub mod plugins;
 pub mod providers;
 pub mod roster;
 pub mod server;
 pub mod settings;
 pub mod terminal;
+pub mod updates;
+pub mod use_cases;
+pub mod web_media;

@@ -13,6 +13,7 @@ use crate::library::Library;
 use crate::library::progress::ProgressSink;
 use crate::library::watch::Keeping;
 use crate::plugins::Plugin;
+use crate::providers::Options;
 use crate::settings::{ActiveLibrary, ScanSettings};
 
 /// How long the work of a library that was left may take to end before the next one is scanned all the same.
@@ -130,6 +131,12 @@ pub async fn activate(app: Arc<App>, name: &str) -> Result<(), ActivateError> {
 
     tracing::info!(library = next.name, "activated");
     let message = json!({ "type": "library_activated", "library": next.name });
+    match Options::new(&app.settings.providers, &next.contract, &app.settings.data_folder)
+        .and_then(|options| app.providers.configure(options))
+    {
+        Ok(()) => {}
+        Err(error) => tracing::error!(%error, "providers are asked as before"),
+    }
     app.active.store(Arc::new(next));
     let (mut left, mut begun) = (Vec::new(), Vec::new());
     for (slot, service, library) in opened_all {

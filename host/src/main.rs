@@ -3,13 +3,26 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use modelshelf_host::cli::Cli;
-use modelshelf_host::server;
+use modelshelf_host::cli::{Cli, ServeArgs, Task};
 use modelshelf_host::terminal::{LogWriter, Terminal};
+use modelshelf_host::{authoring, server};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let args = Cli::parse().into_serve();
+    match Cli::parse().task() {
+        Task::Serve(args) => serve(args),
+        Task::Plugin(command) => {
+            let filter = EnvFilter::try_from_env("MODELSHELF_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .init();
+            authoring::run(command)
+        }
+    }
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
         eprintln!(
             "warning: the log filter {:?} can't be used ({error}); logging `info`",

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use modelshelf_plugin_builder::Running;
 use tokio::net::TcpListener;
 
+use crate::authoring::live;
 use crate::cli::ServeArgs;
+use crate::downloads::Downloads;
+use crate::downloads::ledger::Ledger;
 use crate::http;
 use crate::http::app::App;
 use crate::http::pages::Pages;
@@ -26,6 +30,8 @@ use crate::providers::{Options, Providers};
 use crate::roster::{self, Choices, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
+use crate::updates::Updates;
+use crate::use_cases::bulk_refresh::Refreshes;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
@@ -66,10 +72,18 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         handle: tokio::runtime::Handle::current(),
     };
     let choices = Choices::open(settings.data_folder.join("plugins.json"))?;
+    let downloads = Arc::new(Downloads::new(
+        Ledger::open(&settings.data_folder)?,
+        settings.downloads.clone(),
+    ));
     let app = Arc::new(App {
+        downloads,
         roster: Roster::new(engine, settings.data_folder.join("compiled"), outside, choices),
         history,
+        organising: Arc::default(),
         providers,
+        refreshes: Refreshes::default(),
+        updates: Updates::open(&settings.data_folder),
         active: ArcSwap::from_pointee(active),
         switching: Arc::default(),
         store: store.clone(),
@@ -87,8 +101,16 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     println!("listening on http://{address}");
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
-    let loading = tokio::spawn(roster::load(app.clone()));
+    let telling = tokio::spawn(tell_of_providers(app.clone()));
     let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
+    let to_load = app.clone();
+    let builds: Vec<Running> = app.settings.plugin_paths.iter().map(|_| Running::default()).collect();
+    let to_build = builds.clone();
+    let loading = tokio::spawn(async move {
+        let named = live::watch(&to_load);
+        roster::load(to_load.clone()).await;
+        live::follow(&to_load, named, &to_build);
+    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
@@ -100,13 +122,18 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         () = asked_to_end() => {
             tracing::info!("ending");
             loading.abort();
+            live::end_builds(&builds);
             forgetting.abort();
             quarantining.abort();
+            telling.abort();
+            app.refreshes.cancel_all();
+            app.downloads.close();
             for slot in app.types.load().iter() {
                 if let Some(service) = slot.service() {
                     service.library.close();
                 }
             }
+            let _ = tokio::time::timeout(CONNECTIONS_LIMIT, app.downloads.idle()).await;
             let _ = stop.send(());
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();
@@ -140,6 +167,14 @@ async fn forget_old(history: Arc<History>) {
         if let Err(error) = tokio::task::spawn_blocking(move || own.forget_old()).await {
             tracing::error!(%error, "old history is not forgotten");
         }
+    }
+}
+
+/// Tells pages when a provider can't be reached, or can be again.
+async fn tell_of_providers(app: Arc<App>) {
+    let mut changes = app.providers.changes();
+    while changes.changed().await.is_ok() {
+        app.hub.broadcast(http::providers_message(&app));
     }
 }
 

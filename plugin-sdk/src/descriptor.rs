@@ -4,6 +4,17 @@
 
 use crate::{Capabilities, Column, Descriptor, Facet, HashPolicy, HeaderInterest, RootKind, SettingEquals, SubType};
 
+/// The filters that every type has use for.
+const FACETS: [(&str, &str); 3] = [("folder", "Folder"), ("base-model", "Base model"), ("tag", "Tag")];
+
+fn facets<'a>(kinds: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Facet> {
+    let facet = |(kind, label): (&str, &str)| Facet {
+        kind: kind.to_owned(),
+        label: label.to_owned(),
+    };
+    kinds.into_iter().map(facet).collect()
+}
+
 fn texts<I: IntoIterator<Item: Into<String>>>(items: I) -> Vec<String> {
     items.into_iter().map(Into::into).collect()
 }
@@ -13,8 +24,8 @@ impl Descriptor {
     /// plural. Id and prefix are `[a-z][a-z0-9_-]*` of at most 40 characters.
     ///
     /// It has one sub-type, named as the type; place 100 in the navigation; the path template
-    /// `{base_model}/{first_tag}`; hashes at scan; filters for base model, tag and folder; columns for base model, size
-    /// and date. Extensions and at least one root are still missing.
+    /// `{base_model}/{first_tag}`; hashes at scan; filters for folder, base model and tag, and for the kind once it has
+    /// several sub-types; columns for base model, size and date. Extensions and at least one root are still missing.
     pub fn new(id: &str, prefix: &str, display_name: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -50,7 +61,7 @@ impl Descriptor {
                 events: Vec::new(),
             },
         }
-        .facets([("folder", "Folder"), ("base-model", "Base model"), ("tag", "Tag")])
+        .facets(FACETS)
         .columns([
             ("base_model", "Base model"),
             ("file_size", "Size"),
@@ -72,7 +83,8 @@ impl Descriptor {
         self
     }
 
-    /// The sub-types as (id, label); the first is the default.
+    /// The sub-types as (id, label); the first is the default. Several of them are worth a filter, unless others were
+    /// chosen by [`facets`](Self::facets).
     #[must_use]
     pub fn sub_types<'a>(mut self, sub_types: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let sub_type = |(id, label): (&str, &str)| SubType {
@@ -80,6 +92,10 @@ impl Descriptor {
             label: label.to_owned(),
         };
         self.sub_types = sub_types.into_iter().map(sub_type).collect();
+        let [folder, base_model, tag] = FACETS;
+        if self.sub_types.len() > 1 && self.facets == facets([folder, base_model, tag]) {
+            return self.facets([folder, base_model, ("sub-type", "Kind"), tag]);
+        }
         self
     }
 
@@ -189,12 +205,8 @@ impl Descriptor {
 
     /// Filters for the page as (kind, label); kinds are `base-model`, `tag`, `sub-type` and `folder`.
     #[must_use]
-    pub fn facets<'a>(mut self, facets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let facet = |(kind, label): (&str, &str)| Facet {
-            kind: kind.to_owned(),
-            label: label.to_owned(),
-        };
-        self.facets = facets.into_iter().map(facet).collect();
+    pub fn facets<'a>(mut self, kinds: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.facets = facets(kinds);
         self
     }
 
@@ -247,8 +259,10 @@ impl Descriptor {
             faults.push("there is no extension".to_owned());
         }
         for extension in &self.extensions {
-            if !extension.starts_with('.') || *extension != extension.to_lowercase() {
-                faults.push(format!("extension `{extension}` is not lower-case with a dot"));
+            if !is_extension(extension) {
+                faults.push(format!(
+                    "extension {extension:?} is not a dot and a lower-case name of at most 40 bytes behind it"
+                ));
             }
         }
         if self.roots.is_empty() {
@@ -269,6 +283,16 @@ impl Descriptor {
         }
         faults
     }
+}
+
+fn is_extension(text: &str) -> bool {
+    text == text.to_lowercase()
+        && text.strip_prefix('.').is_some_and(|name| {
+            (1..=40).contains(&name.len())
+                && !name
+                    .chars()
+                    .any(|letter| matches!(letter, '/' | '\\' | '.') || letter.is_control())
+        })
 }
 
 fn is_identifier(text: &str) -> bool {
@@ -294,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn several_sub_types_have_a_filter_unless_others_were_chosen() {
+        let kinds =
+            |descriptor: Descriptor| -> Vec<String> { descriptor.facets.into_iter().map(|facet| facet.kind).collect() };
+        let new = || Descriptor::new("vae", "vaes", "VAEs");
+        let two = [("vae", "VAE"), ("tiny", "Tiny VAE")];
+        assert_eq!(kinds(new().sub_types(two)), ["folder", "base-model", "sub-type", "tag"]);
+        assert_eq!(kinds(new().sub_types([two[0]])), ["folder", "base-model", "tag"]);
+        for chosen in [
+            new().sub_types(two).facets([("tag", "Tag")]),
+            new().facets([("tag", "Tag")]).sub_types(two),
+        ] {
+            assert_eq!(kinds(chosen), ["tag"]);
+        }
+    }
+
+    #[test]
     fn faults_are_named() {
         let mut descriptor = Descriptor::new("Vae", "", "VAEs")
             .extensions(["PT"])
@@ -306,5 +346,12 @@ mod tests {
             .extensions([".pt"])
             .root("My VAEs", ["vae"], "x");
         assert_eq!(odd_root.faults(), ["root key `My VAEs` is not [a-z][a-z0-9_-]*"]);
+
+        for odd in ["./../../x", ".tar.gz", ".", ".a\n"] {
+            let descriptor = Descriptor::new("vae", "vaes", "VAEs")
+                .extensions([odd])
+                .root("vae", ["vae"], "x");
+            assert_eq!(descriptor.faults().len(), 1, "{odd:?}");
+        }
     }
 }

@@ -64,7 +64,7 @@ pub use bindings::modelshelf::plugin::rule_types::{
 pub use bindings::modelshelf::plugin::types::{Json, Model, Pair, RemoteIdentity, Request, Response};
 pub use error::{PluginError, Result};
 pub use host::{events, kv, library, log, remote, settings};
-pub use model_type::ModelType;
+pub use model_type::{ModelType, json_of};
 pub use router::{Handler, Method, Registrar, Route, dispatch};
 
 /// Compiles the examples of the handbook, so that they can't go stale.

@@ -1,5 +1,7 @@
 //! The trait that a plugin implements.
 
+use serde::Serialize;
+
 use crate::router::{Registrar, Route, dispatch};
 use crate::rules::{file_choice, header, merge, remote_type};
 use crate::{
@@ -58,10 +60,11 @@ pub trait ModelType {
         derived
     }
 
-    /// The type's own part of a listed item: one JSON object. Left alone: `{}`. The host computes it when a record
-    /// changes, not when it is listed; members that the host has itself are left out.
-    fn format_one(_model: &Model) -> Json {
-        "{}".to_owned()
+    /// The type's own part of a listed item: one JSON object. Left alone: the fields that
+    /// [`derive_one`](Self::derive_one) gave. The host computes it when a record changes, not when it is listed; members
+    /// that the host has itself are left out.
+    fn format_one(model: &Model) -> Json {
+        model.fields.clone()
     }
 
     /// [`format_one`](Self::format_one) for each model, in order.
@@ -132,6 +135,12 @@ pub trait ModelType {
     fn validate_remote_type(remote_type: &str) -> Result<()> {
         remote_type::validate(&Self::describe(), remote_type)
     }
+}
+
+/// A value as a JSON text, for `fields` and [`ModelType::format_one`]; `{}` for what has no JSON form, such as a map whose
+/// keys are no texts.
+pub fn json_of(value: &impl Serialize) -> Json {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
 
 impl Placement {
@@ -217,8 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn format_and_parse_query_add_nothing() {
+    fn format_shows_the_fields_and_parse_query_filters_nothing() {
         assert_eq!(Plain::format(&[Model::default()]), ["{}"]);
+        let fields = json_of(&serde_json::json!({"channels": 4}));
+        let model = Model {
+            fields: fields.clone(),
+            ..Model::default()
+        };
+        assert_eq!(Plain::format(&[model]), [fields]);
         assert_eq!(
             Plain::parse_query(&[("x".into(), "y".into())]),
             Ok(QueryFilter::default())

@@ -1,34 +1,15 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import axe from "axe-core";
-import { openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { violations } from "./support/axe.mjs";
+import { openCard } from "./support/browser.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
+import { libraryMenu, shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary, checkpoints: async () => 0 });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-/** Runs axe where the page stands, after its animations have ended. */
-async function violations(page) {
-  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getComputedTiming().iterations !== Infinity).map((animation) => animation.finished.catch(() => {}))));
-  await page.evaluate(axe.source);
-  const { violations: found } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} (${node.failureSummary})`).join("; ")}`);
-}
+const library = shelf({ loras: writeSmallLibrary, checkpoints: async () => 0 });
 
 for (const colorScheme of ["light", "dark"]) {
   const clean = (name, path, prepare, options = {}) => test(`axe finds nothing wrong with ${name} in the ${colorScheme} theme`, async () => {
-    await withPage(browser, host.url + path, async (page) => {
+    await library.open(path, async (page) => {
       await prepare(page);
       assert.deepEqual(await violations(page), []);
     }, { colorScheme, ...options });
@@ -54,6 +35,10 @@ for (const colorScheme of ["light", "dark"]) {
     await page.locator("#select-mode").click();
     await page.locator(".card").first().click();
     await page.locator(".bulk__count", { hasText: "1 selected" }).waitFor();
+    for (const button of await page.locator(".bulk button:visible").all()) {
+      const { right, name } = await button.evaluate((own) => ({ right: own.getBoundingClientRect().right, name: own.textContent }));
+      assert.ok(right <= 390, `${name} ends at ${right}`);
+    }
   }, { viewport: { width: 390, height: 844 } });
   clean("the plan of a change", "/loras", async (page) => {
     await page.locator("#select-mode").click();
@@ -82,8 +67,7 @@ for (const colorScheme of ["light", "dark"]) {
     await page.keyboard.press("s");
     await page.locator(".toast__action").waitFor();
     assert.deepEqual(await violations(page), []);
-    await page.locator("#library-menu").click();
-    await page.getByRole("menuitem", { name: "History" }).click();
+    await libraryMenu(page, "History");
     await page.locator(".history__act").first().waitFor();
   });
   clean("an empty library", "/checkpoints", (page) => page.locator(".notice__code").waitFor());
@@ -91,7 +75,7 @@ for (const colorScheme of ["light", "dark"]) {
 }
 
 test("the number of results is said once when typing rests", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator("#count", { hasText: "12" }).waitFor();
     await page.evaluate(() => {
       window.said = [];

@@ -1,23 +1,12 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import axe from "axe-core";
-import { startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { violations } from "./support/axe.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
 // The server's side of this is tested with the server; here its messages are made up.
-let host;
-let browser;
 
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
+const library = shelf({ loras: writeSmallLibrary });
 
 const SCAN = { type: "activity", pageType: "loras", phase: "walking", done: 120, total: 0, bytes_done: 0, bytes_total: 0, bytes_per_second: 0, seconds_left: null, status: "running" };
 const HASHING = { type: "activity", pageType: "loras", phase: "hashing", done: 12, total: 340, bytes_done: 3.1e9, bytes_total: 20e9, bytes_per_second: 210e6, seconds_left: 190, status: "running" };
@@ -26,7 +15,7 @@ const HASHING = { type: "activity", pageType: "loras", phase: "hashing", done: 1
 async function withActivity(check, { activity = null, ...options } = {}) {
   let send = null;
   const asked = [];
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator("#count", { hasText: "12" }).waitFor();
     await check(page, (message) => send(JSON.stringify(message)), asked);
   }, {
@@ -116,9 +105,7 @@ for (const colorScheme of ["light", "dark"]) {
     await withActivity(async (page) => {
       await row(page, "Computing checksums").waitFor();
       await row(page, "Reading new").waitFor();
-      await page.evaluate(axe.source);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target)}`), []);
+      assert.deepEqual(await violations(page), []);
       assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
     }, { colorScheme, viewport: { width: 360, height: 740 }, activity: [HASHING, { ...SCAN, phase: "reading", done: 3, total: 40 }] });
   });

@@ -1,32 +1,19 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { expectNames, openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { expectNames, openCard } from "./support/browser.mjs";
 import { writeModel, writeSmallLibrary } from "./support/library.mjs";
+import { cell, shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({
-    loras: writeSmallLibrary,
-    embeddings: async (root) => {
-      await writeModel(root, "better-hands.safetensors", { sidecar: { model_name: "Better Hands" } });
-      return 1;
-    },
-  });
-  browser = await startBrowser();
+const library = shelf({
+  loras: writeSmallLibrary,
+  embeddings: async (root) => {
+    await writeModel(root, "better-hands.safetensors", { sidecar: { model_name: "Better Hands" } });
+    return 1;
+  },
 });
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-const card = (page, name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: new RegExp(`^${name}$`) }) });
 
 test("each model type has its page, and the navigation leads from one to the other", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator("#count", { hasText: "12" }).waitFor();
     await page.locator(".types").getByText("Embeddings").click();
     await expectNames(page, ["Better Hands"]);
@@ -35,24 +22,24 @@ test("each model type has its page, and the navigation leads from one to the oth
 });
 
 test("a card shows the preview, the name, the base model and whether it is a favourite", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
-    const amber = card(page, "Amber Style");
+  await library.open("/loras", async (page) => {
+    const amber = cell(page, "Amber Style");
     await amber.locator("img.media").waitFor();
     assert.ok(await amber.locator("img.media").evaluate((image) => image.naturalWidth > 0));
     assert.equal(await amber.locator(".base__name").textContent(), "SDXL 1.0");
     assert.equal(await amber.locator(".mark--star").count(), 1);
-    assert.equal(await card(page, "Plain").locator(".mark--star").count(), 0);
+    assert.equal(await cell(page, "Plain").locator(".mark--star").count(), 0);
   });
 });
 
 test("a model without a preview gets a drawn placeholder", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
-    assert.equal(await card(page, "Plain").locator(".placeholder__text").textContent(), "PL");
+  await library.open("/loras", async (page) => {
+    assert.equal(await cell(page, "Plain").locator(".placeholder__text").textContent(), "PL");
   });
 });
 
 test("the details tell the facts, the notes, the trigger words and the description", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await openCard(page, "Amber Style");
     const details = page.locator("#details");
     for (const text of ["Best at 0.7", "amber glow", "styles/amber.safetensors".split("/").pop(), "mira", "v1.0"]) await details.getByText(text).first().waitFor();
@@ -62,31 +49,31 @@ test("the details tell the facts, the notes, the trigger words and the descripti
 });
 
 test("the address of opened details leads back to them", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await openCard(page, "Knight");
     const address = page.url();
     assert.ok(new URL(address).searchParams.get("model").endsWith("characters/knight.safetensors"));
-    await page.goto(`${host.url}/embeddings`);
+    await page.goto(`${library.url}/embeddings`);
     await page.goto(address);
     await page.locator("#details-name", { hasText: "Knight" }).waitFor();
   });
 });
 
 test("the address of a model that the list does not show leads to it too", async () => {
-  const file = `${host.folders.loras}/characters/knight.safetensors`;
-  await withPage(browser, `${host.url}/loras?base=Pony&model=${encodeURIComponent(file)}`, async (page) => {
+  const file = `${library.folders.loras}/characters/knight.safetensors`;
+  await library.open(`/loras?base=Pony&model=${encodeURIComponent(file)}`, async (page) => {
     await page.locator("#details-name", { hasText: "Knight" }).waitFor();
   });
 });
 
 test("the address of a model that is gone says so", async () => {
-  await withPage(browser, `${host.url}/loras?model=${encodeURIComponent(`${host.folders.loras}/nowhere.safetensors`)}`, async (page) => {
+  await library.open(`/loras?model=${encodeURIComponent(`${library.folders.loras}/nowhere.safetensors`)}`, async (page) => {
     await page.locator("#details-name", { hasText: "not in the library" }).waitFor();
   });
 });
 
 test("Back closes the details that were opened from the list", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await openCard(page, "Birch");
     await page.goBack();
     await page.locator("#details").waitFor({ state: "hidden" });
@@ -95,7 +82,7 @@ test("Back closes the details that were opened from the list", async () => {
 });
 
 test("trigger words are copied with one click", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await openCard(page, "Amber Style");
     await page.locator("#details").getByText("Copy all").click();
     await page.locator(".toast").waitFor();
@@ -104,7 +91,7 @@ test("trigger words are copied with one click", async () => {
 });
 
 test("a tag in the details lists the models that have it", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await openCard(page, "Amber Style");
     await page.locator("#details .tag", { hasText: "warm" }).click();
     await expectNames(page, ["Amber Style", "Oracle"]);
@@ -112,7 +99,7 @@ test("a tag in the details lists the models that have it", async () => {
 });
 
 test("a file that can't be read is listed with its problem", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator("[data-place=problems]").click();
     await page.locator(".problem__name", { hasText: "cut.safetensors" }).click();
     const problem = await page.locator("#details .callout--bad").textContent();
@@ -122,8 +109,8 @@ test("a file that can't be read is listed with its problem", async () => {
 });
 
 test("a mature preview is veiled until somebody asks to see it", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
-    const oracle = card(page, "Oracle");
+  await library.open("/loras", async (page) => {
+    const oracle = cell(page, "Oracle");
     await oracle.locator(".card__media--veiled").waitFor();
     await oracle.locator(".card__veil").click();
     await oracle.locator(".card__media--veiled").waitFor({ state: "detached" });
@@ -135,7 +122,7 @@ test("a mature preview is veiled until somebody asks to see it", async () => {
 });
 
 test("an address that has no page gets an error page with a way back", async () => {
-  await withPage(browser, `${host.url}/no-such-page`, async (page) => {
+  await library.open("/no-such-page", async (page) => {
     await page.locator(".error__status", { hasText: "404" }).waitFor();
     await page.locator(".error__home").click();
     await page.locator("#grid").waitFor();
@@ -143,7 +130,7 @@ test("an address that has no page gets an error page with a way back", async () 
 });
 
 test("a model that is reached over several paths says so on its card and lists them in the details", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator(".cell", { hasText: "Amber Style" }).locator(".mark", { hasText: "Also at 2 other paths" }).waitFor();
     await openCard(page, "Amber Style");
     const rows = page.locator("#details .fact__list code");

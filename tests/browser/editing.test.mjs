@@ -1,32 +1,21 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { after, before, test } from "node:test";
-import { expectNames, focusedName, openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { expectNames, focusedName, openCard } from "./support/browser.mjs";
 import { writeModel, writeSmallLibrary } from "./support/library.mjs";
+import { cell, focusGrid, libraryMenu, shelf, toast, undo } from "./support/page.mjs";
 
 const MANY = 230;
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary, checkpoints: writeMany });
-  browser = await startBrowser();
-});
+const library = shelf({ loras: writeSmallLibrary, checkpoints: writeMany });
 
 async function writeMany(root) {
   for (let at = 0; at < MANY; at += 1) await writeModel(root, `many/m${String(at).padStart(3, "0")}.safetensors`);
   return MANY;
 }
 
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-const sidecarFile = (relative) => path.join(host.folders.loras, `${relative}.metadata.json`);
+const sidecarFile = (relative) => path.join(library.folders.loras, `${relative}.metadata.json`);
 const sidecar = async (relative) => JSON.parse(await readFile(sidecarFile(relative), "utf8"));
 
 /** Waits until `check` of a model's sidecar holds. */
@@ -41,19 +30,10 @@ async function onDisk(relative, check, what) {
   assert.fail(`${what}: ${JSON.stringify(last)}`);
 }
 
-const open = (check, options = {}) => withPage(browser, `${host.url}/loras${options.query ?? ""}`, async (page) => {
-  await page.locator("#count", { hasText: /\d+ model/ }).waitFor();
-  await check(page);
-}, options);
-
-const cell = (page, name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: new RegExp(`^${name}$`) }) });
-const toast = (page, text) => page.locator(".toast", { hasText: text }).first().waitFor();
-const undo = (page) => page.locator(".toast").getByRole("button", { name: "Undo" }).click();
 const chosen = (page, count) => page.locator(".bulk__count", { hasText: new RegExp(`^${count} selected$`) }).waitFor();
-const focusGrid = (page) => page.locator(".card[tabindex='0']").focus();
 
 test("a name is edited where it stands: Escape leaves it, Enter saves it, and Undo brings the old one back", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Cedar");
     await page.getByRole("button", { name: "Edit: Name" }).click();
     await page.keyboard.type("Something else");
@@ -75,7 +55,7 @@ test("a name is edited where it stands: Escape leaves it, Enter saves it, and Un
 });
 
 test("notes have lines, are saved when the field is left, and arrows in them don't turn to other models", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Birch");
     await page.getByRole("button", { name: "Edit: Notes" }).click();
     await page.keyboard.type("first line");
@@ -91,7 +71,7 @@ test("notes have lines, are saved when the field is left, and arrows in them don
 });
 
 test("tags and trigger words are added and taken away, with tags suggested that the library has", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Amber Style");
     await page.getByRole("button", { name: "Add a tag" }).click();
     await page.keyboard.type("char");
@@ -118,7 +98,7 @@ test("tags and trigger words are added and taken away, with tags suggested that 
 });
 
 test("a base model is chosen from those of the library", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Plain");
     await page.getByRole("button", { name: "Edit: Base model" }).click();
     await page.getByRole("option", { name: "Illustrious" }).click();
@@ -130,7 +110,7 @@ test("a base model is chosen from those of the library", async () => {
 });
 
 test("what can't be saved stays in its field, which says so, and nothing closes over it", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Fir");
     await page.route("**/save-metadata", (route) => route.fulfill({ status: 500, contentType: "application/json", body: JSON.stringify({ success: false, error: "The disk is full" }) }));
     await page.getByRole("button", { name: "Edit: Notes" }).click();
@@ -156,7 +136,7 @@ test("what can't be saved stays in its field, which says so, and nothing closes 
 });
 
 test("closing the details saves what is typed", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Maple");
     await page.getByRole("button", { name: "Edit: Notes" }).click();
     await page.keyboard.type("sweet");
@@ -168,7 +148,7 @@ test("closing the details saves what is typed", async () => {
 });
 
 test("the star is set on the card, with its key, and in the details", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await cell(page, "Rowan").hover();
     await cell(page, "Rowan").getByRole("button", { name: "Favourite: Rowan" }).click();
     await onDisk("trees/rowan", (side) => side.favorite === true, "the star");
@@ -186,7 +166,7 @@ test("the star is set on the card, with its key, and in the details", async () =
 });
 
 test("a model is excluded in its details and restored among the excluded", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await openCard(page, "Willow");
     await page.getByRole("button", { name: "Exclude from the library" }).click();
     await page.locator("#details").waitFor({ state: "hidden" });
@@ -202,7 +182,7 @@ test("a model is excluded in its details and restored among the excluded", async
 });
 
 test("models are chosen with mouse and keys, and Escape ends it", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await cell(page, "Birch").hover();
     await cell(page, "Birch").getByRole("checkbox", { name: "Select Birch" }).click();
     await chosen(page, 1);
@@ -244,7 +224,7 @@ test("models are chosen with mouse and keys, and Escape ends it", async () => {
 });
 
 test("tags of many models change after their plan was seen, and come back with one Undo", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await focusGrid(page);
     await page.keyboard.press("Control+a");
     await chosen(page, 6);
@@ -272,7 +252,7 @@ test("tags of many models change after their plan was seen, and come back with o
 });
 
 test("base model, star and exclusion are set for many", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await focusGrid(page);
     await page.keyboard.press("Control+a");
     await chosen(page, 2);
@@ -303,7 +283,7 @@ test("base model, star and exclusion are set for many", async () => {
 });
 
 test("the history lists what was done and takes it back, and names what was changed since", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await focusGrid(page);
     await page.keyboard.press("Control+a");
     await page.getByRole("button", { name: "Add tags" }).click();
@@ -314,8 +294,7 @@ test("the history lists what was done and takes it back, and names what was chan
     const theirs = await sidecar("trees/fir");
     await writeFile(sidecarFile("trees/fir"), JSON.stringify({ ...theirs, notes: "theirs" }));
 
-    await page.locator("#library-menu").click();
-    await page.getByRole("menuitem", { name: "History of changes" }).click();
+    await libraryMenu(page, "History of changes");
     const first = page.locator(".history__act").first();
     await first.locator(".history__kind", { hasText: "6 models edited" }).waitFor();
     assert.match(await first.locator(".history__names").textContent(), /birch.*and 3 more/s);
@@ -336,7 +315,7 @@ test("the history lists what was done and takes it back, and names what was chan
 });
 
 test("all of a list are chosen, also those that were not loaded yet, and so is a range into them", async () => {
-  await withPage(browser, `${host.url}/checkpoints`, async (page) => {
+  await library.open("/checkpoints", async (page) => {
     await page.locator("#count", { hasText: `${MANY} models` }).waitFor();
     await focusGrid(page);
     await page.keyboard.press("Control+a");
@@ -357,14 +336,14 @@ test("all of a list are chosen, also those that were not loaded yet, and so is a
 });
 
 test("a card that is seen in part only is opened by a click, and chosen by one", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     const { x, y } = await page.locator(".card").nth(7).boundingBox();
     await page.mouse.click(x + 40, y + 30);
     await page.locator("#details[open]").waitFor();
     await page.keyboard.press("Escape");
     await page.locator("#details").waitFor({ state: "hidden" });
   }, { viewport: { width: 1280, height: 520 } });
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.locator("#select-mode").click();
     const { x, y } = await page.locator(".card").nth(7).boundingBox();
     await page.mouse.click(x + 40, y + 10);

@@ -1,23 +1,12 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { expectNames, names, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { expectNames, names } from "./support/browser.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
-let host;
-let browser;
+const library = shelf({ loras: writeSmallLibrary });
 
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-const open = (check, query = "", options = {}) => withPage(browser, `${host.url}/loras${query}`, check, options);
+const open = (check, query = "", options = {}) => library.open(`/loras${query}`, check, options);
 const choice = (page, value) => page.locator(`.choice[data-value="${value}"]`);
 
 test("typing searches, and the address keeps the search", async () => {

@@ -1,31 +1,15 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { expectNames, focusedName, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { expectNames, focusedName } from "./support/browser.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
+import { cell, focusGrid, hasFocus, shelf } from "./support/page.mjs";
 
-let host;
-let browser;
+const library = shelf({ loras: writeSmallLibrary });
 
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-const open = (check, options) => withPage(browser, `${host.url}/loras`, async (page) => {
-  await page.locator("#count", { hasText: "12" }).waitFor();
-  await check(page);
-}, options);
-const focusGrid = (page) => page.locator(".card[tabindex='0']").focus();
 const detailsName = (page, name) => page.locator("#details-name", { hasText: new RegExp(`^${name}$`) }).waitFor();
 
 test("arrow keys move the focus through the grid, and Enter opens the model", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await focusGrid(page);
     assert.equal(await focusedName(page), "Amber Style");
     await page.keyboard.press("ArrowRight");
@@ -41,7 +25,7 @@ test("arrow keys move the focus through the grid, and Enter opens the model", as
 });
 
 test("only one card is a stop for Tab", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     assert.equal(await page.locator("#grid [tabindex='0']").count(), 1);
     await focusGrid(page);
     await page.keyboard.press("ArrowRight");
@@ -51,7 +35,7 @@ test("only one card is a stop for Tab", async () => {
 });
 
 test("in the details arrow keys go to the next and previous model, and Escape gives the focus back to its card", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await focusGrid(page);
     await page.keyboard.press("Enter");
     await detailsName(page, "Amber Style");
@@ -69,7 +53,7 @@ test("in the details arrow keys go to the next and previous model, and Escape gi
 });
 
 test("slash goes to the search, and Arrow Down from there to the results", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.keyboard.press("/");
     assert.equal(await page.evaluate(() => document.activeElement.id), "search-input");
     await page.keyboard.type("cedar");
@@ -80,11 +64,11 @@ test("slash goes to the search, and Arrow Down from there to the results", async
 });
 
 test("every key that the overlay lists for the page and the list does something", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.keyboard.press("?");
-    const listed = await page.locator("#shortcuts kbd").allTextContents();
+    const listed = await page.locator(".shortcuts kbd").allTextContents();
     await page.keyboard.press("Escape");
-    assert.deepEqual(listed, ["/", "F", "?", "Ctrl Z", "Esc", "←", "→", "↑", "↓", "Home", "End", "Page ↑", "Page ↓", "Enter", "V", "S", "␣", "Shift ← → ↑ ↓", "Ctrl A", "←", "→", "V", "C", "S", "Ctrl Z", "Esc"]);
+    assert.deepEqual(listed, ["/", "F", "D", "?", "Ctrl Z", "Esc", "←", "→", "↑", "↓", "Home", "End", "Page ↑", "Page ↓", "Enter", "V", "S", "␣", "Shift ← → ↑ ↓", "Ctrl A", "Shift F10", "F2", "M", "Del", "←", "→", "V", "C", "S", "Ctrl Z", "Esc"]);
 
     await page.keyboard.press("f");
     await page.locator("#filters").waitFor({ state: "hidden" });
@@ -107,7 +91,7 @@ test("every key that the overlay lists for the page and the list does something"
 });
 
 test("keys that are single characters can be switched off", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.keyboard.press("?");
     await page.getByRole("switch", { name: "single characters" }).click();
     await page.keyboard.press("Escape");
@@ -119,14 +103,14 @@ test("keys that are single characters can be switched off", async () => {
 });
 
 test("a key with Ctrl is left to the browser", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.keyboard.press("Control+f");
     assert.ok(await page.locator("#filters").isVisible());
   });
 });
 
 test("the folder tree is walked with arrow keys and chosen with Enter", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.locator("[role=treeitem][tabindex='0']").focus();
     const path = () => page.evaluate(() => document.activeElement.dataset.path);
     await page.keyboard.press("End");
@@ -144,8 +128,50 @@ test("the folder tree is walked with arrow keys and chosen with Enter", async ()
   });
 });
 
+test("a key that is held acts once, and is not typed where the focus went by it", async () => {
+  await library.openList(async (page) => {
+    let deleted = 0;
+    await page.route("**/loras/delete", (route) => {
+      deleted += 1;
+      return route.fulfill({ json: { success: true } });
+    });
+    await focusGrid(page);
+    for (let times = 0; times < 4; times += 1) await page.keyboard.down("Delete");
+    await page.keyboard.up("Delete");
+    for (let times = 0; times < 4; times += 1) await page.keyboard.down("m");
+    await page.keyboard.up("m");
+    assert.equal(await page.locator("#move-folder").inputValue(), "");
+    await page.keyboard.press("m");
+    assert.equal(await page.locator("#move-folder").inputValue(), "m", "the same key is typed when it is pressed again");
+    await page.keyboard.press("Escape");
+    assert.equal(deleted, 1);
+    const before = await focusedName(page);
+    for (let times = 0; times < 3; times += 1) await page.keyboard.down("ArrowRight");
+    await page.keyboard.up("ArrowRight");
+    assert.deepEqual([before, await focusedName(page)], ["Amber Style", "cut"], "arrows go on while they are held");
+  });
+});
+
+test("keys in a menu of the details are for the menu alone", async () => {
+  await library.openList(async (page) => {
+    await cell(page, "Birch").locator(".card").click();
+    await detailsName(page, "Birch");
+    const button = page.getByRole("button", { name: "Change preview" });
+    await button.click();
+    await page.getByRole("menuitem", { name: "Choose a file" }).waitFor();
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("Escape");
+    await page.getByRole("menuitem", { name: "Choose a file" }).waitFor({ state: "hidden" });
+    // Closing would take a moment.
+    await page.waitForTimeout(300);
+    assert.ok(await page.locator("#details").isVisible());
+    await detailsName(page, "Birch");
+    assert.ok(await hasFocus(button));
+  });
+});
+
 test("a menu is walked with arrow keys, and Escape gives the focus back to its button", async () => {
-  await open(async (page) => {
+  await library.openList(async (page) => {
     await page.locator("#sort-menu").focus();
     await page.keyboard.press("Enter");
     const focused = (name) => page.waitForFunction((text) => document.activeElement.textContent === text, name);

@@ -1,37 +1,26 @@
 import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { after, before, test } from "node:test";
-import axe from "axe-core";
-import { expectNames, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { violations } from "./support/axe.mjs";
+import { expectNames } from "./support/browser.mjs";
 import { writeModel } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({}, {
-    prepare: async (folder) => {
-      const libraries = {};
-      for (const [name, models] of [["Home", ["Amber", "Birch"]], ["Work", ["Cedar"]]]) {
-        const root = path.join(folder, name);
-        await mkdir(root, { recursive: true });
-        for (const model of models) await writeModel(root, `${model.toLowerCase()}.safetensors`, { sidecar: { model_name: model, tags: ["tree"] } });
-        libraries[name] = { folder_paths: { loras: [root] } };
-      }
-      const file = path.join(folder, "settings.json");
-      await writeFile(file, JSON.stringify({ active_library: "Home", libraries }));
-      return ["--settings-json", file];
-    },
-    expected: { loras: 2 },
-  });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
+const library = shelf({}, {
+  prepare: async (folder) => {
+    const libraries = {};
+    for (const [name, models] of [["Home", ["Amber", "Birch"]], ["Work", ["Cedar"]]]) {
+      const root = path.join(folder, name);
+      await mkdir(root, { recursive: true });
+      for (const model of models) await writeModel(root, `${model.toLowerCase()}.safetensors`, { sidecar: { model_name: model, tags: ["tree"] } });
+      libraries[name] = { folder_paths: { loras: [root] } };
+    }
+    const file = path.join(folder, "settings.json");
+    await writeFile(file, JSON.stringify({ active_library: "Home", libraries }));
+    return ["--settings-json", file];
+  },
+  expected: { loras: 2 },
 });
 
 const choose = async (page, name) => {
@@ -40,10 +29,10 @@ const choose = async (page, name) => {
 };
 
 test("choosing another library shows its models without the old filters, in every open page", async () => {
-  await withPage(browser, `${host.url}/loras?tag=tree&q=amber`, async (page) => {
+  await library.open("/loras?tag=tree&q=amber", async (page) => {
     await expectNames(page, ["Amber"]);
     const other = await page.context().newPage();
-    await other.goto(`${host.url}/loras?q=birch`);
+    await other.goto(`${library.url}/loras?q=birch`);
     await expectNames(other, ["Birch"]);
     await choose(page, "Work");
     await expectNames(page, ["Cedar"]);
@@ -60,9 +49,9 @@ test("choosing another library shows its models without the old filters, in ever
 });
 
 test("a page that can't have a socket follows, too", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await expectNames(page, ["Amber", "Birch"]);
-    const activate = (library) => page.request.post(`${host.url}/api/lm/settings/libraries/activate`, { data: { library }, headers: { "X-Modelshelf-Page": "1" } });
+    const activate = (library) => page.request.post(`${library.url}/api/lm/settings/libraries/activate`, { data: { library }, headers: { "X-Modelshelf-Page": "1" } });
     assert.equal((await activate("Work")).status(), 200);
     await expectNames(page, ["Cedar"]);
     await activate("Home");
@@ -71,7 +60,7 @@ test("a page that can't have a socket follows, too", async () => {
 });
 
 test("the switch is used with the keyboard and says which library is open", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await expectNames(page, ["Amber", "Birch"]);
     await page.getByRole("button", { name: "Library: Home. Choose another" }).focus();
     await page.keyboard.press("ArrowDown");
@@ -86,7 +75,7 @@ test("the switch is used with the keyboard and says which library is open", asyn
 });
 
 test("a library that can't be opened is said, and the old one stays", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await expectNames(page, ["Amber", "Birch"]);
     await choose(page, "Work");
     await page.locator(".toast", { hasText: "the disk is full" }).waitFor();
@@ -100,14 +89,11 @@ test("a library that can't be opened is said, and the old one stays", async () =
 
 for (const colorScheme of ["light", "dark"]) {
   test(`axe finds nothing wrong with the open switch in the ${colorScheme} theme`, async () => {
-    await withPage(browser, `${host.url}/loras`, async (page) => {
+    await library.open("/loras", async (page) => {
       await expectNames(page, ["Amber", "Birch"]);
       await page.locator("#library-switch").click();
       await page.locator(".menu--placed").waitFor();
-      await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))));
-      await page.evaluate(axe.source);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target)}`), []);
+      assert.deepEqual(await violations(page), []);
     }, { colorScheme });
   });
 }

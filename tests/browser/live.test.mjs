@@ -1,47 +1,33 @@
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
-import { after, before, test } from "node:test";
-import { startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
 import { writeModel, writeSmallLibrary } from "./support/library.mjs";
+import { libraryMenu, shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary, checkpoints: async () => 0 });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
+const library = shelf({ loras: writeSmallLibrary, checkpoints: async () => 0 });
 
 const card = (page, name) => page.locator(".card__name", { hasText: new RegExp(`^${name}$`) });
 
 test("a file that a scan finds appears without a reload, and one that is gone leaves", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await card(page, "Amber Style").waitFor();
-    const file = await writeModel(host.folders.loras, "new/zebra.safetensors", { sidecar: { model_name: "Zebra", base_model: "New Base" } });
-    await page.locator("#library-menu").click();
-    await page.getByRole("menuitem", { name: "Look for new" }).click();
+    const file = await writeModel(library.folders.loras, "new/zebra.safetensors", { sidecar: { model_name: "Zebra", base_model: "New Base" } });
+    await libraryMenu(page, "Look for new");
     await card(page, "Zebra").waitFor();
     await page.locator(".choice[data-value='New Base']").waitFor();
     await page.locator("#count", { hasText: "13" }).waitFor();
 
     await rm(file);
-    await page.locator("#library-menu").click();
-    await page.getByRole("menuitem", { name: "Look for new" }).click();
+    await libraryMenu(page, "Look for new");
     await card(page, "Zebra").waitFor({ state: "hidden" });
     await page.locator("#count", { hasText: "12" }).waitFor();
   });
 });
 
 test("a change is seen by a page that can't have a socket", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await card(page, "Amber Style").waitFor();
-    const file = await writeModel(host.folders.loras, "yak.safetensors", { sidecar: { model_name: "Yak" } });
+    const file = await writeModel(library.folders.loras, "yak.safetensors", { sidecar: { model_name: "Yak" } });
     assert.equal((await page.evaluate(() => fetch("/api/lm/loras/scan").then((answer) => answer.json()))).status, "success");
     await card(page, "Yak").waitFor();
     await rm(file);
@@ -51,7 +37,7 @@ test("a change is seen by a page that can't have a socket", async () => {
 });
 
 test("the place in the list is kept when something changes", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await card(page, "Willow").waitFor();
     await page.locator(".card[tabindex='0']").focus();
     await page.keyboard.press("End");
@@ -67,8 +53,8 @@ test("the place in the list is kept when something changes", async () => {
 });
 
 test("an empty library says which folders are looked at and how to add one", async () => {
-  await withPage(browser, `${host.url}/checkpoints`, async (page) => {
-    await page.locator(".roots__root", { hasText: host.folders.checkpoints }).waitFor();
+  await library.open("/checkpoints", async (page) => {
+    await page.locator(".roots__root", { hasText: library.folders.checkpoints }).waitFor();
     assert.match(await page.locator(".notice__code").textContent(), /--root \w+=/);
   });
 });
@@ -79,7 +65,7 @@ test("a type that isn't ready is waited for", async () => {
     refused += 1;
     return refused > 2 ? route.fallback() : route.fulfill({ status: 503, json: { success: false, error: "Service not ready" } });
   };
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.getByRole("progressbar").first().waitFor();
     await card(page, "Amber Style").waitFor();
     assert.ok(refused > 2);
@@ -89,7 +75,7 @@ test("a type that isn't ready is waited for", async () => {
 test("an error of the server is shown and can be tried again", async () => {
   let broken = true;
   const fail = (route) => (broken ? route.fulfill({ status: 500, json: { success: false, error: "Internal error (request 42)" } }) : route.fallback());
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.getByRole("alert").getByText("Internal error (request 42)").waitFor();
     broken = false;
     await page.getByRole("button", { name: "Try again" }).click();
@@ -99,7 +85,7 @@ test("an error of the server is shown and can be tried again", async () => {
 
 test("the first reading of a library shows how far it is", async () => {
   const status = { success: true, ready: true, is_initializing: true, generation: 1, total: 340, problems: 0, roots: [], progress: { stage: "process_models", progress: 42, details: "", scanner_type: "lora", pageType: "loras" } };
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     const bar = page.locator("#notice [role=progressbar]");
     await page.waitForFunction(() => document.querySelector("#notice [role=progressbar]")?.getAttribute("aria-valuenow") === "42");
     await page.locator("#notice").getByText("340 models").waitFor();
@@ -114,8 +100,15 @@ test("the first reading of a library shows how far it is", async () => {
   });
 });
 
+test("a page that can't ask about its plugin goes on without", async () => {
+  await library.open("/loras", async (page) => {
+    await page.waitForResponse("**/api/plugins").catch(() => {});
+    await card(page, "Amber Style").waitFor();
+  }, { before: (page) => page.route("**/api/plugins", (route) => route.fulfill({ body: "no JSON" })) });
+});
+
 test("a folder that is away is named above the list", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     await page.locator(".banner--warn", { hasText: "/mnt/away" }).waitFor();
     await card(page, "Amber Style").waitFor();
   }, {

@@ -1,21 +1,10 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { openCard } from "./support/browser.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({ loras: writeSmallLibrary });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
+const library = shelf({ loras: writeSmallLibrary });
 
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 3 };
 
@@ -31,7 +20,7 @@ async function lightness(page) {
 }
 
 test("the theme follows the system", async () => {
-  await withPage(browser, `${host.url}/loras?q=knight`, async (page) => {
+  await library.open("/loras?q=knight", async (page) => {
     assert.ok((await lightness(page)) < 60);
     await page.emulateMedia({ colorScheme: "light" });
     assert.ok((await lightness(page)) > 200);
@@ -39,7 +28,7 @@ test("the theme follows the system", async () => {
 });
 
 test("a chosen theme outweighs the system's and is remembered before the first paint", async () => {
-  await withPage(browser, `${host.url}/loras?q=knight`, async (page) => {
+  await library.open("/loras?q=knight", async (page) => {
     await page.locator("#theme-menu").click();
     await page.getByRole("menuitemradio", { name: "Dark" }).click();
     assert.ok((await lightness(page)) < 60);
@@ -50,7 +39,7 @@ test("a chosen theme outweighs the system's and is remembered before the first p
 });
 
 test("on a screen 360 pixels wide nothing reaches over the edge", async () => {
-  await withPage(browser, `${host.url}/loras?base=SDXL+1.0&tag=tree`, async (page) => {
+  await library.open("/loras?base=SDXL+1.0&tag=tree", async (page) => {
     await page.locator("#count", { hasText: "6" }).waitFor();
     const width = () => page.evaluate(() => document.documentElement.scrollWidth);
     assert.equal(await width(), 360);
@@ -61,7 +50,7 @@ test("on a screen 360 pixels wide nothing reaches over the edge", async () => {
 });
 
 test("on a small screen the filters open over the list and leave with Escape", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     assert.equal(await page.locator("#filters").isVisible(), false);
     await page.locator("#filters-toggle").click();
     await page.locator(".choice[data-value=Pony] .choice__main").click();
@@ -74,7 +63,7 @@ test("on a small screen the filters open over the list and leave with Escape", a
 });
 
 test("the card size can be chosen and is remembered", async () => {
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     const columns = () => page.locator("#grid").getAttribute("aria-colcount").then(Number);
     await page.locator("#count", { hasText: "12" }).waitFor();
     const medium = await columns();
@@ -90,7 +79,7 @@ test("the card size can be chosen and is remembered", async () => {
 
 for (const [reducedMotion, plays] of [["no-preference", true], ["reduce", false]]) {
   test(plays ? "a video preview plays while it is pointed at and rests otherwise" : "a video preview stays still for somebody who wants less motion", async () => {
-    await withPage(browser, `${host.url}/loras`, async (page) => {
+    await library.open("/loras", async (page) => {
       await page.locator("video.media").first().waitFor({ state: "attached" });
       assert.deepEqual(await page.evaluate(() => window.asked), []);
       await page.locator(".cell:has(video)").first().hover();

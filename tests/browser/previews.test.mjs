@@ -1,39 +1,28 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { after, before, test } from "node:test";
-import { openCard, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { openCard } from "./support/browser.mjs";
 import { png, writeModel } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
-let host;
-let browser;
-
-before(async () => {
-  host = await startHost({
-    loras: async (root) => {
-      const preview = async (name, bytes, extension = "png") => {
-        const file = path.join(root, `${name}.${extension}`);
-        await writeFile(file, bytes);
-        await writeModel(root, `${name}.safetensors`, { sidecar: { model_name: name, preview_url: file } });
-      };
-      await preview("Amber", png([220, 150, 60], 900, 1200));
-      await preview("Broad", png([60, 150, 60], 1800, 600));
-      await preview("Cut", Buffer.from("<svg/>"));
-      // No video that plays: the tests are about what is asked for.
-      const video = Buffer.from("000000106674797069736f6d00000000", "hex");
-      await preview("Film", video, "mp4");
-      await writeFile(path.join(root, "Poster.preview.png"), png([60, 60, 150], 900, 1200));
-      await preview("Poster", video, "preview.mp4");
-      return 5;
-    },
-  });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await host?.stop();
+const library = shelf({
+  loras: async (root) => {
+    const preview = async (name, bytes, extension = "png") => {
+      const file = path.join(root, `${name}.${extension}`);
+      await writeFile(file, bytes);
+      await writeModel(root, `${name}.safetensors`, { sidecar: { model_name: name, preview_url: file } });
+    };
+    await preview("Amber", png([220, 150, 60], 900, 1200));
+    await preview("Broad", png([60, 150, 60], 1800, 600));
+    await preview("Cut", Buffer.from("<svg/>"));
+    // No video that plays: the tests are about what is asked for.
+    const video = Buffer.from("000000106674797069736f6d00000000", "hex");
+    await preview("Film", video, "mp4");
+    await writeFile(path.join(root, "Poster.preview.png"), png([60, 60, 150], 900, 1200));
+    await preview("Poster", video, "preview.mp4");
+    return 5;
+  },
 });
 
 const image = (page, name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: name }) }).locator("img.media");
@@ -42,7 +31,7 @@ const refused = { expected: [/status of 415/] };
 /** Runs `check` with the widths in which the page asked for pictures. */
 async function asked(options, check) {
   const widths = [];
-  await withPage(browser, `${host.url}/loras`, (page) => check(page, widths), {
+  await library.open("/loras", (page) => check(page, widths), {
     ...refused,
     ...options,
     before: (page) => page.on("request", (request) => {
@@ -99,7 +88,7 @@ test("a preview that can't be shown says so on its card and why in the details",
 
 test("a video with a picture beside it is fetched when it plays, one without at once", async () => {
   const videos = [];
-  await withPage(browser, `${host.url}/loras`, async (page) => {
+  await library.open("/loras", async (page) => {
     const cell = (name) => page.locator(".cell", { has: page.locator(".card__name", { hasText: name }) });
     await page.waitForFunction(() => [...document.querySelectorAll("video.media")].some((video) => video.poster.includes("poster=true")));
     // A film that can't be played gives way to the placeholder.

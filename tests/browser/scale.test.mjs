@@ -1,31 +1,21 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { focusedName, startBrowser, withPage } from "./support/browser.mjs";
-import { startHost } from "./support/host.mjs";
+import { test } from "node:test";
+import { focusedName } from "./support/browser.mjs";
 import { writeModel } from "./support/library.mjs";
+import { shelf } from "./support/page.mjs";
 
 const COUNT = 10_000;
-let host;
-let browser;
 
-before(async () => {
-  host = await startHost({
-    loras: async (root) => {
-      for (let start = 0; start < COUNT; start += 200) {
-        await Promise.all(Array.from({ length: 200 }, (_, at) => writeModel(root, `${Math.floor((start + at) / 500)}/model ${start + at + 1}.safetensors`, { sidecar: null })));
-      }
-      return COUNT;
-    },
-  });
-  browser = await startBrowser();
+const library = shelf({
+  loras: async (root) => {
+    for (let start = 0; start < COUNT; start += 200) {
+      await Promise.all(Array.from({ length: 200 }, (_, at) => writeModel(root, `${Math.floor((start + at) / 500)}/model ${start + at + 1}.safetensors`, { sidecar: null })));
+    }
+    return COUNT;
+  },
 });
 
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
-
-const open = (check, options) => withPage(browser, `${host.url}/loras`, check, options);
+const open = (check, options) => library.open("/loras", check, options);
 const lastCard = (page) => page.locator(".card__name", { hasText: `model ${COUNT}` });
 const elements = (page) => page.evaluate(() => document.getElementsByTagName("*").length);
 

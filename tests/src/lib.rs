@@ -11,6 +11,7 @@ pub mod http;
 pub mod library;
 pub mod model;
 pub mod server;
+pub mod views;
 pub mod weights;
 pub mod ws;
 

@@ -25,7 +25,24 @@ impl Library {
     /// # Errors
     /// When the disk refuses.
     pub fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("modelshelf-test-").tempdir()?;
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// The same on a disk of memory, where the system has one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn in_memory() -> Result<Self> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::below(memory)
+        } else {
+            Self::new()
+        }
+    }
+
+    fn below(folder: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("modelshelf-test-").tempdir_in(folder)?;
         // Where the temporary folder is a link, the server would show another path than the test expects.
         let path = folder.path().canonicalize()?;
         for root in ROOTS {

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a server is started.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
+    launcher: Vec<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     data_dir: Option<PathBuf>,
@@ -43,6 +44,13 @@ impl ServerOptions {
         let mut value = OsString::from(format!("{name}="));
         value.push(folder);
         self.argument("--root").argument(value)
+    }
+
+    /// Has another program start it: these arguments, and behind them the server with its own.
+    #[must_use]
+    pub fn launched_by(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(Into::into).collect();
+        self
     }
 
     /// Adds a plugin file.
@@ -158,8 +166,10 @@ impl Server {
         if !options.compiles {
             share_compiled_code(&binary, &data_dir)?;
         }
-        let mut command = Command::new(binary);
+        let mut line = options.launcher.into_iter().chain([binary.into_os_string()]);
+        let mut command = Command::new(line.next().context("nothing to start")?);
         command
+            .args(line)
             .args(["--bind", "127.0.0.1:0", "--data-dir"])
             .arg(&data_dir)
             .args(&options.arguments)

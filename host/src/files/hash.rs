@@ -2,7 +2,8 @@
 //!
 //! SHA-256 is the slow one: with the processor's own instructions it does about 1.6 GB/s a
 //! thread, and nothing but a second file makes it faster. So one thread does nothing else, while
-//! the other reads the next block and takes its BLAKE3 as long as it is in the near cache.
+//! the other reads the next block and takes its BLAKE3 as long as it is in the near cache. Where there are as many files
+//! as processors, each has one thread, which takes both from each piece: nothing is left for a second thread to run on.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -51,6 +52,7 @@ pub struct FileHasher {
     allocated: usize,
     helper: Option<Helper>,
     alone: bool,
+    crowded: bool,
 }
 
 impl FileHasher {
@@ -63,6 +65,7 @@ impl FileHasher {
             allocated: 0,
             helper: None,
             alone: processors < 2,
+            crowded: false,
         }
     }
 
@@ -72,6 +75,11 @@ impl FileHasher {
             alone: true,
             ..Self::new(block)
         }
+    }
+
+    /// Says whether other files keep the other processors busy, so that the next ones are hashed by one thread each.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
     }
 
     /// Digests of a file from where it stands to its end. `next` is asked before each block,
@@ -86,6 +94,7 @@ impl FileHasher {
             position: 0,
             dropped: 0,
             blake3: blake3::Hasher::new(),
+            sha256: (self.alone || self.crowded).then(Sha256::new),
         };
         let result = self.stream(&mut reading, next);
         advise(file, reading.dropped, 0, Advice::DontNeed);
@@ -117,12 +126,15 @@ impl FileHasher {
             let is_last = reading.fill(&mut block)?;
             since = block.filled as u64;
             // A file of one block is not worth waking another thread for.
-            let helped = handed_over || (!is_last && !self.alone && self.start_helper());
+            let own = reading.sha256.is_some();
+            let helped = handed_over || (!own && !is_last && self.start_helper());
             if helped {
                 handed_over = true;
                 self.hand_over(Work::Block(block))?;
             } else {
-                sha256.update(block.content());
+                if !own {
+                    sha256.update(block.content());
+                }
                 self.spare.push(block);
             }
             if is_last {
@@ -132,7 +144,7 @@ impl FileHasher {
         // Reports the last block; the work is done, so the answer does not matter.
         next(since);
         if !handed_over {
-            return Ok(sha256.finalize().into());
+            return Ok(reading.sha256.take().unwrap_or(sha256).finalize().into());
         }
         self.hand_over(Work::End)?;
         let helper = self.helper.as_ref().ok_or_else(helper_ended)?;
@@ -255,10 +267,12 @@ struct Reading<'f> {
     position: u64,
     dropped: u64,
     blake3: blake3::Hasher,
+    // Where the thread that reads computes it too.
+    sha256: Option<Sha256>,
 }
 
 impl Reading<'_> {
-    /// Fills a block, and takes its BLAKE3; whether the file ended.
+    /// Fills a block, and takes the digests that are taken here; whether the file ended.
     fn fill(&mut self, block: &mut Block) -> std::io::Result<bool> {
         let (start, size) = (block.start, block.bytes.len() - PAGE);
         advise(self.file, self.position + size as u64, size as u64, Advice::WillNeed);
@@ -277,6 +291,9 @@ impl Reading<'_> {
                 }
             }
             self.blake3.update(&space[..read]);
+            if let Some(sha256) = &mut self.sha256 {
+                sha256.update(&space[..read]);
+            }
             block.filled += read;
         }
         crate::metrics::content_read(block.filled as u64);
@@ -311,6 +328,11 @@ fn advise(file: &File, from: u64, length: u64, advice: Advice) {
 
 #[cfg(not(target_os = "linux"))]
 fn advise(_: &File, _: u64, _: u64, _: Advice) {}
+
+/// Lets the system forget what it holds of a file in memory, so that the disk is read next.
+pub(super) fn forget_cached(file: &File) {
+    advise(file, 0, 0, Advice::DontNeed);
+}
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
@@ -374,10 +396,12 @@ mod tests {
     fn files_of_any_length_have_the_digests_of_their_bytes_with_and_without_a_helper() {
         const BLOCK: usize = 64 << 10;
         let bytes: Vec<u8> = (0..20 * BLOCK + 3).map(|at| (at * 31 + at / 251) as u8).collect();
-        let (mut paired, mut alone) = (FileHasher::new(BLOCK), FileHasher::alone(BLOCK));
+        let (mut paired, mut alone, mut crowded) =
+            (FileHasher::new(BLOCK), FileHasher::alone(BLOCK), FileHasher::new(BLOCK));
+        crowded.set_crowded(true);
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, bytes.len()] {
             let content = &bytes[..length];
-            for hasher in [&mut paired, &mut alone] {
+            for hasher in [&mut paired, &mut alone, &mut crowded] {
                 let mut reported = 0;
                 let digests = hasher.file(&written(content), &mut |bytes| {
                     reported += bytes;

@@ -2,9 +2,12 @@
 //! which a path from a request reaches a file.
 
 pub mod atomic;
+pub mod fault;
 pub mod hash;
+pub mod limiter;
 pub mod rename;
 pub mod rooted;
+pub mod transfer;
 
 use std::path::Path;
 

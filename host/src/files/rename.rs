@@ -7,6 +7,12 @@ use std::path::Path;
 /// # Errors
 /// `AlreadyExists` when something has the new name; else the system's, such as `CrossesDevices`.
 pub fn to_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    rename(from, to)?;
+    super::fault::step();
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};

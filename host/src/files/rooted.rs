@@ -98,6 +98,45 @@ impl RootedPath {
         Ok(Self(resolved))
     }
 
+    /// Checks that a folder from a request, which may have to be made, is inside an allowed folder with all links resolved.
+    ///
+    /// # Errors
+    /// As [`RootedPath::open`]; [`RootedPathError::Missing`] when the allowed folder itself is not there.
+    pub fn open_folder(allowed: &AllowedFolders, path: &str) -> Result<(), RootedPathError> {
+        let outside = || RootedPathError::Outside(path.to_owned());
+        let given = Path::new(path);
+        if !given.is_absolute() || path.contains('\0') || given.components().any(|part| part == Component::ParentDir) {
+            return Err(outside());
+        }
+        let holding = allowed.written.iter().chain(&allowed.resolved);
+        let top = holding
+            .filter(|root| given.starts_with(root))
+            .max_by_key(|root| root.components().count());
+        let top = top.ok_or_else(outside)?;
+        if !top.is_dir() {
+            return Err(RootedPathError::Missing(top.display().to_string()));
+        }
+        // What is not there yet can't lead elsewhere; a link that leads nowhere can.
+        let existing = given
+            .ancestors()
+            .find(|path| path.symlink_metadata().is_ok())
+            .unwrap_or(top);
+        let resolved = existing.canonicalize().map_err(|source| RootedPathError::Io {
+            path: existing.display().to_string(),
+            source,
+        })?;
+        if !allowed.resolved.iter().any(|root| resolved.starts_with(root)) {
+            return Err(outside());
+        }
+        if !resolved.is_dir() {
+            return Err(RootedPathError::Io {
+                path: existing.display().to_string(),
+                source: std::io::ErrorKind::NotADirectory.into(),
+            });
+        }
+        Ok(())
+    }
+
     /// The resolved path.
     pub fn as_path(&self) -> &Path {
         &self.0

@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 use super::pages::Pages;
 use super::registrar::RouteTable;
 use super::types::TypeSlot;
+use crate::downloads::Downloads;
+use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
 use crate::library::history::History;
@@ -16,11 +18,15 @@ use crate::library::thumbnails::Thumbnails;
 use crate::providers::Providers;
 use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
+use crate::updates::Updates;
+use crate::use_cases::bulk_refresh::Refreshes;
 
 /// The server's parts, shared by all requests.
 pub struct App {
     /// What was done, and how to take it back.
     pub history: Arc<History>,
+    /// Auto-organise, of which one runs at a time, whatever the type.
+    pub organising: Arc<Flight>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.
@@ -35,6 +41,12 @@ pub struct App {
     pub roster: Roster,
     /// Where metadata of models comes from.
     pub providers: Arc<Providers>,
+    /// Runs that refresh metadata of many models.
+    pub refreshes: Refreshes,
+    /// Which models have newer versions.
+    pub updates: Updates,
+    /// Downloads, their queue and history.
+    pub downloads: Arc<Downloads>,
     /// Hashes of all libraries.
     pub hashing: Arc<Hashing>,
     /// Pages and their assets.

@@ -15,9 +15,11 @@ use super::app::App;
 use super::error::ApiError;
 use super::handlers;
 use super::query::Query;
-use super::registrar::{Bound, Shared, Target};
+use super::registrar::{Bound, Target};
+use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
 use super::types::{Off, TypeSlot};
+use crate::library::previewing;
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -201,7 +203,9 @@ fn not_served(slot: &TypeSlot, path: &str) -> ApiError {
 
 fn max_body(target: &Target) -> usize {
     match target {
-        Target::Shared(Shared::BulkEdit) => MAX_BODY_OF_MANY,
+        Target::Shared(Shared::BulkEdit | Shared::FetchAll) => MAX_BODY_OF_MANY,
+        // Other fields have room, too.
+        Target::Shared(Shared::ReplacePreview) => previewing::MAX_BYTES + MAX_BODY,
         _ => MAX_BODY,
     }
 }

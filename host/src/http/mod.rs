@@ -8,6 +8,7 @@ mod list_query;
 pub mod pages;
 pub mod query;
 pub mod registrar;
+pub mod routes;
 pub mod safety;
 mod sockets;
 pub mod types;
@@ -25,6 +26,13 @@ use error::ApiError;
 use pages::Pages;
 
 use crate::compat::compat;
+
+/// What pages are told when a provider can't be reached, or can be again.
+pub fn providers_message(app: &App) -> String {
+    let mut message = handlers::state_of_providers(app);
+    message["type"] = "providers".into();
+    message.to_string()
+}
 
 /// The server's router. Routes of the API and of pages are in [`registrar`]; what is here
 /// belongs to no type and never changes.
@@ -54,6 +62,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ws/fetch-progress", get(sockets::general))
         .route("/ws/batch-import-progress", get(sockets::general))
         .route("/ws/init-progress", get(sockets::init))
+        .route("/ws/download-progress", get(sockets::download))
         .fallback(dispatch::dispatch)
         .layer(axum::middleware::from_fn_with_state(app.clone(), dispatch::guard))
         .with_state(app)

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use serde_json::json;
+
 use super::app::App;
+use super::query::Query;
 use super::safety;
+use crate::downloads::ledger::new_id;
 
 /// Largest message of a client, in bytes; none is looked at.
 const MAX_MESSAGE: usize = 4 << 10;
@@ -20,7 +24,9 @@ pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: W
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
-    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), app.hub.general()))
+    // Before the client knows that the socket is open, so that it misses nothing.
+    let messages = app.hub.general();
+    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages))
 }
 
 /// `/ws/init-progress`: the last message of each type, then all that follow.
@@ -32,6 +38,26 @@ pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebS
     upgrade.on_upgrade(move |socket| {
         let (latest, receiver) = app.hub.init_progress();
         forward(socket, latest, receiver)
+    })
+}
+
+/// `/ws/download-progress?id=`: its id, then the messages of that download. It need not have begun.
+pub async fn download(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(error) = check(&app, &headers) {
+        return error;
+    }
+    let id = Query::parse(query.as_deref()).get("id").unwrap_or_default().to_owned();
+    let id = if id.is_empty() { new_id() } else { id };
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
+    upgrade.on_upgrade(move |socket| {
+        let messages = app.downloads.board().listen(&id);
+        let first = json!({ "type": "download_id", "download_id": id });
+        forward(socket, vec![first.to_string()], messages)
     })
 }
 

@@ -98,14 +98,18 @@ impl Records {
     /// Sets slots, copying only the chunks that they are in.
     pub fn set(&mut self, changes: impl IntoIterator<Item = (Slot, Option<Arc<Record>>)>) {
         let mut touched = std::collections::BTreeSet::new();
-        let mut count = 0;
+        // Slots of a large change come one after the other.
+        let (mut count, mut last) = (0, usize::MAX);
         for (slot, record) in changes {
             let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
             while self.chunks.len() <= chunk {
                 self.chunks.push(Arc::new(Chunk::empty()));
             }
             Arc::make_mut(&mut self.chunks[chunk]).records[index] = record;
-            touched.insert(chunk);
+            if chunk != last {
+                touched.insert(chunk);
+                last = chunk;
+            }
             count += 1;
         }
         let chunks = self.chunks.iter_mut().enumerate();

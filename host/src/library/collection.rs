@@ -3,9 +3,8 @@
 mod receiver;
 mod report;
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,12 @@ use arc_swap::ArcSwap;
 
 use self::receiver::HashReceiver;
 use self::report::Report;
+use super::acting::Acting;
 use super::hashing::{HashQueue, Hashing, Waited};
 use super::keeping::Upkeep;
+use super::parallel::in_background;
 use super::progress::ProgressSink;
+use super::publishing::{Base, Over, Proposal, Published, Publishing};
 use super::record::{HashStatus, Record};
 use super::roots::{self, Root};
 use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Walk};
@@ -32,14 +34,15 @@ pub struct Library {
     store: Arc<Store>,
     hashes: HashQueue,
     sink: Arc<dyn ProgressSink>,
-    snapshot: ArcSwap<Snapshot>,
-    // Held while the next snapshot is made.
-    writing: Mutex<()>,
+    published: Publishing,
+    // The database that has all records.
+    stored_in: AtomicU64,
     // Held by the scan that runs; a second one waits.
     scanning: tokio::sync::Mutex<()>,
     running: Mutex<Option<Cancel>>,
     // Held by the act that changes sidecars; a second one waits.
     pub(super) editing: Mutex<()>,
+    pub(super) acting: Acting,
     offline: ArcSwap<Vec<bool>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
@@ -56,23 +59,21 @@ impl Library {
         hashing: &Hashing,
         sink: Arc<dyn ProgressSink>,
     ) -> Self {
-        let stored = store.load(info.id()).unwrap_or_else(|error| {
+        // Records of a root that is not configured now stay in the store for its return.
+        let place = |record: &mut Record| {
+            let root = roots::find(&roots, &record.path);
+            record.root = root.unwrap_or_default();
+            root.is_some()
+        };
+        let stored = store.load(info.id(), &place).unwrap_or_else(|error| {
             tracing::warn!(%error, "the library is read again");
             super::store::Stored::default()
         });
-        let any_known = !stored.records.is_empty();
-        let mut inside = Vec::with_capacity(stored.records.len());
-        for mut record in stored.records {
-            // Records of a root that is not configured now stay in the store for its return.
-            let Some(root) = roots::find(&roots, &record.path) else {
-                continue;
-            };
-            record.root = root;
-            inside.push(Change::Put(Arc::new(record)));
-        }
+        let stored_in = AtomicU64::new(store.database());
         // Records of other roots alone say that these ones were never read.
-        let known = stored.plugin_digest.is_some() && !(any_known && inside.is_empty());
-        let snapshot = Snapshot::default().apply(inside);
+        let only_others = stored.elsewhere > 0 && stored.records.is_empty();
+        let known = stored.plugin_digest.is_some() && !only_others;
+        let snapshot = Snapshot::default().apply(stored.records.into_iter().map(Change::Put).collect());
         let offline = roots
             .iter()
             .map(|root| std::fs::read_dir(&root.path).is_err())
@@ -85,11 +86,12 @@ impl Library {
             roots,
             store,
             sink,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            writing: Mutex::new(()),
+            published: Publishing::new(snapshot),
+            stored_in,
             scanning: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
             editing: Mutex::new(()),
+            acting: Acting::default(),
             offline: ArcSwap::from_pointee(offline),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
@@ -109,7 +111,7 @@ impl Library {
 
     /// Roots that are there, or were there when they were last looked at.
     pub fn known_roots(&self) -> impl Iterator<Item = &Root> {
-        let (offline, snapshot) = (self.offline.load_full(), self.snapshot.load_full());
+        let (offline, snapshot) = (self.offline.load_full(), self.snapshot());
         self.roots.iter().enumerate().filter_map(move |(index, root)| {
             let away = offline.get(index).copied().unwrap_or(false);
             let known = !away
@@ -123,12 +125,29 @@ impl Library {
 
     /// The library as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.published.snapshot()
+    }
+
+    /// The library as it is now, for somebody who is about to look at the disk and to publish what is there.
+    pub fn base(&self) -> Base {
+        self.published.base()
+    }
+
+    /// Whether what is made over this is of use still.
+    pub(super) fn fits(&self, path: &str, over: &Over) -> bool {
+        self.published.fits(path, over)
     }
 
     /// Which roots are absent, by index.
     pub fn offline(&self) -> Arc<Vec<bool>> {
         self.offline.load_full()
+    }
+
+    /// Whether models are listed below a folder.
+    pub(super) fn had_models(&self, folder: &Path) -> bool {
+        let snapshot = self.snapshot();
+        let mut records = snapshot.records().iter();
+        records.any(|(_, record)| Path::new(&*record.path).starts_with(folder))
     }
 
     /// Folders inside which requests may open files.
@@ -154,33 +173,26 @@ impl Library {
     /// Asks for the hashes of these models, or of all, where they are missing; how many were
     /// handed over. Asks for those on network shares too.
     pub fn want_hashes(self: &Arc<Self>, plugin: &Arc<Plugin>, paths: Option<&[String]>) -> usize {
-        let snapshot = self.snapshot();
-        let wanted: Vec<_> = match paths {
-            Some(paths) => paths
-                .iter()
-                .filter_map(|path| snapshot.by_path(path))
-                .cloned()
-                .collect(),
-            None => snapshot.records().iter().map(|(_, record)| record.clone()).collect(),
+        let base = self.base();
+        let snapshot = base.snapshot();
+        let wanted: Vec<&Arc<Record>> = match paths {
+            Some(paths) => paths.iter().filter_map(|path| snapshot.by_path(path)).collect(),
+            None => snapshot.records().iter().map(|(_, record)| record).collect(),
         };
-        let missing = wanted.into_iter().filter(|record| record.sha256.is_none());
-        // Noted in the record, so that a restart goes on with it.
-        let marked = missing.map(|record| {
+        let missing: Vec<_> = wanted.into_iter().filter(|record| record.sha256.is_none()).collect();
+        // Noted in the record, so that a restart goes on with it. The listed form does not tell it.
+        let mark = |record: &&Arc<Record>| {
             let marked = Record {
                 hash_status: HashStatus::Calculating,
-                ..Record::clone(&record)
+                ..Record::clone(record)
             };
-            (record, marked)
-        });
-        let marked: Vec<_> = marked.collect();
-        let paths: Vec<_> = marked.iter().map(|(_, record)| record.path.clone()).collect();
-        self.publish_over(marked);
-        let snapshot = self.snapshot();
-        let missing: Vec<_> = paths
-            .iter()
-            .filter_map(|path| snapshot.by_path(path))
-            .cloned()
-            .collect();
+            Proposal::put(base.over(&record.path), Arc::new(marked))
+        };
+        self.publish(missing.iter().map(mark).collect());
+        // One that was changed meanwhile may have its hash by now.
+        let now = self.snapshot();
+        let missing = missing.iter().filter_map(|record| now.by_path(&record.path)).cloned();
+        let missing: Vec<_> = missing.filter(|record| record.sha256.is_none()).collect();
         let count = missing.len();
         self.receive_hashes(plugin);
         self.hashes.add(&self.roots, missing, true);
@@ -195,9 +207,10 @@ impl Library {
         }));
     }
 
-    /// Asks the running scan to stop, and drops what waits to be hashed; whether a scan ran.
+    /// Asks the running scan and the long acts to stop, and drops what waits to be hashed; whether a scan ran.
     pub fn cancel(&self) -> bool {
         self.hashes.cancel();
+        self.acting.cancel();
         self.cancel_scan()
     }
 
@@ -212,40 +225,11 @@ impl Library {
         drop(self.scanning.lock().await);
     }
 
-    /// Makes changes visible to readers at once, and stores them.
-    pub fn publish(&self, changes: Vec<Change>) {
-        if changes.is_empty() {
-            return;
-        }
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.snapshot
-            .store(Arc::new(self.snapshot.load().apply(changes.clone())));
-        self.store.save(self.info.id(), changes);
-        drop(writing);
-    }
-
-    /// Publishes records that were made of older ones, each unless its older one has been
-    /// replaced meanwhile; the paths of these.
-    fn publish_over(&self, changed: Vec<(Arc<Record>, Record)>) -> HashSet<Box<str>> {
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = self.snapshot.load();
-        let (mut changes, mut replaced) = (Vec::with_capacity(changed.len()), HashSet::new());
-        for (older, record) in changed {
-            if snapshot
-                .by_path(&record.path)
-                .is_some_and(|now| Arc::ptr_eq(now, &older))
-            {
-                changes.push(Change::Put(Arc::new(record)));
-            } else {
-                replaced.insert(record.path);
-            }
-        }
-        if !changes.is_empty() {
-            self.snapshot.store(Arc::new(snapshot.apply(changes.clone())));
-            self.store.save(self.info.id(), changes);
-        }
-        drop(writing);
-        replaced
+    /// Makes changes visible to readers at once, and stores them: those that still fit. Nothing else makes a record
+    /// visible.
+    pub fn publish(&self, proposals: Vec<Proposal>) -> Published {
+        self.published
+            .publish(proposals, |changes| self.store.save(self.info.id(), changes))
     }
 
     /// Hands descriptions to the store, each with the path of its model; an empty one is forgotten.
@@ -294,6 +278,20 @@ impl Library {
         changed
     }
 
+    /// The number of the database, when it is another than the one that has this library: a broken one was followed by
+    /// a new one, which knows nothing yet.
+    pub(super) fn new_database(&self) -> Option<u64> {
+        let database = self.store.database();
+        (database != self.stored_in.load(Ordering::Acquire)).then_some(database)
+    }
+
+    /// Stores all of it in the database of this number.
+    pub(super) fn store_anew(&self, database: u64) {
+        self.published
+            .store_all(|records| self.store.save(self.info.id(), records));
+        self.stored_in.store(database, Ordering::Release);
+    }
+
     pub(super) fn note_complete(&self, plugin_digest: &str) {
         self.store
             .complete(self.info.id(), plugin_digest, &self.link_targets.load());
@@ -311,17 +309,13 @@ impl Library {
     }
 
     fn forget_offline_now(&self) -> usize {
-        let (snapshot, offline) = (self.snapshot(), self.offline());
+        let (base, offline) = (self.base(), self.offline());
         let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
-        let gone: Vec<Change> = snapshot
-            .records()
-            .iter()
-            .filter(|(_, record)| away(record.root))
-            .map(|(_, record)| Change::Remove(record.path.clone()))
-            .collect();
-        let count = gone.len();
-        self.publish(gone);
-        count
+        let records = base.snapshot().records().iter().map(|(_, record)| record);
+        let gone = records
+            .filter(|record| away(record.root))
+            .map(|record| Proposal::remove(base.over(&record.path), &record.path));
+        self.publish(gone.collect()).changed
     }
 
     /// Scans all of it when no other scan of this type runs, else after that one.
@@ -345,6 +339,7 @@ impl Library {
                 continue;
             }
             let more = self.scan_folders(plugin.clone(), folders).await;
+            outcome.read += more.read;
             outcome.changed += more.changed;
             outcome.removed += more.removed;
             outcome.cancelled |= more.cancelled;
@@ -380,7 +375,7 @@ impl Library {
         }
         self.receive_hashes(&plugin);
         let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
-        let scan = tokio::task::spawn_blocking(move || {
+        let scan = move || {
             let mut report = Report::new(&library, folders.is_none());
             let job = Job {
                 library: &library,
@@ -392,8 +387,8 @@ impl Library {
             let outcome = job.run(folders, &mut |stage| report.stage(stage));
             report.end(outcome);
             outcome
-        });
-        let outcome = scan.await.unwrap_or_else(|error| {
+        };
+        let outcome = in_background("scan", scan).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a scan broke off");
             Outcome {
                 cancelled: true,
@@ -402,14 +397,6 @@ impl Library {
         });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         outcome
-    }
-
-    /// Has the folders of these files looked at again, where a scan runs.
-    pub(super) fn look_at_after_scan<'p>(&self, paths: impl Iterator<Item = &'p str>) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if running {
-            self.upkeep.watch.look_at(paths);
-        }
     }
 
     /// Tells clients that models changed.

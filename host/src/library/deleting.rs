@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
 use super::history::{ActKind, Draft, HistoryError};
+use super::linking::is_one;
 use super::preview;
 use super::sidecar::{self, Sidecar};
 use super::trash;
@@ -25,7 +26,7 @@ impl Library {
         for path in paths {
             // Records are known by the path that a walk finds.
             let plain: PathBuf = Path::new(path).components().collect();
-            let path = trash::noted(&plain);
+            let path = self.listed(&trash::noted(&plain));
             if plain.components().any(|part| part == Component::ParentDir) {
                 return Err(EditError::Outside(path));
             }
@@ -54,7 +55,7 @@ impl Library {
             changed.push((path, done));
         }
         self.write_manifests(tools, &draft);
-        let mut touched = self.touched(draft.act());
+        let mut touched = self.touched(&draft.act().steps);
         touched.append(&mut missing);
         let undo_id = draft.end()?;
         let models = self.take_up(tools, changed, &touched);
@@ -63,6 +64,7 @@ impl Library {
 
     fn delete_one(&self, draft: &mut Draft, path: &str) -> Result<(), EditError> {
         let model = Path::new(path);
+        let _turn = sidecar::turn(model);
         let folder = model.parent().unwrap_or(Path::new("/"));
         let trash = trash::folder_for(folder, draft.id()).map_err(|source| HistoryError::Io {
             path: folder.join(trash::STAGING),
@@ -84,11 +86,15 @@ impl Library {
         let extension = self.info().extension_of(name).unwrap_or_default();
         let stem = name.strip_suffix(extension).unwrap_or(name);
         let mut files = vec![model.to_owned()];
-        let mut others = self
-            .info()
-            .extensions()
-            .filter(|other| !extension.eq_ignore_ascii_case(other));
-        if others.any(|other| folder.join(format!("{stem}{other}")).exists()) {
+        let look = |ending: &str| folder.join(format!("{stem}{ending}")).symlink_metadata().ok();
+        let own = look(extension);
+        let is_other = |ending: &str| {
+            let found = look(ending).filter(|_| ending != extension);
+            // Where case does not count, it is the model itself.
+            found.is_some_and(|found| own.as_ref().is_none_or(|own| !is_one(own, &found)))
+        };
+        let mut endings = self.info().extensions();
+        if endings.any(|ending| is_other(ending) || is_other(&ending.to_uppercase())) {
             // The sidecar goes with the model that it is about.
             let beside = sidecar::path_for(folder, stem);
             let owner = Sidecar::read(&beside).ok().flatten();
@@ -100,6 +106,9 @@ impl Library {
             .map(|ending| folder.join(format!("{stem}{ending}")));
         let all = std::iter::once(sidecar::path_for(folder, stem)).chain(beside);
         files.extend(all.filter(|file| file.symlink_metadata().is_ok()));
+        let sidecar = Sidecar::read(&sidecar::path_for(folder, stem)).ok().flatten();
+        let declared = sidecar.and_then(|sidecar| preview::declared(folder, stem, &sidecar));
+        files.extend(declared.filter(|declared| !files.contains(declared)));
         files
     }
 }

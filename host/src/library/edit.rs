@@ -4,9 +4,13 @@
 use serde_json::{Map, Value};
 
 use super::sidecar::Sidecar;
+use super::typed;
 
 /// Keys that follow from where the file is; nobody can set them.
 const FOLLOWING: [&str; 2] = ["file_path", "file_name"];
+
+/// Keys that no provider's word can set: they follow from the file, or are a person's.
+const KEPT: [&str; 5] = ["file_path", "file_name", "sha256", "hash_status", "exclude"];
 
 /// A change of one or more sidecars.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +23,8 @@ pub enum Edit {
     RemoveTags(Vec<String>),
     /// Hides the model, or shows it again.
     Exclude(bool),
+    /// Sets fields as they are: a provider's word, already merged.
+    Put(Map<String, Value>),
 }
 
 impl Edit {
@@ -26,6 +32,7 @@ impl Edit {
     pub fn apply(&self, sidecar: &mut Sidecar) {
         match self {
             Self::Set(fields) => {
+                typed::mark(sidecar, fields);
                 for (key, value) in fields.iter().filter(|(key, _)| !FOLLOWING.contains(&key.as_str())) {
                     set(&mut sidecar.0, key, value);
                 }
@@ -44,6 +51,12 @@ impl Edit {
                 let mut own = own_tags(sidecar);
                 own.retain(|tag| !gone.contains(&tag.trim().to_lowercase()));
                 sidecar.0.insert("tags".into(), own.into());
+            }
+            Self::Put(fields) => {
+                let allowed = fields.iter().filter(|(key, _)| !KEPT.contains(&key.as_str()));
+                sidecar
+                    .0
+                    .extend(allowed.map(|(key, value)| (key.clone(), value.clone())));
             }
             Self::Exclude(exclude) => {
                 sidecar.0.insert("exclude".into(), (*exclude).into());
@@ -112,7 +125,7 @@ mod tests {
             edited(Edit::Set(fields(set))),
             json!({
                 "file_path": "/m/a", "tags": ["a", "b"], "civitai": {"id": 5, "trainedWords": ["z"]}, "notes": null,
-                "theirs": [1], "zzz": 1,
+                "theirs": [1], "zzz": 1, "edited_fields": ["civitai.trainedWords"],
             })
         );
         assert_eq!(

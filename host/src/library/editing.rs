@@ -5,7 +5,7 @@
 //! new one, and the next scan finds out which.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::collection::Library;
 use super::edit::Edit;
-use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
+use super::history::{self, ActKind, Draft, History, HistoryError, Step};
 use super::metadata;
 use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
-use super::trash;
+use super::{trash, typed};
 use crate::files::atomic;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
@@ -43,12 +43,26 @@ pub enum EditError {
     /// The old content can't be kept.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The type's rule can't merge a provider's word into it.
+    #[error("{path}: what the provider says of it can't be used: {reason}")]
+    Merge {
+        /// The model.
+        path: String,
+        /// What the rule said.
+        reason: String,
+    },
     /// The text can't be a file's name.
     #[error("{0:?} can't be a file name: {1}")]
     Name(String, &'static str),
     /// A file has the name that a model would get.
     #[error("A file with this name already exists: {}. Choose another name", .0.display())]
     NameTaken(PathBuf),
+    /// A file has the place that a model would get.
+    #[error("Target file already exists: {}", .0.display())]
+    TargetTaken(PathBuf),
+    /// The plugin can't say where a model belongs.
+    #[error("{0}")]
+    NotFiled(String),
     /// A path from a request leads out of the library's folders.
     #[error("{0} is outside the library's folders")]
     Outside(String),
@@ -58,6 +72,31 @@ pub enum EditError {
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
+    /// A file beside a model can't be written.
+    #[error("can't write {}: {source}; nothing was changed. Make room or mend the folder", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The hash of a model is not known yet.
+    #[error("{0} has not been hashed yet; wait until it is, or verify it")]
+    NotHashed(String),
+    /// Two models are not copies of each other.
+    #[error("{0} does not have the content of {1} and is left as it is")]
+    Differs(String, String),
+    /// A path is a symbolic link.
+    #[error("{0} is a symbolic link, which takes no room of its own")]
+    IsLink(String),
+    /// Two files can't share their bytes.
+    #[error("{path} can't share its bytes, and is left as it is: {source}")]
+    CantLink {
+        /// The file that stays as it is.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
@@ -113,12 +152,12 @@ impl Beside {
 }
 
 /// A sidecar before and after edits.
-struct Prepared {
+pub(super) struct Prepared {
     beside: Beside,
     // Whether what is on the disk can be read as a sidecar, if anything is.
     usable: bool,
-    before: Sidecar,
-    after: Sidecar,
+    pub(super) before: Sidecar,
+    pub(super) after: Sidecar,
 }
 
 /// A field of a sidecar that edits change.
@@ -141,7 +180,8 @@ fn differences(prepared: &Prepared) -> Vec<Difference> {
             from: before(field),
             to: to.clone(),
         })
-        .filter(|difference| difference.from != difference.to)
+        // Marks are bookkeeping, nothing that a person changes.
+        .filter(|difference| difference.from != difference.to && difference.field != typed::MARKS)
         .collect()
 }
 
@@ -158,10 +198,14 @@ impl Library {
         let mut seen = HashSet::new();
         let written: Vec<(String, Result<(), EditError>)> = paths
             .iter()
-            .filter(|path| seen.insert(path.as_str()))
-            .map(|path| (path.clone(), self.edit_one(&mut draft, path, edits)))
+            .map(|path| self.listed(path))
+            .filter(|path| seen.insert(path.clone()))
+            .map(|path| {
+                let edited = self.edit_one(&mut draft, &path, edits);
+                (path, edited)
+            })
             .collect();
-        let touched = self.touched(draft.act());
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         Ok(Outcome {
             undo_id,
@@ -169,9 +213,16 @@ impl Library {
         })
     }
 
+    /// The path under which a model is listed, of one that may lead there over a linked folder.
+    pub(super) fn listed(&self, path: &str) -> String {
+        trash::noted(&self.topology().listed_path(Path::new(path)))
+    }
+
     /// Refuses paths that are not in the library's folders by their text; whether they are models is another question.
     pub(super) fn check_inside(&self, paths: &[String]) -> Result<(), EditError> {
-        let is_outside = |path: &&String| self.roots().iter().all(|root| root.relative(path).is_none());
+        let climbs = |path: &str| Path::new(path).components().any(|part| part == Component::ParentDir);
+        let in_a_root = |path: &str| self.roots().iter().any(|root| root.relative(path).is_some());
+        let is_outside = |path: &&String| climbs(path) || !in_a_root(path);
         let outside = paths.iter().find(is_outside);
         outside.map_or(Ok(()), |path| Err(EditError::Outside(path.clone())))
     }
@@ -183,7 +234,8 @@ impl Library {
         paths.iter().map(|path| (path.clone(), plan(path))).collect()
     }
 
-    fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
+    /// A model's sidecar as it is, and as edits would make it.
+    pub(super) fn prepare(&self, path: &str, edits: &[Edit]) -> Result<Prepared, EditError> {
         let not_found = || EditError::NotFound(path.to_owned());
         let snapshot = self.snapshot();
         let record = snapshot.by_path(path).ok_or_else(not_found)?;
@@ -216,22 +268,12 @@ impl Library {
 
     fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
         let _turn = sidecar::turn(Path::new(path));
-        let prepared = self.prepare(path, edits)?;
-        let beside = &prepared.beside;
-        if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
-            return Ok(());
-        }
-        if !prepared.usable {
-            // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
-            put_aside(beside)?;
-        }
-        draft.keep(path, &trash::noted(&beside.path), beside.bytes.as_deref())?;
-        if let Err(error) = prepared.after.write(&beside.path) {
-            draft.unchanged();
-            return Err(error.into());
-        }
-        draft.changed_to(&std::fs::read(&beside.path).unwrap_or_default());
-        Ok(())
+        self.edit_held(draft, path, edits)
+    }
+
+    /// Makes edits on a model whose [`sidecar::turn`] the caller holds.
+    pub(super) fn edit_held(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
+        write_prepared(draft, path, &self.prepare(path, edits)?)
     }
 
     /// Tells other programs of what an act put into the trash.
@@ -242,12 +284,13 @@ impl Library {
         }
     }
 
-    /// Paths of models that an act moved from or to, each with the record that it had at its other end.
-    pub(super) fn touched(&self, act: &Act) -> Vec<(String, Option<Arc<Record>>)> {
+    /// Paths of models that steps moved from or to, each with the record that it had at its other end.
+    pub(super) fn touched(&self, steps: &[Step]) -> Vec<(String, Option<Arc<Record>>)> {
         let snapshot = self.snapshot();
-        let ends = act.steps.iter().flat_map(|step| match step {
+        let ends = steps.iter().flat_map(|step| match step {
             Step::Renamed { from, to, .. } => vec![(from, None), (to, snapshot.by_path(from).cloned())],
-            Step::Content { .. } => Vec::new(),
+            Step::Shared { path, .. } => vec![(path, None)],
+            _ => Vec::new(),
         });
         ends.filter(|(path, _)| self.info().extension_of(path).is_some() && !trash::is_inside(Path::new(path)))
             .map(|(path, was)| (path.clone(), was))
@@ -274,8 +317,6 @@ impl Library {
             let newer = self.newer_rules();
             scan::reread(self, newer.as_deref().unwrap_or(tools.plugin), tools.handle, &paths);
             self.tell_changed();
-            // A scan that runs may have read some of them before, and publish that after this.
-            self.look_at_after_scan(paths.iter().map(|(path, _)| *path));
         }
         let snapshot = self.snapshot();
         let models = changed.into_iter().map(|(path, result)| {
@@ -284,6 +325,38 @@ impl Library {
         });
         models.collect()
     }
+}
+
+/// Writes a sidecar that edits changed; its turn is held.
+pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared) -> Result<(), EditError> {
+    let beside = &prepared.beside;
+    if prepared.usable && beside.bytes.is_some() && prepared.before == prepared.after {
+        return Ok(());
+    }
+    if !prepared.usable {
+        // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
+        put_aside(beside)?;
+    }
+    write_kept(draft, path, beside, &prepared.after)
+}
+
+/// Writes a model's sidecar, what it was being kept before.
+pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sidecar: &Sidecar) -> Result<(), EditError> {
+    let io = |source| SidecarError::Io {
+        path: beside.path.clone(),
+        source,
+    };
+    let after = sidecar.content().map_err(io)?;
+    draft.keep(
+        model,
+        &trash::noted(&beside.path),
+        beside.bytes.as_deref(),
+        Some(&after),
+    )?;
+    atomic::write(&beside.path, &after).map_err(|source| {
+        draft.unchanged();
+        EditError::from(io(source))
+    })
 }
 
 /// Keeps a sidecar that can't be used under another name.

@@ -1,5 +1,7 @@
 //! Which records a request wants. Source: contract section 2.2.
 
+use std::sync::Arc;
+
 use roaring::RoaringBitmap;
 
 use super::patterns::Patterns;
@@ -46,6 +48,8 @@ pub struct Filter {
     pub favorites_only: bool,
     /// Only with a newer version at the provider.
     pub update_available_only: bool,
+    /// Models that have one. None stands for no model.
+    pub updates: Option<Arc<RoaringBitmap>>,
     /// One folder.
     pub folder: Option<String>,
     /// Any of these folders.
@@ -175,8 +179,7 @@ impl Filter {
             }
         }
         if self.update_available_only {
-            // No update tracking yet, so no record has a known update.
-            kept.and_ref(None);
+            kept.and_ref(self.updates.as_deref());
         }
         kept
     }

@@ -19,9 +19,9 @@ use serde::Deserialize;
 pub use self::act::{Act, ActKind, Step};
 pub use self::draft::Draft;
 pub use self::files::{OF_THE_SERVER, digest};
-use self::files::{load, save};
+use self::files::{end, load, save};
 use super::trash;
-use crate::files::private_folder;
+use crate::files::{fault, private_folder};
 
 /// Why history can't be kept. The library is then not changed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,14 @@ pub enum HistoryError {
     /// Another file is where a file would go.
     #[error("{} exists already; move it away first", .0.display())]
     Occupied(PathBuf),
+    /// A folder can't be made or removed.
+    #[error("can't make or remove the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file can't be moved.
     #[error("can't move {} to {}: {source}", from.display(), to.display())]
     Move {
@@ -54,6 +62,9 @@ pub enum HistoryError {
         source: std::io::Error,
     },
 }
+
+/// How names of folders end whose acts are forgotten.
+const GONE: &str = ".gone";
 
 /// How much is kept.
 #[derive(Debug, Clone, Deserialize)]
@@ -93,13 +104,21 @@ pub struct History {
 impl History {
     /// Opens the history of a data folder, forgets what is too old, and ends acts that a crash cut off.
     pub fn open(data_folder: &Path, settings: HistorySettings) -> Self {
+        let _scope = fault::scope("recovery");
         let folder = data_folder.join("history");
-        let mut acts: Vec<Arc<Act>> = std::fs::read_dir(&folder)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| load(&entry.ok()?.path()).map(Arc::new))
-            .collect();
-        acts.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let (gone, kept): (Vec<PathBuf>, Vec<PathBuf>) = entries
+            .map(|entry| entry.path())
+            .partition(|path| path.to_string_lossy().ends_with(GONE));
+        for folder in gone {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        let mut acts: Vec<Act> = kept.iter().filter_map(|folder| load(folder)).collect();
+        // The newest first: acts that were cut off may have moved the same file one after the other.
+        acts.sort_by(|a, b| b.at.total_cmp(&a.at));
+        let ended = acts.into_iter().filter_map(|act| end(&folder.join(&act.id), act));
+        let mut acts: Vec<Arc<Act>> = ended.map(Arc::new).collect();
+        acts.reverse();
         let history = Self {
             folder,
             settings,
@@ -115,7 +134,9 @@ impl History {
     /// # Errors
     /// When its folder can't be written.
     pub fn begin(&self, kind: ActKind, model_type: &str, undoes: Option<&str>) -> Result<Draft<'_>, HistoryError> {
+        let undone = undoes.and_then(|id| self.lock().iter().find(|act| act.id == id).cloned());
         let act = Act {
+            joint: kind == ActKind::Preview || undone.is_some_and(|undone| undone.is_joint()),
             id: format!("{:032x}", rand::random::<u128>()),
             at: now(),
             kind,
@@ -139,6 +160,7 @@ impl History {
             folder,
             act,
             whole: true,
+            sources: Vec::new(),
             done: false,
         })
     }
@@ -164,6 +186,17 @@ impl History {
             Some(act) if act.undone_by.is_some() => Err(HistoryError::Undone(id.to_owned())),
             Some(act) => Ok(act),
         }
+    }
+
+    /// Those of these folders in the trash that no act has files in, be it kept or on its way.
+    pub fn unknown_trash(&self, folders: &[PathBuf]) -> Vec<PathBuf> {
+        let of_acts: HashSet<PathBuf> = self.lock().iter().flat_map(|act| trash::folders(act)).collect();
+        // The folder of an act is there before its first file is in the trash.
+        let is_on_its_way = |folder: &Path| folder.file_name().is_some_and(|id| self.folder.join(id).is_dir());
+        let unknown = folders
+            .iter()
+            .filter(|folder| !of_acts.contains(*folder) && !is_on_its_way(folder));
+        unknown.cloned().collect()
     }
 
     /// Keeps an act and its files in the trash from being forgotten, as long as the answer lives.
@@ -199,19 +232,24 @@ impl History {
 
     /// Adds an act that came to its end. One that took back only a part of another leaves that to be undone again.
     fn add(&self, act: Act, whole: bool) {
-        let undone = act.undoes.clone();
+        if let Some(undone) = &act.undoes {
+            self.note_undone(undone, whole.then_some(act.id.as_str()));
+        }
+        self.lock().push_back(Arc::new(act));
+        self.forget_old();
+    }
+
+    /// Notes by whom an act was taken back, wholly.
+    fn note_undone(&self, undone: &str, by: Option<&str>) {
         let mut acts = self.lock();
-        if let Some(undone) = undone.and_then(|id| acts.iter_mut().find(|other| other.id == id)) {
+        if let Some(undone) = acts.iter_mut().find(|other| other.id == undone) {
             let undone = Arc::make_mut(undone);
-            undone.undone_by = whole.then(|| act.id.clone());
+            undone.undone_by = by.map(str::to_owned);
             undone.trash_bytes = trash::waiting_bytes(undone);
             if let Err(error) = save(&self.folder.join(&undone.id), undone) {
                 tracing::warn!(%error, "history does not show that an act was undone");
             }
         }
-        acts.push_back(Arc::new(act));
-        drop(acts);
-        self.forget_old();
     }
 
     /// Forgets what is older than settings say or over their bounds, and takes it out of the trash. Reads and removes files.
@@ -251,8 +289,10 @@ impl History {
         for act in gone.iter().filter(|act| !pinned.contains(&act.id)) {
             let Some(bytes) = trash::empty(act) else { continue };
             freed += bytes;
-            let folder = self.folder.join(&act.id);
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
+            // Under another name first, so that what a crash leaves of it is no act any more.
+            let (folder, leaving) = (self.folder.join(&act.id), self.folder.join(format!("{}{GONE}", act.id)));
+            let removed = std::fs::rename(&folder, &leaving).and_then(|()| std::fs::remove_dir_all(&leaving));
+            if let Err(error) = removed {
                 tracing::warn!(folder = %folder.display(), %error, "old history can't be removed");
             }
             forgotten.insert(act.id.as_str());

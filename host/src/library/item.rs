@@ -184,15 +184,40 @@ pub fn open(record: &Record, prefix: &str, extra: &str) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
-/// Writes a whole item.
+/// What closes an item: it depends on the request, the disk and the provider.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Closing {
+    /// Versions of the model, where items stand for models.
+    pub version_count: Option<u32>,
+    /// Whether its disk is away.
+    pub offline: bool,
+    /// Whether its provider has a newer version.
+    pub update_available: bool,
+}
+
+/// Writes a whole item of which no update is known.
 pub fn close(out: &mut Vec<u8>, record: &Record, version_count: Option<u32>, offline: bool) {
+    let closing = Closing {
+        version_count,
+        offline,
+        update_available: false,
+    };
+    close_with(out, record, &closing);
+}
+
+/// Writes a whole item.
+pub fn close_with(out: &mut Vec<u8>, record: &Record, closing: &Closing) {
     out.extend_from_slice(&record.item);
-    out.extend_from_slice(b",\"update_available\":false,\"version_count\":");
-    match version_count {
+    out.extend_from_slice(if closing.update_available {
+        b",\"update_available\":true,\"version_count\":".as_slice()
+    } else {
+        b",\"update_available\":false,\"version_count\":"
+    });
+    match closing.version_count {
         Some(count) => out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(if offline {
+    out.extend_from_slice(if closing.offline {
         b",\"offline\":true}"
     } else {
         b",\"offline\":false}"

@@ -1,13 +1,14 @@
 //! What a library knows of its disk beyond the records, and how it is kept true to it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::collection::Library;
+use super::history::History;
 use super::io_profile::IoProfile;
 use super::moves::Moves;
 use super::record::{Record, Sha256, Stamp};
@@ -15,6 +16,7 @@ use super::roots::Root;
 use super::scan::topology::Topology;
 use super::scan::walk::covers;
 use super::scan::{LeftOut, Scope, models_with_hash};
+use super::trash;
 use super::waiting::Waiting;
 use super::watch::{self, Keeping, RootWatch, Watch};
 use crate::plugins::Plugin;
@@ -25,6 +27,8 @@ pub type BrokenSidecar = (Stamp, Option<Stamp>, String);
 /// What scans and the watcher remember.
 pub struct Upkeep {
     problems: ArcSwap<Vec<LeftOut>>,
+    // Folders in the trash that the last scans saw.
+    trash: ArcSwap<Vec<PathBuf>>,
     // Files whose sidecar can't be used, as they were then, so that it is read again only when it changed.
     broken: Mutex<HashMap<Box<str>, BrokenSidecar>>,
     /// How the folders hang together.
@@ -43,6 +47,7 @@ impl Upkeep {
     pub fn new(roots: &[Root]) -> Self {
         Self {
             problems: ArcSwap::default(),
+            trash: ArcSwap::default(),
             broken: Mutex::default(),
             topology: ArcSwap::default(),
             moves: Moves::default(),
@@ -109,6 +114,51 @@ impl Library {
         all
     }
 
+    /// Folders in the trash of whose act the history knows nothing, as the last scan saw them: somebody removed the
+    /// history, or another program deleted something.
+    pub fn unknown_trash(&self, history: &History) -> Vec<PathBuf> {
+        let trash = self.upkeep.trash.load();
+        if trash.is_empty() {
+            return Vec::new();
+        }
+        history.unknown_trash(&trash)
+    }
+
+    /// Removes the [`Library::unknown_trash`] for good: the bytes that became free. Blocks.
+    pub fn empty_unknown_trash(&self, history: &History) -> u64 {
+        let (mut freed, mut gone) = (0, HashSet::new());
+        for folder in self.unknown_trash(history) {
+            match trash::remove_unknown(&folder) {
+                Ok(bytes) => freed += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "can't be taken out of the trash");
+                    continue;
+                }
+            }
+            gone.insert(folder);
+        }
+        self.upkeep.trash.rcu(|trash| {
+            let left = trash.iter().filter(|folder| !gone.contains(*folder));
+            left.cloned().collect::<Vec<_>>()
+        });
+        freed
+    }
+
+    pub(super) fn note_trash(&self, seen: &[PathBuf], scope: Scope<'_>) {
+        let mut trash = seen.to_vec();
+        if let Some((folders, topology)) = scope {
+            let looked_at = |folder: &PathBuf| {
+                let beside = folder.ancestors().nth(2);
+                beside.is_none_or(|beside| covers(folders, beside, topology))
+            };
+            let before = self.upkeep.trash.load();
+            trash.extend(before.iter().filter(|folder| !looked_at(folder)).cloned());
+        }
+        trash.sort();
+        self.upkeep.trash.store(Arc::new(trash));
+    }
+
     /// How the folders hang together, as the last scan of all found it.
     pub fn topology(&self) -> Arc<Topology> {
         self.upkeep.topology.load_full()
@@ -149,9 +199,14 @@ impl Library {
     pub fn recognise_moved(&self, record: &Record) -> bool {
         let recognised = self.upkeep.moves.recognise(record);
         if recognised {
-            self.upkeep.watch.look_at([&*record.path]);
+            self.look_at(std::iter::once(&*record.path));
         }
         recognised
+    }
+
+    /// Has the folders of these files looked at soon.
+    pub(super) fn look_at<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        self.upkeep.watch.look_at(paths);
     }
 
     pub(super) fn note_departed(&self, gone: &[Arc<Record>]) {
@@ -166,7 +221,7 @@ impl Library {
             (record.sha256.is_none()).then(|| record.clone())
         });
         worth.extend(self.upkeep.moves.want_hashes(unhashed));
-        self.upkeep.watch.look_at(worth.iter().map(|path| &**path));
+        self.look_at(worth.iter().map(|path| &**path));
     }
 
     /// What was wrong with a file's sidecar, if neither changed since.

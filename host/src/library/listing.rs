@@ -121,14 +121,10 @@ impl Order {
                 }
                 Kept::Some(set) => {
                     let bits = Bits::within(snapshot.visible(), set, snapshot.records().slot_bound());
-                    let (mut page, mut seen) = (Vec::new(), 0);
-                    for slot in slots.iter().filter(|slot| bits.contains(**slot)) {
-                        if places.contains(&seen) {
-                            page.push(*slot);
-                        }
-                        seen += 1;
-                    }
-                    (page, seen)
+                    let is_kept = |slot: Slot| bits.contains(slot);
+                    let count = count_kept(slots, is_kept);
+                    let (from, to) = (places.start.min(count), places.end.min(count));
+                    (walk(slots.chunks(STRETCH), false, is_kept, from, to - from), count)
                 }
             },
         }
@@ -204,24 +200,64 @@ fn kept_of(
         // From the end that is nearer, and no further than to the end of the page.
         let from_end = from > count - to;
         let (skip, take) = (from.min(count - to), to - from);
-        let walk = order.len() as u64 * (skip + take) as u64 / count.max(1) as u64;
+        let steps = order.len() as u64 * (skip + take) as u64 / count.max(1) as u64;
         // A walk asks the set itself when that costs less than to spread it out.
-        let bits = (walk * 8 > set.len().min(order.len() as u64 - set.len()))
+        let bits = (steps * 8 > set.len().min(order.len() as u64 - set.len()))
             .then(|| Bits::within(snapshot.visible(), set, snapshot.records().slot_bound()));
-        let is_kept = |slot: &Slot| match &bits {
-            Some(bits) => bits.contains(*slot),
-            None => set.contains(*slot),
+        let slices = order.slices();
+        let mut page = match (&bits, from_end) {
+            (Some(bits), false) => walk(slices, false, |slot| bits.contains(slot), skip, take),
+            (Some(bits), true) => walk(slices.rev(), true, |slot| bits.contains(slot), skip, take),
+            (None, false) => walk(slices, false, |slot| set.contains(slot), skip, take),
+            (None, true) => walk(slices.rev(), true, |slot| set.contains(slot), skip, take),
         };
         if from_end {
-            let mut page: Vec<Slot> = order.iter().rev().filter(is_kept).skip(skip).take(take).collect();
             page.reverse();
-            page
-        } else {
-            order.iter().filter(is_kept).skip(skip).take(take).collect()
         }
+        page
     };
     if descending {
         page.reverse();
+    }
+    page
+}
+
+/// Slots of a long list that are passed over together.
+const STRETCH: usize = 512;
+
+/// How many slots are kept. Counting all costs less than a guess at each that is wrong half of the time.
+fn count_kept(slots: &[Slot], is_kept: impl Fn(Slot) -> bool) -> usize {
+    slots.iter().map(|slot| usize::from(is_kept(*slot))).sum()
+}
+
+/// Of the slots that are kept the `take` behind the first `skip`; `backwards` walks each slice from its end.
+fn walk<'s>(
+    slices: impl Iterator<Item = &'s [Slot]>,
+    backwards: bool,
+    is_kept: impl Fn(Slot) -> bool,
+    mut skip: usize,
+    take: usize,
+) -> Vec<Slot> {
+    let mut page = Vec::new();
+    for slots in slices {
+        if page.len() >= take {
+            break;
+        }
+        if skip > 0 {
+            let count = count_kept(slots, &is_kept);
+            if count <= skip {
+                skip -= count;
+                continue;
+            }
+        }
+        let left = take - page.len();
+        let kept = |slot: &&Slot| is_kept(**slot);
+        if backwards {
+            page.extend(slots.iter().rev().filter(kept).skip(skip).take(left));
+        } else {
+            page.extend(slots.iter().filter(kept).skip(skip).take(left));
+        }
+        skip = 0;
     }
     page
 }
@@ -243,12 +279,12 @@ impl Listing {
                 out.push(b',');
             }
             let versions = groups.and_then(|groups| groups.size(slot));
-            item::close(
-                &mut out,
-                record,
-                versions,
-                offline.get(usize::from(record.root)).copied().unwrap_or(false),
-            );
+            let closing = item::Closing {
+                version_count: versions,
+                offline: offline.get(usize::from(record.root)).copied().unwrap_or(false),
+                update_available: self.filter.updates.as_ref().is_some_and(|own| own.contains(slot)),
+            };
+            item::close_with(&mut out, record, &closing);
         }
         envelope(&mut out, total, self.page, self.page_size);
         out

@@ -141,21 +141,30 @@ fn trained_words(value: Option<&Value>) -> Option<Vec<&str>> {
 /// The sidecar of a new file: the contract's defaults, and what a provider's version object
 /// (from another program's `.civitai.info`) says of it.
 pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&Map<String, Value>>) -> Sidecar {
+    let mut sidecar = sidecar_of(info, &record.file_name, &record.path, record.stamp.size, now);
+    if let Some(preview) = &record.preview {
+        sidecar.0.insert("preview_url".into(), json!(preview.path));
+    }
+    if let Some(version) = version {
+        adopt_version(&mut sidecar, version, true);
+    }
+    sidecar
+}
+
+/// The contract's defaults for a file of this name, path and size, added `now` (seconds since 1970).
+pub fn sidecar_of(info: &TypeInfo, file_name: &str, path: &str, size: u64, now: f64) -> Sidecar {
     let mut fields = Map::new();
     let mut set = |key: &str, value: Value| {
         fields.insert(key.to_owned(), value);
     };
-    set("file_name", json!(record.file_name));
-    set("model_name", json!(record.file_name));
-    set("file_path", json!(record.path));
-    set("size", json!(record.stamp.size));
+    set("file_name", json!(file_name));
+    set("model_name", json!(file_name));
+    set("file_path", json!(path));
+    set("size", json!(size));
     set("modified", json!(now));
     set("sha256", json!(""));
     set("base_model", json!(UNKNOWN_BASE_MODEL));
-    set(
-        "preview_url",
-        json!(record.preview.as_ref().map_or("", |preview| &preview.path)),
-    );
+    set("preview_url", json!(""));
     set("preview_nsfw_level", json!(0));
     set("notes", json!(""));
     set("from_civitai", json!(info.descriptor.new_from_remote));
@@ -177,11 +186,7 @@ pub fn new_sidecar(record: &Record, info: &TypeInfo, now: f64, version: Option<&
     for (key, value) in &info.new_sidecar_fields {
         fields.insert(key.clone(), value.clone());
     }
-    let mut sidecar = Sidecar(fields);
-    if let Some(version) = version {
-        adopt_version(&mut sidecar, version, true);
-    }
-    sidecar
+    Sidecar(fields)
 }
 
 /// The sidecar of a file whose own is missing or can't be used, from what the library knows of it.

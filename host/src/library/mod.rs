@@ -3,7 +3,9 @@
 //! Readers take an immutable [`snapshot::Snapshot`]; one writer at a time publishes the next.
 //! Nothing here knows of HTTP.
 
+mod acting;
 pub mod arrangement;
+mod arriving;
 pub mod auto_tags;
 pub mod bits;
 pub mod blocks;
@@ -27,19 +29,28 @@ pub mod keeping;
 pub mod key_index;
 pub mod keys;
 pub mod license;
+pub mod linking;
 pub mod listing;
 pub mod lookup;
 pub mod metadata;
 pub mod moves;
+pub mod moving;
 mod order_build;
 pub mod orders;
-mod parallel;
+pub mod organising;
+pub mod parallel;
+pub mod path_template;
 pub mod path_texts;
 pub mod patterns;
 pub mod preview;
+pub mod previewing;
+pub mod priority_tags;
 pub mod progress;
+pub mod publishing;
 pub mod record;
+pub mod refreshing;
 pub mod relative_paths;
+mod relocating;
 pub mod renaming;
 pub mod roots;
 pub mod safetensors;
@@ -56,8 +67,11 @@ mod snapshot_tests;
 pub mod store;
 pub mod text;
 pub mod thumbnails;
+pub mod trained_words;
 pub mod trash;
+pub mod typed;
 pub mod undoing;
+pub mod verifying;
 pub mod waiting;
 pub mod watch;
 

@@ -12,6 +12,23 @@ pub fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
+/// Runs work on a thread of its own with [`lower_priority`], which the threads that it starts have too.
+///
+/// # Errors
+/// When no thread can be started, or the work panics.
+pub async fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        lower_priority();
+        // Nobody waits any more when the server ends.
+        let _ = sender.send(work());
+    })?;
+    receiver.await.map_err(std::io::Error::other)
+}
+
 /// A piece of work that does not depend on the others.
 pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 

@@ -1,5 +1,9 @@
 //! Which file beside a model is its preview. Source: contract section 4.3.
 
+use std::path::{Path, PathBuf};
+
+use super::sidecar::Sidecar;
+
 /// Endings in the order in which they are looked for.
 pub const ENDINGS: [&str; 15] = [
     ".webp",
@@ -57,6 +61,15 @@ pub fn find<'n, S: AsRef<str>>(names: &'n [S], stem: &str) -> Option<&'n str> {
                     .any(|known| known.eq_ignore_ascii_case(&name[stem.len()..]))
                 && !name.starts_with(stem)
         })
+}
+
+/// The preview that a sidecar names, when it lies beside the model `stem` and bears its name. Its ending may be one that is
+/// not looked for, such as `.mov`.
+pub fn declared(folder: &Path, stem: &str, sidecar: &Sidecar) -> Option<PathBuf> {
+    let path = Path::new(sidecar.text("preview_url"));
+    let ending = path.file_name()?.to_str()?.strip_prefix(stem)?;
+    let is_own = ending.starts_with('.') && !ending.ends_with(".json") && path.parent() == Some(folder);
+    (is_own && path.is_file()).then(|| path.to_owned())
 }
 
 /// Whether a preview is a video, by its ending.

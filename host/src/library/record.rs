@@ -124,7 +124,7 @@ pub struct Remote {
 }
 
 /// One model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Absolute path of the weight file, `/` between folders.
     pub path: Box<str>,

@@ -1,16 +1,13 @@
 //! Renaming a model: all files that go with it get the new name, and its sidecar says so.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
-
-use serde_json::json;
 
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
-use super::history::{ActKind, Draft, HistoryError};
-use super::metadata;
-use super::sidecar::{self, Sidecar};
-use super::trash::noted;
+use super::history::ActKind;
+use super::moving::{FileMove, MovePlan};
+use crate::cancel::Cancel;
 
 /// What a file name can't hold on one system or another. Source: contract section 1.2.
 const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
@@ -36,17 +33,15 @@ impl Library {
     /// When the name can't be a file's or is taken, or there is no such model; nothing is changed then.
     pub fn rename(&self, tools: &Tools, path: &str, name: &str) -> Result<Renamed, EditError> {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = unfit(name) {
-            return Err(EditError::Name(name.to_owned(), reason));
-        }
-        self.check_inside(&[path.to_owned()])?;
-        if self.snapshot().by_path(path).is_none() || !Path::new(path).is_file() {
-            return Err(EditError::NotFound(path.to_owned()));
-        }
+        let plan = self.plan_rename(path, name)?;
+        let snapshot = self.snapshot();
+        let record = snapshot
+            .by_path(&plan.path)
+            .ok_or_else(|| EditError::NotFound(plan.path.clone()))?;
         let mut draft = tools.history.begin(ActKind::Rename, self.info().id(), None)?;
         // A draft that does not come to its end takes back what was done.
-        let files = self.rename_files(&mut draft, path, name)?;
-        let touched = self.touched(draft.act());
+        let files = self.relocate(&mut draft, record, &plan.moves(), &Cancel::default())?;
+        let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
         let new_path = files.first().cloned().unwrap_or_default();
         let models = self.take_up(tools, vec![(new_path.clone(), Ok(()))], &touched);
@@ -57,13 +52,21 @@ impl Library {
         })
     }
 
-    fn rename_files(&self, draft: &mut Draft, path: &str, name: &str) -> Result<Vec<String>, EditError> {
+    /// What [`Self::rename`] would do, without doing it.
+    ///
+    /// # Errors
+    /// As that one's.
+    pub fn plan_rename(&self, path: &str, name: &str) -> Result<MovePlan, EditError> {
+        if let Some(reason) = unfit(name) {
+            return Err(EditError::Name(name.to_owned(), reason));
+        }
+        self.check_inside(&[path.to_owned()])?;
+        let path = self.listed(path);
         let snapshot = self.snapshot();
-        let record = snapshot
-            .by_path(path)
-            .ok_or_else(|| EditError::NotFound(path.to_owned()))?;
-        let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-        let mut files = self.files_of(path);
+        let record = snapshot.by_path(&path).filter(|_| Path::new(&path).is_file());
+        let record = record.ok_or_else(|| EditError::NotFound(path.clone()))?;
+        let folder = Path::new(&path).parent().unwrap_or(Path::new("/"));
+        let mut files = self.files_of(&path);
         let backup = folder.join(format!("{}.metadata.json.bak", record.file_name));
         if files.len() > 1 && backup.symlink_metadata().is_ok() {
             files.push(backup);
@@ -72,42 +75,25 @@ impl Library {
             let ending = file.file_name()?.to_str()?.strip_prefix(&*record.file_name)?;
             Some(folder.join(format!("{name}{ending}")))
         };
-        let moves: Vec<(PathBuf, PathBuf)> = files
+        let files: Vec<FileMove> = files
             .into_iter()
-            .filter_map(|file| new_name(&file).map(|to| (file, to)))
+            .filter_map(|from| {
+                let bytes = from.symlink_metadata().map_or(0, |metadata| metadata.len());
+                new_name(&from).map(|to| FileMove { from, to, bytes })
+            })
             .collect();
-        // Another model's files must not become this one's.
-        let beside = sidecar::path_for(folder, name);
-        let others = self
-            .info()
-            .extensions()
-            .map(|extension| folder.join(format!("{name}{extension}")));
-        if let Some(taken) = others
-            .chain([beside.clone()])
-            .find(|path| path.symlink_metadata().is_ok())
-        {
+        let places = self.places_of(folder, name).into_iter();
+        let mut places = places.chain(files.iter().map(|file| file.to.clone()));
+        if let Some(taken) = places.find(|path| path.symlink_metadata().is_ok()) {
             return Err(EditError::NameTaken(taken));
         }
-        for (from, to) in &moves {
-            draft.rename(path, from, to).map_err(|error| match error {
-                HistoryError::Occupied(taken) => EditError::NameTaken(taken),
-                error => error.into(),
-            })?;
-        }
-        let renamed: Vec<String> = moves.iter().map(|(_, to)| noted(to)).collect();
-        let before = std::fs::read(&beside).ok();
-        // A model that shared its sidecar with another one gets its own.
-        let mut sidecar = Sidecar::read(&beside)?.unwrap_or_else(|| metadata::of_record(record, self.info()));
-        sidecar.0.insert("file_name".into(), json!(name));
-        sidecar.0.insert("file_path".into(), json!(renamed.first()));
-        let preview = sidecar.text("preview_url").to_owned();
-        if let Some((_, to)) = moves.iter().find(|(from, _)| noted(from) == preview) {
-            sidecar.0.insert("preview_url".into(), json!(noted(to)));
-        }
-        draft.keep(path, &noted(&beside), before.as_deref())?;
-        sidecar.write(&beside)?;
-        draft.changed_to(&std::fs::read(&beside).unwrap_or_default());
-        Ok(renamed)
+        Ok(MovePlan {
+            folder: folder.to_owned(),
+            files,
+            clash: None,
+            copies: false,
+            path,
+        })
     }
 }
 

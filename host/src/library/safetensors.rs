@@ -61,16 +61,28 @@ pub enum HeaderError {
 #[derive(Debug, Clone, Default)]
 pub struct Interest {
     metadata_keys: HashSet<String>,
+    // Longest value that is kept, in bytes.
+    longest: usize,
     // All substrings at once: headers have thousands of tensors. None when nothing is wanted.
     tensors: Option<AhoCorasick>,
 }
 
 impl Interest {
+    /// Keys of `__metadata__`, whose values are kept however long they are.
+    pub fn whole(metadata_keys: &[&str]) -> Self {
+        Self {
+            metadata_keys: metadata_keys.iter().map(|key| (*key).to_owned()).collect(),
+            longest: usize::MAX,
+            tensors: None,
+        }
+    }
+
     /// Keys of `__metadata__`, and substrings of tensor names.
     pub fn new(metadata_keys: &[String], tensors: &[String]) -> Self {
         let wanted: Vec<&String> = tensors.iter().filter(|part| !part.is_empty()).collect();
         Self {
             metadata_keys: metadata_keys.iter().cloned().collect(),
+            longest: MAX_VALUE,
             tensors: if wanted.is_empty() {
                 None
             } else {
@@ -259,7 +271,7 @@ impl<'de> Visitor<'de> for MetadataSeed<'_, '_> {
                 "modelspec.hash_sha256" => modelspec = autov3(&value),
                 _ => {}
             }
-            if wanted && value.len() <= MAX_VALUE {
+            if wanted && value.len() <= self.0.interest.longest {
                 self.0.header.metadata.push((key.into_owned(), value));
             }
         }

@@ -2,12 +2,14 @@
 //! each hit fits. Source of what matches: contract section 2.2.3; trigger words, descriptions
 //! and ranks are ours.
 
+use std::collections::HashMap;
+
 use memchr::memmem;
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK, Slot};
 use super::haystack::{FIELDS, Field, Haystack};
-use super::similarity::{self, Sketch};
+use super::similarity::{self, Likeness, Sketch};
 use super::snapshot::Snapshot;
 
 /// Words this alike count as the same in a fuzzy search.
@@ -129,11 +131,26 @@ impl Hits {
     }
 }
 
-/// Lists that are used again for each chunk: starts of values.
+/// What is used again for each chunk.
 #[derive(Default)]
 struct Scratch {
+    // Starts of values.
     all: Vec<usize>,
     own: Vec<usize>,
+    // Words that were compared with a word of the query, by its place: names have the same words again and again.
+    compared: HashMap<usize, HashMap<Box<str>, bool>>,
+}
+
+impl Scratch {
+    fn are_alike(&mut self, place: usize, word: &str, other: &str) -> bool {
+        let compared = self.compared.entry(place).or_default();
+        if let Some(alike) = compared.get(other) {
+            return *alike;
+        }
+        let alike = similarity::at_least(word, other, ALIKE);
+        compared.insert(other.into(), alike);
+        alike
+    }
 }
 
 /// A text made ready for searching.
@@ -146,7 +163,7 @@ struct Query {
 struct Word {
     text: String,
     finder: memmem::Finder<'static>,
-    sketch: Sketch,
+    likeness: Likeness,
 }
 
 impl Query {
@@ -162,7 +179,7 @@ impl Query {
                 .map(|word| Word {
                     text: word.to_owned(),
                     finder: finder(word),
-                    sketch: Sketch::of(word),
+                    likeness: Likeness::new(Sketch::of(word), ALIKE),
                 })
                 .collect(),
         }
@@ -213,9 +230,10 @@ impl Query {
                 scratch.own.push(haystack.value_start(from + offset));
                 from = haystack.value_end(from + offset);
             }
-            let found = haystack.words(|sketch| word.sketch.may_reach(*sketch, ALIKE));
+            let found = haystack.words(|sketch| word.likeness.may_reach(*sketch));
             for (start, other) in found {
-                if similarity::at_least(&word.text, other, ALIKE) {
+                // The word itself is among those that the finder found.
+                if *other != *word.text && scratch.are_alike(place, &word.text, other) {
                     scratch.own.push(haystack.value_start(start));
                 }
             }

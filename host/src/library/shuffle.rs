@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::bits::{Bits, each};
+use super::bits::each;
 use super::chunk::Slot;
 use super::filter::Kept;
 use super::groups::{Grouping, Groups};
@@ -15,8 +15,7 @@ use super::snapshot::Snapshot;
 pub struct Shuffle {
     /// The seed.
     pub seed: u64,
-    /// Whether one record stands for each group of versions: the newest, where the first of
-    /// them comes; records without a group last.
+    /// Whether one record stands for each group of versions: the newest; records without a group last.
     pub grouping: Option<Grouping>,
 }
 
@@ -36,23 +35,18 @@ impl Shuffle {
             return (select(&Listed { keys, set }, count, places), count);
         };
         let groups = snapshot.groups(grouping);
-        let bits = match kept {
-            Kept::All => None,
-            Kept::Some(set) => Some(Bits::of(set, snapshot.records().slot_bound())),
+        let newest = Standing {
+            keys,
+            set,
+            groups,
+            alone: false,
         };
-        let newest = Newest { keys, groups, bits };
-        let grouped = newest.members().count();
-        let mut alone = Vec::new();
-        each(set, |slot| {
-            if groups.newest(slot).is_none() {
-                alone.push(slot);
-            }
-        });
+        let alone = Standing { alone: true, ..newest };
+        let (grouped, single) = (newest.count(), alone.count());
         let mut page = select(&newest, grouped, places.clone());
         let rest = places.start.saturating_sub(grouped)..places.end.saturating_sub(grouped);
-        let alone = Alone { keys, slots: alone };
-        page.extend(select(&alone, alone.slots.len(), rest));
-        (page, grouped + alone.slots.len())
+        page.extend(select(&alone, single, rest));
+        (page, grouped + single)
     }
 }
 
@@ -86,42 +80,37 @@ impl Keyed for Listed<'_> {
     }
 }
 
-/// The newest version of each group, where it is kept, with the smallest key of the group.
-struct Newest<'s> {
+/// The slots of a set that are the newest of their group, or those without a group.
+#[derive(Clone, Copy)]
+struct Standing<'s> {
     keys: Keys<'s>,
+    set: &'s RoaringBitmap,
     groups: &'s Groups,
-    bits: Option<Bits>,
+    alone: bool,
 }
 
-impl Newest<'_> {
-    fn members(&self) -> impl Iterator<Item = (Slot, &[Slot])> {
-        let kept = |slot: &Slot| self.bits.as_ref().is_none_or(|bits| bits.contains(*slot));
-        let newest = self
-            .groups
-            .iter()
-            .filter_map(|members| Some((*members.first()?, members)));
-        newest.filter(move |(newest, _)| kept(newest))
-    }
-}
-
-impl Keyed for Newest<'_> {
-    fn each(&self, mut take: impl FnMut(u64, Slot)) {
-        for (newest, members) in self.members() {
-            let key = members.iter().map(|slot| self.keys.of(*slot)).min();
-            take(key.unwrap_or_default(), newest);
+impl Standing<'_> {
+    fn has(&self, slot: Slot) -> bool {
+        match self.groups.newest(slot) {
+            None => self.alone,
+            Some(newest) => !self.alone & (newest == slot),
         }
     }
+
+    fn count(&self) -> usize {
+        let mut count = 0;
+        each(self.set, |slot| count += usize::from(self.has(slot)));
+        count
+    }
 }
 
-/// Records without a group.
-struct Alone<'s> {
-    keys: Keys<'s>,
-    slots: Vec<Slot>,
-}
-
-impl Keyed for Alone<'_> {
+impl Keyed for Standing<'_> {
     fn each(&self, mut take: impl FnMut(u64, Slot)) {
-        self.slots.iter().for_each(|slot| take(self.keys.of(*slot), *slot));
+        each(self.set, |slot| {
+            if self.has(slot) {
+                take(self.keys.of(slot), slot);
+            }
+        });
     }
 }
 
@@ -140,11 +129,11 @@ fn select(keyed: &impl Keyed, count: usize, places: Range<usize>) -> Vec<Slot> {
         let bound = |place: usize| ((place as u128 * u128::from(u64::MAX)) / count as u128) as u64;
         let low = bound(from.saturating_sub(margin));
         let high = bound(to.saturating_add(margin).min(count));
-        let (mut below, mut near) = (0, Vec::new());
+        let (mut below, mut near) = (0usize, Vec::new());
         keyed.each(|key, slot| {
-            if key < low {
-                below += 1;
-            } else if key <= high {
+            // Which side a key is on can't be guessed, that it is near hardly ever is true.
+            below += usize::from(key < low);
+            if key.wrapping_sub(low) <= high - low {
                 near.push((key, slot));
             }
         });

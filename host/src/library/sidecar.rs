@@ -3,6 +3,7 @@
 //! A sidecar is kept as the JSON object that it is, so that fields of other programs
 //! survive; typed reading is tolerant, since many programs write these files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,11 +32,25 @@ const TURNS: usize = 64;
 /// Held by whoever reads a model's sidecar, changes it and writes it back, so that no part of the server writes over what
 /// another one wrote meanwhile.
 pub fn turn(model: &Path) -> MutexGuard<'static, ()> {
-    static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
+    LOCKS[place_of(model)].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The turns of several paths at once, for whoever moves files between them.
+pub fn turns<'p>(models: impl IntoIterator<Item = &'p Path>) -> Vec<MutexGuard<'static, ()>> {
+    // Always in the same order, so that nobody waits for each other.
+    let places: BTreeSet<usize> = models.into_iter().map(place_of).collect();
+    let places = places.into_iter();
+    places
+        .map(|place| LOCKS[place].lock().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
+static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
+
+fn place_of(model: &Path) -> usize {
     // By the stem, since models of one stem share a sidecar.
     let stem = model.with_extension("");
-    let place = super::item::media_key(&stem.to_string_lossy()) as usize % TURNS;
-    LOCKS[place].lock().unwrap_or_else(PoisonError::into_inner)
+    super::item::media_key(&stem.to_string_lossy()) as usize % TURNS
 }
 
 /// Why a sidecar was not read or written.
@@ -90,14 +105,21 @@ impl Sidecar {
     /// # Errors
     /// As [`atomic::write`].
     pub fn write(&self, path: &Path) -> Result<(), SidecarError> {
-        let io = |source| SidecarError::Io {
+        let written = self.content().and_then(|content| atomic::write(path, &content));
+        written.map_err(|source| SidecarError::Io {
             path: path.to_owned(),
             source,
-        };
+        })
+    }
+
+    /// What [`Self::write`] writes.
+    ///
+    /// # Errors
+    /// When it is no JSON, which it always is.
+    pub fn content(&self) -> std::io::Result<Vec<u8>> {
         let mut object = self.0.clone();
         object.retain(|key, _| !key.starts_with('_'));
-        let text = serde_json::to_vec_pretty(&Value::Object(object)).map_err(|error| io(error.into()))?;
-        atomic::write(path, &text).map_err(io)
+        Ok(serde_json::to_vec_pretty(&Value::Object(object))?)
     }
 
     /// A text field; empty when it is missing or something else.

@@ -36,17 +36,60 @@ impl Sketch {
         Self { length, classes }
     }
 
-    /// False only where [`at_least`] is false for the words of the two sketches.
-    pub fn may_reach(self, other: Self, threshold: f64) -> bool {
-        if self.length == u16::MAX || other.length == u16::MAX {
-            return true;
+    /// The sketch of a word of ASCII characters.
+    pub fn of_ascii(word: &[u8]) -> Self {
+        Self {
+            length: word.len().min(usize::from(u16::MAX)) as u16,
+            classes: word.iter().fold(0, |classes, byte| classes | 1 << (byte % 32)),
         }
-        let (a, b) = (u32::from(self.length), u32::from(other.length));
-        // Each class that only one word has stands for a character of it without a match.
-        let matches = a.saturating_sub((self.classes & !other.classes).count_ones());
-        let matches = matches.min(b.saturating_sub((other.classes & !self.classes).count_ones()));
-        2.0 * f64::from(matches.min(a).min(b)) >= threshold * f64::from(a + b) - 1e-9
     }
+}
+
+/// Lengths of words for which it is known beforehand how much must match.
+const LENGTHS: usize = 256;
+
+/// A word as others are compared with it, by their sketches alone.
+#[derive(Debug, Clone)]
+pub struct Likeness {
+    own: Sketch,
+    // Of each length of another word how many of its characters, and of the own ones, may be without a match; none
+    // where no word of that length reaches the threshold.
+    spare: [Option<(u8, u8)>; LENGTHS],
+}
+
+impl Likeness {
+    /// With words that reach this ratio with the one of the sketch.
+    pub fn new(own: Sketch, threshold: f64) -> Self {
+        let length = usize::from(own.length);
+        let spare = std::array::from_fn(|other| {
+            // A hair less, since the ratio itself is computed in another way.
+            let needed = (threshold * (length + other) as f64 / 2.0 - 1e-9).ceil().max(0.0) as usize;
+            let spare = |length: usize| Some(length.checked_sub(needed)?.min(usize::from(u8::MAX)) as u8);
+            Some((spare(other)?, spare(length)?))
+        });
+        Self { own, spare }
+    }
+
+    /// False only where [`at_least`] is false for the words of the two sketches.
+    pub fn may_reach(&self, other: Sketch) -> bool {
+        match self.spare.get(usize::from(other.length)) {
+            // Each class that only one word has stands for a character of it without a match.
+            Some(Some((theirs, own))) => {
+                has_at_most(other.classes & !self.own.classes, *theirs)
+                    && has_at_most(self.own.classes & !other.classes, *own)
+            }
+            Some(None) => false,
+            None => true,
+        }
+    }
+}
+
+/// Whether so many bits are set, or fewer. Quicker than counting them: it is hardly ever more than two.
+fn has_at_most(mut bits: u32, count: u8) -> bool {
+    for _ in 0..count.min(32) {
+        bits &= bits.wrapping_sub(1);
+    }
+    bits == 0
 }
 
 /// Characters that both have, order ignored.
@@ -101,17 +144,24 @@ fn longest(a: &[char], b: &[char]) -> (usize, usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sketch, at_least};
+    use super::{Likeness, Sketch, at_least};
 
     proptest::proptest! {
         #[test]
         fn a_sketch_never_rules_out_what_is_alike(a in "[a-eA0é]{0,9}", b in "[a-eA0é]{0,9}") {
             for threshold in [0.5, 0.85, 1.0] {
                 if at_least(&a, &b, threshold) {
-                    proptest::prop_assert!(Sketch::of(&a).may_reach(Sketch::of(&b), threshold));
+                    proptest::prop_assert!(Likeness::new(Sketch::of(&a), threshold).may_reach(Sketch::of(&b)));
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_sketch_rules_out_other_lengths_and_other_letters() {
+        let reaches = |a, b| Likeness::new(Sketch::of(a), 0.85).may_reach(Sketch::of(b));
+        assert!(reaches("ember", "ember") && reaches("ember", "embers") && reaches("ember", "embre"));
+        assert!(!reaches("ember", "amber") && !reaches("ember", "emberly") && !reaches("ember", "glass"));
     }
 
     #[test]

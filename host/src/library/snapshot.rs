@@ -22,6 +22,9 @@ use super::sets::Properties;
 /// How many arrangements a snapshot remembers.
 const ARRANGEMENTS: usize = 8;
 
+/// Keys of paths that a thread makes before it takes the next.
+const KEYS: usize = 4_096;
+
 /// One change of the library.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -256,7 +259,18 @@ impl Snapshot {
 
     /// Puts records into their slots. What changed for listings, each slot once.
     fn place(&mut self, before: &Self, changes: Vec<Change>) -> Vec<Changed> {
-        let keys: Vec<u64> = changes.iter().map(|change| media_key(change.path())).collect();
+        let mut keys = vec![0; changes.len()];
+        let count = changes.len();
+        let pieces = keys.chunks_mut(KEYS).zip(changes.chunks(KEYS));
+        let jobs = pieces.map(|(keys, changes)| -> Job<'_> {
+            Box::new(|| {
+                let paths = changes.iter().map(Change::path);
+                keys.iter_mut()
+                    .zip(paths)
+                    .for_each(|(key, path)| *key = media_key(path));
+            })
+        });
+        run(jobs.collect(), count);
         // Of several changes of a path the last one counts, so that each slot is written once.
         let mut by_key: Vec<(u64, usize)> = keys.iter().copied().zip(0..).collect();
         by_key.sort_unstable();

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use self::schema::{is_broken, put_aside};
+pub(crate) use self::schema::{is_broken, put_aside};
 use super::descriptions;
 use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Change;
@@ -60,13 +60,18 @@ pub enum StoreError {
 /// What is stored of a type.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// Its records.
-    pub records: Vec<Record>,
+    /// Its records that the loading library has a place for.
+    pub records: Vec<Arc<Record>>,
+    /// How many others there are.
+    pub elsewhere: usize,
     /// Digest of the plugin that derived them, once a scan came to its end.
     pub plugin_digest: Option<String>,
     /// What links inside its roots lead to.
     pub link_targets: Vec<PathBuf>,
 }
+
+/// See [`Store::load`].
+pub type Place<'a> = dyn Fn(&mut Record) -> bool + Sync + 'a;
 
 /// What tells a file's content without reading it. Only disks whose inodes last have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -207,14 +212,15 @@ impl Store {
         })
     }
 
-    /// Everything stored of a type. A database that turns out to be broken is put aside, and a new
+    /// Everything stored of a type. `place` prepares each record and says whether the library has a place for it;
+    /// called on several threads. A database that turns out to be broken is put aside, and a new
     /// one begun.
     ///
     /// # Errors
     /// When it is broken, or can't be read.
-    pub fn load(&self, model_type: &str) -> Result<Stored, StoreError> {
+    pub fn load(&self, model_type: &str, place: &Place<'_>) -> Result<Stored, StoreError> {
         let path = || self.shared.path.clone();
-        let loaded = match reading::load(&self.shared.path, model_type) {
+        let loaded = match reading::load(&self.shared.path, model_type, place) {
             Ok(Some(stored)) => return Ok(stored),
             Ok(None) => Err(StoreError::Damaged { path: path() }),
             Err(source) if !is_broken(&source) => return Err(StoreError::Sqlite { path: path(), source }),
@@ -266,6 +272,11 @@ impl Store {
             pending.hashes.insert(file, hashes);
         });
         self.shared.has_hashes.store(true, Ordering::Release);
+    }
+
+    /// A number of the database; another one when a broken one was followed by a new one.
+    pub fn database(&self) -> u64 {
+        self.shared.database.load(Ordering::Acquire)
     }
 
     /// Whether any hashes are remembered.

@@ -24,6 +24,35 @@ pub fn folder_for(folder: &Path, act: &str) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Folders in a trash, of one act each.
+pub fn acts_in(trash: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(trash).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}
+
+/// Removes a folder in the trash with all that is in it, for good: the bytes that became free. Only for one whose act
+/// nobody knows any more.
+///
+/// # Errors
+/// When it is no folder in the trash, or something in it can't be removed.
+pub fn remove_unknown(folder: &Path) -> std::io::Result<u64> {
+    let is_folder = std::fs::symlink_metadata(folder)?.is_dir();
+    if !is_folder || !is_trash(folder) {
+        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
+    }
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
+    let files = files.filter(|entry| entry.file_type().is_file() && entry.file_name() != MANIFEST);
+    let bytes = files
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|file| file.len())
+        .sum();
+    std::fs::remove_dir_all(folder)?;
+    // Only when it is empty.
+    let _ = folder.parent().map(std::fs::remove_dir);
+    Ok(bytes)
+}
+
 /// Writes the manifests of an act that put files into the trash, so that other programs neither
 /// take the folders for leftovers nor empty them before the time.
 ///
@@ -115,10 +144,10 @@ fn tidy_folder(folder: &Path) {
 }
 
 /// Folders in the trash that an act has files in, or had before it was undone.
-fn folders(act: &Act) -> BTreeSet<PathBuf> {
+pub fn folders(act: &Act) -> BTreeSet<PathBuf> {
     let ends = act.steps.iter().flat_map(|step| match step {
         Step::Renamed { from, to, .. } => vec![from, to],
-        Step::Content { .. } => Vec::new(),
+        _ => Vec::new(),
     });
     let parents = ends.filter_map(|path| Path::new(path).parent());
     parents.filter(|folder| is_trash(folder)).map(Path::to_owned).collect()

@@ -11,7 +11,7 @@ wasmtime::component::bindgen!({
 });
 
 pub use modelshelf::plugin::description::HashPolicy;
-pub use modelshelf::plugin::rule_types::{Header, Initial, NamePatterns, Tensor};
+pub use modelshelf::plugin::rule_types::{FileChoice, Header, Initial, NamePatterns, Tensor};
 pub use modelshelf::plugin::types::{
     Error as GuestError, RemoteIdentity, Request as GuestRequest, Response as GuestResponse,
 };

@@ -44,10 +44,13 @@ impl TypeInfo {
             return Err(wrong(format!("root key {:?} must match [a-z][a-z0-9_-]*", root.key)));
         }
         let extensions: HashSet<String> = descriptor.extensions.iter().map(|text| text.to_lowercase()).collect();
-        if extensions.is_empty() || extensions.iter().any(|text| !text.starts_with('.') || text.len() < 2) {
+        if extensions.is_empty() {
+            return Err(wrong("it has no extensions, so no file would be its own".into()));
+        }
+        if let Some(odd) = descriptor.extensions.iter().find(|text| !is_extension(text)) {
             return Err(wrong(format!(
-                "extensions are {:?}; each needs a dot and a name",
-                descriptor.extensions
+                "the extension {odd:?} must be a dot and behind it 1 to {MAX_EXTENSION} bytes without `/`, `\\`, a \
+                 further dot and control characters"
             )));
         }
         let new_sidecar_fields = match serde_json::from_str(&descriptor.new_sidecar_fields) {
@@ -89,10 +92,57 @@ impl TypeInfo {
     }
 }
 
+/// Longest extension behind its dot, in bytes.
+const MAX_EXTENSION: usize = 40;
+
+/// Whether a text can stand at the end of a file's name and nowhere else in a path.
+fn is_extension(text: &str) -> bool {
+    let Some(name) = text.strip_prefix('.') else {
+        return false;
+    };
+    (1..=MAX_EXTENSION).contains(&name.len())
+        && !name
+            .chars()
+            .any(|letter| matches!(letter, '/' | '\\' | '.') || letter.is_control())
+}
+
 fn is_name(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_the_end_of_a_name_and_no_path() {
+        for good in [
+            ".safetensors",
+            ".pt2",
+            ".Mini",
+            ".漢字",
+            &format!(".{}", "x".repeat(40)),
+        ] {
+            assert!(is_extension(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "pt",
+            "..",
+            "./../../x",
+            ".a/b",
+            ".a\\b",
+            ".tar.gz",
+            ".a\0",
+            ".a\n",
+            &format!(".{}", "x".repeat(41)),
+        ] {
+            assert!(!is_extension(bad), "{bad:?}");
+        }
+    }
 }

@@ -13,12 +13,16 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::account::Account;
 use super::error::LoadError;
 use super::limits::{AllLimits, Limits};
+use crate::library::parallel::lower_priority;
 
 /// How often running guests look at their deadline and let others run.
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// Memory of an unused place that stays mapped, in bytes: what a typical guest touches.
 const KEPT_MEMORY: usize = 2 << 20;
+
+/// Rules about many files, which scans ask and no request waits for.
+const BACKGROUND: [&str; 2] = ["derive", "format"];
 
 /// Stack of a guest call in bytes; deep recursion traps when it is used up.
 const GUEST_STACK: usize = 512 << 10;
@@ -43,6 +47,8 @@ pub struct PluginEngine {
     rules: Arc<Semaphore>,
     // An Option because dropping a runtime inside async code panics; shutdown takes it.
     runtime: Option<tokio::runtime::Runtime>,
+    // For rules that scans ask: behind everything that answers requests.
+    background: Option<tokio::runtime::Runtime>,
     stop: Arc<AtomicBool>,
 }
 
@@ -80,12 +86,18 @@ impl PluginEngine {
             .memory_init_cow(true)
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
         let engine = Engine::new(&config).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4)))
-            .thread_name("plugin")
-            .enable_all()
-            .build()
-            .map_err(|error| LoadError::Engine(error.to_string()))?;
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
+        let runtime = |name: &str, begin: fn()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .thread_name(name)
+                .on_thread_start(begin)
+                .enable_all()
+                .build()
+                .map_err(|error| LoadError::Engine(error.to_string()))
+        };
+        let background = runtime("plugin-rules", lower_priority)?;
+        let runtime = runtime("plugin", || {})?;
         let stop = Arc::new(AtomicBool::new(false));
         let clock = (engine.weak(), stop.clone());
         std::thread::Builder::new()
@@ -106,6 +118,7 @@ impl PluginEngine {
             rules: Arc::new(Semaphore::new(instances as usize)),
             limits,
             runtime: Some(runtime),
+            background: Some(background),
             stop,
         })
     }
@@ -140,16 +153,20 @@ impl PluginEngine {
         }
     }
 
-    /// The threads that guests run on.
-    pub(super) fn runtime(&self) -> Option<&tokio::runtime::Handle> {
-        self.runtime.as_ref().map(tokio::runtime::Runtime::handle)
+    /// The threads that guests run on in a call of this export.
+    pub(super) fn runtime(&self, export: &str) -> Option<&tokio::runtime::Handle> {
+        let runtime = match BACKGROUND.contains(&export) {
+            true => &self.background,
+            false => &self.runtime,
+        };
+        runtime.as_ref().map(tokio::runtime::Runtime::handle)
     }
 }
 
 impl Drop for PluginEngine {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in [self.runtime.take(), self.background.take()].into_iter().flatten() {
             runtime.shutdown_background();
         }
     }

@@ -147,6 +147,19 @@ pub enum LoadError {
         /// wasmtime's reason.
         reason: String,
     },
+    /// It was built for an interface that this host does not speak.
+    #[error(
+        "{name} is built for the version {wanted} of the interface `modelshelf:plugin`, and this server speaks {known}. \
+         Build it with the SDK of this server, or use a server that speaks {wanted}"
+    )]
+    Interface {
+        /// File or built-in name.
+        name: String,
+        /// The version that it was built for.
+        wanted: String,
+        /// The versions that fit.
+        known: &'static str,
+    },
     /// What `describe` said can't be used.
     #[error("plugin `{name}` describes itself wrongly: {reason}")]
     Descriptor {

@@ -91,7 +91,7 @@ impl Call<'_> {
         T: Send + 'static,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
-        let runtime = self.engine.runtime().ok_or(CallError::Shutdown)?.clone();
+        let runtime = self.engine.runtime(self.export).ok_or(CallError::Shutdown)?.clone();
         let own_place = self.account.place(self.kind).await?;
         let places = self.engine.places(self.kind).clone();
         let place = places.acquire_owned().await.map_err(|_| CallError::Shutdown)?;
@@ -144,8 +144,8 @@ impl Call<'_> {
         };
         let mut store = Store::new(self.engine.engine(), state);
         store.limiter(|state| &mut state.memory);
-        // Enough to say by how much an answer is too large, and no more.
-        store.set_hostcall_fuel(limits.output_bytes().saturating_mul(2).max(1 << 20));
+        // Enough to say by how much an answer is too large, one that says the same text several times, too.
+        store.set_hostcall_fuel(limits.output_bytes().saturating_mul(8).max(1 << 20));
         store.set_epoch_deadline(1);
         // Every tick the guest hands its thread to the next task, so that one endless loop can't
         // starve the others until its own time is over.
@@ -164,12 +164,17 @@ impl Call<'_> {
         self.account.had_memory(store.data().memory.had);
         match outcome {
             Ok(value) => Ok((value, store.into_data().reach)),
-            Err(error) => Err(failure(self.plugin, self.export, &error)),
+            Err(error) => Err(failure(
+                self.plugin,
+                self.export,
+                &error,
+                store.into_data().reach.last_error,
+            )),
         }
     }
 }
 
-fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error) -> CallError {
+fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error, last_error: Option<String>) -> CallError {
     let plugin = plugin.to_owned();
     match error.downcast_ref::<LimitError>() {
         Some(limit) => CallError::Limit {
@@ -180,7 +185,37 @@ fn failure(plugin: &str, export: &'static str, error: &wasmtime::Error) -> CallE
         None => CallError::Trap {
             plugin,
             export,
-            reason: format!("{error:?}"),
+            reason: last_error
+                .into_iter()
+                .chain([readable(&format!("{error:?}"))])
+                .collect::<Vec<_>>()
+                .join("\n"),
         },
+    }
+}
+
+/// A backtrace with the names of Rust's functions as people write them.
+fn readable(backtrace: &str) -> String {
+    let line = |line: &str| match line.rsplit_once('!') {
+        Some((module, symbol)) => match rustc_demangle::try_demangle(symbol) {
+            Ok(name) => format!("{module}!{name:#}"),
+            Err(_) => line.to_owned(),
+        },
+        None => line.to_owned(),
+    };
+    backtrace.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_backtrace_are_readable() {
+        let trace = "error\n  8: 0x1b8c - guest.wasm!_RNvCsfQCNutE22h8_23modelshelf_guest_faulty4trap\n  9: 0x1 - guest.wasm!handle";
+        assert_eq!(
+            readable(trace),
+            "error\n  8: 0x1b8c - guest.wasm!modelshelf_guest_faulty::trap\n  9: 0x1 - guest.wasm!handle"
+        );
     }
 }

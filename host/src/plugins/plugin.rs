@@ -19,6 +19,22 @@ use super::imports::{Reach, RouteCollector, RouteWish};
 use super::instance::{self, Call, CallFuture, CallState};
 use super::output::Output;
 
+/// The version of the interface in `wit/`. A component built for a later patch of the same minor version fits, too, as long
+/// as it uses nothing that is new there.
+const INTERFACE: &str = "0.1.0";
+
+/// The version of our interface that a component imports, where it is none that fits.
+fn foreign_interface(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Option<String> {
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    let ty = component.component_type();
+    let versions = ty.imports(engine).filter_map(|(name, _)| {
+        let (_, version) = name.strip_prefix("modelshelf:plugin/")?.split_once('@')?;
+        Some(version.to_owned())
+    });
+    let mut foreign = versions.filter(|version| minor(version) != minor(INTERFACE));
+    foreign.next()
+}
+
 /// A model type, ready to be called.
 pub struct Plugin {
     engine: Arc<PluginEngine>,
@@ -53,7 +69,16 @@ impl Plugin {
             .map_err(|error| LoadError::Engine(error.to_string()))?
             .map_err(misfit)?;
         let linker = instance::linker(engine.engine()).map_err(misfit)?;
-        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| {
+            match foreign_interface(engine.engine(), &component) {
+                Some(wanted) => LoadError::Interface {
+                    name: name.to_owned(),
+                    wanted,
+                    known: INTERFACE,
+                },
+                None => misfit(error),
+            }
+        })?;
         let pre = ModelTypePre::new(pre).map_err(misfit)?;
         let time_limit = engine.limits().call_time();
 
@@ -336,7 +361,7 @@ impl Plugin {
         }
         self.account.fail(export, error);
         // A batch of these is halved until one file stands alone, which is no reason to end all.
-        if !["derive", "format"].contains(&export) {
+        if !["derive", "format", "merge-remote", "organise"].contains(&export) {
             self.strike(1, error);
         }
     }

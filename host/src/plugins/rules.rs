@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::bindings::{Derived, FileFacts, Model};
-use super::error::{CallError, LimitError};
+use super::bindings::{Derived, FileFacts, GuestError, MergeInput, Model, OrganiseInput, Placement};
+use super::error::{CallError, LimitError, text};
 use super::plugin::Plugin;
 
 /// Longest text that a rule may give for one file, in bytes: it is kept in memory.
@@ -18,6 +18,8 @@ const MAX_FAILURES: u32 = 48;
 const TIME_FAILURE: u32 = 16;
 /// As how many traps a batch that is given up counts: it is not one odd file that the plugin fails on.
 const GIVEN_UP: usize = 5;
+/// Models that cross the boundary in one call, where a rule does not come with a batch of its own.
+const BATCH: usize = 128;
 
 /// Asks `derive`; an error is what a person should know of that one file.
 pub async fn derive(plugin: &Plugin, files: Vec<FileFacts>) -> Vec<Result<Derived, String>> {
@@ -39,6 +41,35 @@ pub async fn format(plugin: &Plugin, models: Vec<Model>) -> Vec<Result<String, S
     })
     .await;
     bounded(plugin, answers, String::len)
+}
+
+/// Asks `merge-remote`; an error is what a person should know of that one model. What it gives is not kept in memory, so
+/// only the bound of a call's whole answer holds.
+pub async fn merge_remote(plugin: &Plugin, inputs: Vec<MergeInput>) -> Vec<Result<String, String>> {
+    let failures = AtomicU32::new(0);
+    let answers: Vec<Result<Result<String, GuestError>, String>> =
+        contained(plugin, "merge-remote", &failures, &inputs, &|inputs| {
+            Box::pin(plugin.merge_remote(inputs))
+        })
+        .await;
+    let flat = |answer: Result<Result<String, GuestError>, String>| {
+        answer.and_then(|merged| merged.map_err(|error| text(&error).to_owned()))
+    };
+    answers.into_iter().map(flat).collect()
+}
+
+/// Asks `organise` in batches; an error is what a person should know of that one model.
+pub async fn organise(plugin: &Plugin, models: Vec<OrganiseInput>) -> Vec<Result<Placement, String>> {
+    let failures = AtomicU32::new(0);
+    let mut answers = Vec::with_capacity(models.len());
+    for batch in models.chunks(BATCH) {
+        let rule = |models| -> BoxFuture<'_, _> { Box::pin(plugin.organise(models)) };
+        answers.extend(contained(plugin, "organise", &failures, batch, &rule).await);
+    }
+    bounded(plugin, answers, |placement| {
+        let placeholders = placement.placeholders.iter();
+        placeholders.map(|(name, value)| name.len() + value.len()).sum()
+    })
 }
 
 fn bounded<O>(plugin: &Plugin, answers: Vec<Result<O, String>>, size: impl Fn(&O) -> usize) -> Vec<Result<O, String>> {

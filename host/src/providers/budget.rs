@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::error::ProviderError;
+use crate::net::host_of;
 use crate::settings::ProviderSettings;
 
 /// Requests to one host at once.
@@ -16,7 +17,7 @@ const FAILURES: u32 = 3;
 /// How much longer than the first the rest after failures may get.
 const LONGEST_REST: u32 = 10;
 /// Longest wait that a host may ask for and that is waited for; longer ones are an error at once.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Longest wait that a host is believed.
 const MOST: Duration = Duration::from_secs(1800);
 /// How long requests pause after a 429 that does not say how long.
@@ -67,7 +68,7 @@ impl HostBudget {
     /// Waits until one request may be made.
     ///
     /// # Errors
-    /// At once when the host is resting after failures, or asked for a pause longer than [`PATIENCE`].
+    /// At once when the host is resting after failures, or asked for a pause of more than two minutes.
     pub async fn turn(&self) -> Result<Turn, ProviderError> {
         let slot = self.slots.clone().acquire_owned().await;
         let slot = slot.map_err(|_| ProviderError::Unsupported)?;
@@ -253,13 +254,6 @@ impl Budgets {
         };
         hosts.iter().for_each(|host| host.reached());
     }
-}
-
-/// The name of an address's host, with its port where it has one.
-pub fn host_of(url: &reqwest::Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Civitai {
 
     fn malformed(&self, reason: &str) -> ProviderError {
         ProviderError::Malformed {
-            host: super::budget::host_of(&self.base),
+            host: crate::net::host_of(&self.base),
             reason: reason.to_owned(),
         }
     }

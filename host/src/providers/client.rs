@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::answers::{Answers, Known};
-use super::budget::{Budgets, host_of, jitter};
+use super::budget::{Budgets, jitter};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
 use crate::compat::compat;
+use crate::net::{cause, host_of, is_page};
 
 /// How often a request is made before its failure is an answer.
 const TRIES: u32 = 3;
@@ -22,6 +24,16 @@ const CONNECT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Largest answer that is read.
 const LARGEST: usize = 64 << 20;
+
+/// Variables of the environment that name proxies.
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
 
 /// One question.
 #[derive(Debug)]
@@ -39,6 +51,8 @@ pub struct Ask<'a> {
 pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
+    fetching: reqwest::Client,
+    proxied: bool,
     key: Option<HeaderValue>,
     base: Url,
     retry: Duration,
@@ -58,8 +72,7 @@ impl Client {
         let builder = || -> Result<reqwest::ClientBuilder, ProviderError> {
             let builder = reqwest::Client::builder()
                 .user_agent(&options.user_agent)
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE);
+                .connect_timeout(CONNECT);
             Ok(match &options.proxy {
                 Some(proxy) => builder.no_proxy().proxy(proxy_of(proxy)?),
                 None => builder,
@@ -80,8 +93,11 @@ impl Client {
             None => None,
         };
         Ok(Self {
-            http: build(builder()?.default_headers(headers))?,
-            transfer: build(builder()?.no_gzip())?,
+            http: build(builder()?.read_timeout(SILENCE).default_headers(headers))?,
+            transfer: build(builder()?.read_timeout(SILENCE).no_gzip())?,
+            // How long it waits is its user's to say.
+            fetching: build(builder()?.no_gzip().redirect(Policy::none()).http1_only())?,
+            proxied: options.proxy.is_some() || PROXIES.iter().any(|name| std::env::var_os(name).is_some()),
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -93,6 +109,17 @@ impl Client {
     /// For files: nothing is unpacked on the way. Budget and key are the caller's to mind.
     pub fn transfer(&self) -> &reqwest::Client {
         &self.transfer
+    }
+
+    /// As [`transfer`](Self::transfer), where there is a proxy, of the settings or of the environment.
+    pub fn through_proxy(&self) -> Option<&reqwest::Client> {
+        self.proxied.then_some(&self.transfer)
+    }
+
+    /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
+    /// connection of its own. A silent host is not given up: that is the caller's to mind, too.
+    pub fn fetching(&self) -> &reqwest::Client {
+        &self.fetching
     }
 
     /// The key for an address; none where it must not go. Redirects to other hosts lose it.
@@ -189,7 +216,7 @@ impl Client {
         let host = host_of(&ask.url);
         let offline = |error: reqwest::Error| ProviderError::Offline {
             host: host.clone(),
-            reason: causes(&error),
+            reason: cause(&error),
         };
         let response = request.send().await.map_err(offline)?;
         let status = response.status();
@@ -221,7 +248,7 @@ impl Client {
                 ask.what,
             ));
         }
-        if error::is_page(&headers) {
+        if is_page(&headers) {
             return Err(ProviderError::Blocked { host });
         }
         if ask.body.is_none() {
@@ -238,27 +265,6 @@ impl Client {
             reason: error.to_string(),
         })
     }
-}
-
-/// An error's causes in one line: the outermost says only that a request failed. Addresses may hold secrets.
-pub fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    if text.is_empty() {
-        text.push_str(if error.is_timeout() {
-            "no answer in time"
-        } else {
-            "the request failed"
-        });
-    }
-    text
 }
 
 fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
+
+use crate::net::{is_page, retry_after};
 
 /// Why there is no answer. Only [`NotFound`](Self::NotFound) and [`Gone`](Self::Gone) say something of the model itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,28 +141,11 @@ pub fn refusal(
     }
 }
 
-/// Whether an answer is a page for people.
-pub fn is_page(headers: &HeaderMap) -> bool {
-    let kind = headers.get(reqwest::header::CONTENT_TYPE);
-    kind.and_then(|value| value.to_str().ok())
-        .is_some_and(|text| text.trim_start().starts_with("text/html"))
-}
-
 /// The provider's own words.
 fn said(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     let text = ["message", "error"].iter().find_map(|key| value.get(key)?.as_str())?;
     Some(text.chars().take(MAX_REASON).collect())
-}
-
-/// `Retry-After`: seconds, or a date.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
 #[cfg(test)]

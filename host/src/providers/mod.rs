@@ -4,7 +4,9 @@
 //! when every provider that was asked does not have a thing is it not found.
 
 mod answers;
+mod archive_db;
 mod budget;
+mod civarchive;
 mod civitai;
 mod client;
 mod error;
@@ -15,16 +17,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use reqwest::Url;
-use reqwest::header::HeaderValue;
 
-pub use self::budget::{Budgets, HostBudget, HostState, PATIENCE, Turn, host_of, jitter};
-pub use self::client::{Client, causes};
-pub use self::error::{ProviderError, is_page, refusal, retry_after};
+pub use self::budget::{Budgets, HostState};
+pub use self::client::Client;
+pub use self::error::ProviderError;
 pub use self::options::{Options, Source};
 pub use self::provider::{BATCH, Object, Provider, enrich, id_of, objects, sha256_of};
 
 use self::answers::Answers;
+use self::archive_db::ArchiveDb;
+use self::civarchive::CivArchive;
 use self::civitai::Civitai;
 use crate::settings::ProviderSettings;
 
@@ -92,16 +94,6 @@ impl Providers {
         self.chain.load().client.clone()
     }
 
-    /// The key for an address; none where it must not go.
-    pub fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
-        self.chain.load().client.authorization_for(url)
-    }
-
-    /// The budget of an address's host.
-    pub fn budget(&self, url: &Url) -> Arc<HostBudget> {
-        self.budgets.of(url)
-    }
-
     /// How the hosts that were asked do.
     pub fn hosts(&self) -> Vec<HostState> {
         self.budgets.states()
@@ -157,9 +149,27 @@ impl Providers {
     /// [`ProviderError::Unsupported`] when it is switched off.
     pub async fn version_by_hash_from(&self, only: Source, sha256: &str) -> Result<Found<Object>, ProviderError> {
         let chain = self.chain.load_full();
-        let provider = chain.providers.iter().find(|own| own.source() == only);
-        let provider = provider.ok_or(ProviderError::Unsupported)?;
-        let value = provider.version_by_hash(sha256).await?;
+        let value = chain.only(only)?.version_by_hash(sha256).await?;
+        Ok(Found { value, source: only })
+    }
+
+    /// As [`version_by_hash`](Self::version_by_hash), asking all but this one.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unsupported`] when there is nobody else.
+    pub async fn version_by_hash_besides(&self, away: Source, sha256: &str) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        let others = chain.providers.iter().filter(|own| own.source() != away);
+        first_of(others, |provider| provider.version_by_hash(sha256)).await
+    }
+
+    /// As [`model`](Self::model), asking this one alone.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unsupported`] when it is switched off.
+    pub async fn model_from(&self, only: Source, model: u64) -> Result<Found<Object>, ProviderError> {
+        let chain = self.chain.load_full();
+        let value = chain.only(only)?.model(model).await?;
         Ok(Found { value, source: only })
     }
 
@@ -192,6 +202,12 @@ impl Providers {
 }
 
 impl Chain {
+    /// This one, when it is switched on.
+    fn only(&self, source: Source) -> Result<&dyn Provider, ProviderError> {
+        let provider = self.providers.iter().find(|own| own.source() == source);
+        provider.map(|own| &**own).ok_or(ProviderError::Unsupported)
+    }
+
     /// The first answer, asking `preferred` before the others.
     async fn first<'q, T>(
         &'q self,
@@ -200,26 +216,34 @@ impl Chain {
     ) -> Result<Found<T>, ProviderError> {
         let mut order: Vec<&Arc<dyn Provider>> = self.providers.iter().collect();
         order.sort_by_key(|own| Some(own.source()) != preferred);
-        let mut failure: Option<ProviderError> = None;
-        for provider in order {
-            let source = provider.source();
-            match ask(&**provider).await {
-                Ok(value) => return Ok(Found { value, source }),
-                Err(ProviderError::Unsupported) => {}
-                Err(error) => {
-                    tracing::debug!(provider = source.as_str(), %error, "no answer");
-                    // Who can't be asked now may have it, so that counts for more than a "not found".
-                    let counts = failure
-                        .as_ref()
-                        .is_none_or(|other| other.is_final() && !error.is_final());
-                    if counts {
-                        failure = Some(error);
-                    }
+        first_of(order.into_iter(), ask).await
+    }
+}
+
+/// The first answer of these.
+async fn first_of<'q, T>(
+    order: impl Iterator<Item = &'q Arc<dyn Provider>>,
+    ask: impl Fn(&'q dyn Provider) -> provider::Answer<'q, T>,
+) -> Result<Found<T>, ProviderError> {
+    let mut failure: Option<ProviderError> = None;
+    for provider in order {
+        let source = provider.source();
+        match ask(&**provider).await {
+            Ok(value) => return Ok(Found { value, source }),
+            Err(ProviderError::Unsupported) => {}
+            Err(error) => {
+                tracing::debug!(provider = source.as_str(), %error, "no answer");
+                // Who can't be asked now may have it, so that counts for more than a "not found".
+                let counts = failure
+                    .as_ref()
+                    .is_none_or(|other| other.is_final() && !error.is_final());
+                if counts {
+                    failure = Some(error);
                 }
             }
         }
-        Err(failure.unwrap_or(ProviderError::Unsupported))
     }
+    Err(failure.unwrap_or(ProviderError::Unsupported))
 }
 
 fn chain(options: &Options, budgets: &Arc<Budgets>, answers: &Arc<Answers>) -> Result<Chain, ProviderError> {
@@ -227,11 +251,12 @@ fn chain(options: &Options, budgets: &Arc<Budgets>, answers: &Arc<Answers>) -> R
     let providers = options
         .order
         .iter()
-        .filter_map(|source| match source {
-            Source::CivitaiApi => {
-                Some(Arc::new(Civitai::new(client.clone(), options.civitai.clone())) as Arc<dyn Provider>)
+        .map(|source| -> Arc<dyn Provider> {
+            match source {
+                Source::CivitaiApi => Arc::new(Civitai::new(client.clone(), options.civitai.clone())),
+                Source::CivArchive => Arc::new(CivArchive::new(client.clone(), options.civarchive.clone())),
+                Source::ArchiveDb => Arc::new(ArchiveDb::new(&options.archive_db)),
             }
-            Source::CivArchive | Source::ArchiveDb => None,
         })
         .collect();
     Ok(Chain { client, providers })

@@ -126,7 +126,12 @@ fn order(contract: &ContractSettings) -> Vec<Source> {
 
 fn proxy(contract: &ContractSettings) -> Result<Option<Proxy>, ProviderError> {
     let host = contract.text("proxy_host", "").trim();
-    if !contract.flag("proxy_enabled", false) || host.is_empty() {
+    let no_port = match contract.get("proxy_port") {
+        None | Some(serde_json::Value::Null) => true,
+        Some(value) => value.as_str().is_some_and(|text| text.trim().is_empty()),
+    };
+    // Pages change one setting after the other: half a proxy is none.
+    if !contract.flag("proxy_enabled", false) || host.is_empty() || no_port {
         return Ok(None);
     }
     let kind = contract.text("proxy_type", "http").trim().to_lowercase();
@@ -177,6 +182,6 @@ mod tests {
         assert_eq!((proxy.kind.as_str(), proxy.port), ("socks5", 1080));
         assert!(!format!("{proxy:?}").contains("hidden"));
         assert!(options(serde_json::json!({"proxy_host": "h"})).unwrap().proxy.is_none());
-        assert!(options(serde_json::json!({"proxy_enabled": true, "proxy_host": "h", "proxy_port": ""})).is_err());
+        assert!(options(serde_json::json!({"proxy_enabled": true, "proxy_host": "h", "proxy_port": "x"})).is_err());
     }
 }

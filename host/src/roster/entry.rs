@@ -85,7 +85,7 @@ impl Entry {
         self.plugin.as_ref().map(|plugin| plugin.info().id())
     }
 
-    /// The built-in plugin that comes back when this one is removed.
+    /// The built-in plugin that comes back when the source of this one turns into another type.
     pub(super) fn stands_in_for(&self) -> Option<Source> {
         self.built_in.map(Source::BuiltIn)
     }

@@ -1,5 +1,4 @@
-//! The model types that there are: loading them at the start, and replacing, adding and removing them while the server
-//! runs.
+//! The model types that there are: loading them at the start, and replacing and adding them while the server runs.
 
 mod choices;
 mod entry;
@@ -13,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use choices::{Choices, ChoicesError};
 pub use entry::{Entry, Failure, Source};
 pub use start::load;
-pub use swap::{SwapError, Swapped, remove, replace};
+pub use swap::{SwapError, Swapped, replace};
 pub use switch::{disable, enable, watch_quarantine};
 
 use crate::http::app::App;
@@ -67,6 +66,25 @@ impl Roster {
         self.locked().clone()
     }
 
+    /// Whether the newest that is known of a source is a version with this digest, and it could be loaded.
+    pub fn knows(&self, source: &Source, digest: &str) -> bool {
+        let entries = self.locked();
+        let mut own = entries.iter().filter(|entry| entry.source == *source);
+        own.any(|entry| {
+            entry.failure.is_none() && entry.plugin.as_ref().is_some_and(|plugin| plugin.digest() == digest)
+        })
+    }
+
+    /// Notes that a source is called otherwise from now on: only a build tells what a crate's component is called.
+    pub fn rename(&self, from: &Source, to: &Source) {
+        let mut entries = self.locked();
+        if entries.iter().any(|entry| entry.source == *to) {
+            entries.retain(|entry| entry.source != *from || entry.plugin.is_some());
+        } else if let Some(entry) = entries.iter_mut().find(|entry| entry.source == *from) {
+            entry.source = to.clone();
+        }
+    }
+
     fn locked(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,8 +100,9 @@ impl Roster {
     fn note(&self, source: &Source, plugin: Option<Arc<Plugin>>, reason: Option<String>) {
         let mut entries = self.locked();
         let id = plugin.as_ref().map(|plugin| plugin.info().id().to_owned());
-        let same = |entry: &Entry| entry.source == *source || (id.is_some() && entry.id() == id.as_deref());
-        let at = match entries.iter().position(same) {
+        let same_id = |entry: &Entry| id.is_some() && entry.id() == id.as_deref();
+        let known = entries.iter().position(same_id);
+        let at = match known.or_else(|| entries.iter().position(|entry| entry.source == *source)) {
             Some(at) => at,
             None => {
                 entries.push(Entry::new(source.clone()));
@@ -93,16 +112,12 @@ impl Roster {
         if let Some(entry) = entries.get_mut(at) {
             entry.note(source, plugin, reason);
         }
-        // A file whose first version failed, and that turns out to be another version of a type that is here.
+        // A file whose first version failed or was another type, and that turns out to be a version of a type that is here.
         let mut index = 0;
         entries.retain(|entry| {
             index += 1;
             index == at + 1 || entry.source != *source
         });
-    }
-
-    fn forget(&self, id: &str) {
-        self.locked().retain(|entry| entry.id() != Some(id));
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Roster, Source, arrange, bind};
+use crate::downloads;
 use crate::http::app::App;
 use crate::http::types::TypeSlot;
 use crate::libraries;
@@ -35,7 +36,8 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let mut chosen = Chosen::default();
     for (source, plugin) in loading {
         let chosen_or_not = match plugin.await {
-            Ok(Ok(plugin)) => chosen.add(source.clone(), Arc::new(plugin)),
+            Ok(Ok(plugin)) if is_wanted(app, &source, &plugin) => chosen.add(source.clone(), Arc::new(plugin)),
+            Ok(Ok(_)) => continue,
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(format!("loading it broke off: {error}")),
         };
@@ -45,20 +47,27 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         }
     }
 
-    for (source, plugin) in std::mem::take(&mut chosen.replaced) {
-        app.roster.note(&source, Some(plugin), None);
+    for (source, plugin) in &chosen.replaced {
+        app.roster.note(source, Some(plugin.clone()), None);
     }
     let mut served: Vec<Arc<TypeSlot>> = Vec::new();
     let mut candidates: Vec<_> = chosen.plugins;
     candidates.sort_by_key(|(_, plugin)| (plugin.info().descriptor.menu_order, plugin.info().id().to_owned()));
     for (source, plugin) in candidates {
-        served.push(Arc::new(TypeSlot::new(plugin.clone())));
-        let failure = bind(&served).err().map(|error| error.to_string());
-        if let Some(reason) = &failure {
-            tracing::error!(plugin = %source, "a plugin is left out: {reason}");
-            served.pop();
+        let failure = add(&mut served, &source, &plugin);
+        let stand_in = chosen
+            .replaced
+            .iter()
+            .find(|(_, other)| failure.is_some() && other.info().id() == plugin.info().id());
+        match stand_in {
+            // Its place is the built-in one's again, as when a version fails while the server runs.
+            Some((built_in, other)) => {
+                let also = add(&mut served, built_in, other);
+                app.roster.note(built_in, Some(other.clone()), also);
+                app.roster.note(&source, None, failure);
+            }
+            None => app.roster.note(&source, Some(plugin), failure),
         }
-        app.roster.note(&source, Some(plugin), failure);
     }
     arrange(&mut served);
     let table = bind(&served)?;
@@ -90,11 +99,35 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     for attached in attaching.collect::<Vec<_>>() {
         ready.extend(attached.await?);
     }
+    // A download asks for the library that it goes to.
+    tokio::spawn(app.downloads.clone().work_off(app.clone()));
+    tokio::spawn(downloads::remember_seen(app.clone(), app.downloads.clone()));
     let keeping = libraries::keeping(&app.settings.scan);
     for (library, plugin) in ready {
         library.keep(plugin, keeping);
     }
     Ok(())
+}
+
+/// Adds a type where its routes can be bound beside the others'; else why they can't.
+fn add(served: &mut Vec<Arc<TypeSlot>>, source: &Source, plugin: &Arc<Plugin>) -> Option<String> {
+    served.push(Arc::new(TypeSlot::new(plugin.clone())));
+    let reason = bind(served).err()?.to_string();
+    tracing::error!(plugin = %source, "a plugin is left out: {reason}");
+    served.pop();
+    Some(reason)
+}
+
+/// Whether a type is served: any that was named, and a built-in one unless it is of the kind that needs a folder and no
+/// library of the settings has one.
+fn is_wanted(app: &App, source: &Source, plugin: &Plugin) -> bool {
+    let Source::BuiltIn(name) = source else { return true };
+    let libraries = &app.settings.libraries;
+    builtin::needs_no_folder(name)
+        || libraries
+            .names()
+            .filter_map(|name| libraries.get(name))
+            .any(|library| !library.roots.roots_of(plugin.info()).is_empty())
 }
 
 async fn load_one(roster: &Roster, source: &Source) -> Result<Plugin, LoadError> {

@@ -1,7 +1,10 @@
-//! Another version of a plugin, a new plugin, or one fewer, while the server runs.
+//! Another version of a plugin, or a new plugin, while the server runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::OwnedMutexGuard;
 
 use super::{ChoicesError, Source, announce, arrange, bind};
 use crate::http::app::App;
@@ -18,12 +21,8 @@ use crate::settings::ActiveLibrary;
 pub struct Swapped {
     /// Id of the type.
     pub id: String,
-    /// Its URL prefix.
-    pub prefix: String,
     /// SHA-256 of the component that is served now, lower-case hex.
     pub digest: String,
-    /// Whether another version was served before.
-    pub replaced: bool,
     /// How long it took, compiling included.
     pub took: Duration,
 }
@@ -66,6 +65,9 @@ pub enum SwapError {
 /// served. Records that another component derived are derived again in the background. WebSockets hear of it
 /// (`plugins_changed`).
 ///
+/// What the source was before goes: when its last version was another type, that type ends, and a built-in one whose
+/// place it had taken comes back.
+///
 /// # Errors
 /// When it can't be served. Nothing is different then, but that the roster knows why ([`super::Entry::failure`]).
 pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swapped, SwapError> {
@@ -74,12 +76,18 @@ pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swa
         Ok(plugin) => {
             let turn = app.switching.clone().lock_owned().await;
             let plugin = Arc::new(plugin);
-            let outcome = take_place(app, &plugin).await;
-            if outcome.is_ok() {
-                app.roster.note(source, Some(plugin.clone()), None);
+            match take_place(app, source, &plugin).await {
+                Ok(placed) => {
+                    if let Some((built_in, returned)) = &placed.returned {
+                        app.roster.note(built_in, Some(returned.clone()), None);
+                    }
+                    app.roster.note(source, Some(plugin.clone()), None);
+                    let replaced = placed.replaced;
+                    settle(app, placed, turn);
+                    Ok((plugin, replaced))
+                }
+                Err(error) => Err(error),
             }
-            drop(turn);
-            outcome.map(|replaced| (plugin, replaced))
         }
         Err(error) => Err(error.into()),
     };
@@ -92,9 +100,7 @@ pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swa
             announce(app);
             Ok(Swapped {
                 id: info.id().to_owned(),
-                prefix: info.prefix().to_owned(),
                 digest: plugin.digest().to_owned(),
-                replaced,
                 took,
             })
         }
@@ -106,98 +112,133 @@ pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swa
     }
 }
 
-/// Ends a type; a built-in plugin whose place it took comes back. Nothing on a disk is touched, and the store keeps what
-/// it knows.
-///
-/// # Errors
-/// When there is no such type, or the built-in plugin can't be served again.
-pub async fn remove(app: &Arc<App>, id: &str) -> Result<(), SwapError> {
-    let entries = app.roster.entries();
-    let known = entries.iter().find(|entry| entry.id() == Some(id));
-    let built_in = known.and_then(super::Entry::stands_in_for);
-    if let Some(source) = built_in {
-        let wasm = source.read().await?;
-        return replace(app, &source, &wasm).await.map(|_| ());
-    }
-    let turn = app.switching.clone().lock_owned().await;
-    let types = app.types.load_full();
-    let gone = types.iter().find(|slot| slot.info.id() == id);
-    if gone.is_none() && known.is_none() {
-        return Err(SwapError::Unknown(id.to_owned()));
-    }
-    let next: Vec<_> = types.iter().filter(|slot| slot.info.id() != id).cloned().collect();
-    let table = bind(&next)?;
-    app.routes.store(Arc::new(table));
-    app.types.store(Arc::new(next));
-    app.roster.forget(id);
-    if let Some(service) = gone.and_then(|slot| slot.attached()) {
-        tokio::spawn(async move { libraries::retire(&service.library).await });
-    }
-    drop(turn);
-    tracing::info!(id, "plugin removed");
-    announce(app);
-    Ok(())
+/// What is left to do once types changed places.
+#[derive(Default)]
+pub(super) struct Placed {
+    replaced: bool,
+    /// A built-in plugin that is back.
+    returned: Option<(Source, Arc<Plugin>)>,
+    /// Libraries that are not served any more.
+    pub(super) left: Vec<Arc<Library>>,
+    /// Libraries that were opened.
+    begun: Vec<(Arc<Library>, Arc<Plugin>)>,
 }
 
-/// Whether another version was served before.
-pub(super) async fn take_place(app: &Arc<App>, plugin: &Arc<Plugin>) -> Result<bool, SwapError> {
-    let info = plugin.info();
-    let types = app.types.load_full();
-    let same_prefix = |slot: &&Arc<TypeSlot>| slot.info.prefix() == info.prefix() && slot.info.id() != info.id();
-    if let Some(other) = types.iter().find(same_prefix) {
-        return Err(SwapError::PrefixTaken {
-            id: info.id().to_owned(),
-            prefix: info.prefix().to_owned(),
-            other: other.info.id().to_owned(),
-        });
+/// Ends the work of libraries that were left, then begins that of those that were opened. The next swap, or switch of
+/// libraries, waits for the first: it may open the same libraries again.
+pub(super) fn settle(app: &Arc<App>, placed: Placed, turn: OwnedMutexGuard<()>) {
+    let keeping = libraries::keeping(&app.settings.scan);
+    tokio::spawn(async move {
+        join_all(placed.left.iter().map(|library| libraries::retire(library))).await;
+        drop(turn);
+        for (library, plugin) in placed.begun {
+            library.keep(plugin, keeping);
+        }
+    });
+}
+
+/// The type that a source was until now, when its next version is another one, and the built-in plugin whose place it
+/// had.
+fn former_self(app: &App, source: &Source, next: &Plugin) -> Option<(Arc<TypeSlot>, Option<Source>)> {
+    let entry = app.roster.entries().into_iter().find(|entry| entry.source == *source)?;
+    let plugin = entry
+        .plugin
+        .as_ref()
+        .filter(|plugin| plugin.info().id() != next.info().id())?;
+    let types = app.types.load();
+    // A version that could never be served has no place.
+    let slot = types.iter().find(|slot| Arc::ptr_eq(&slot.plugin, plugin))?;
+    Some((slot.clone(), entry.stands_in_for()))
+}
+
+/// Has a version take its place in the routes and, unless its type is disabled, be served.
+pub(super) async fn take_place(app: &Arc<App>, source: &Source, plugin: &Arc<Plugin>) -> Result<Placed, SwapError> {
+    let mut placed = Placed::default();
+    let former = former_self(app, source, plugin);
+    if let Some((_, Some(built_in))) = &former {
+        let wasm = built_in.read().await?;
+        let back = app.roster.examine(built_in, &wasm).await?;
+        placed.returned = Some((built_in.clone(), Arc::new(back)));
     }
-    let before = types.iter().find(|slot| slot.info.id() == info.id());
-    let slot = Arc::new(TypeSlot::new(plugin.clone()));
-    let others = types.iter().filter(|slot| slot.info.id() != info.id());
-    let mut next: Vec<_> = others.cloned().chain([slot.clone()]).collect();
+    let types = app.types.load_full();
+    let newcomers: Vec<Arc<TypeSlot>> = [plugin]
+        .into_iter()
+        .chain(placed.returned.as_ref().map(|(_, back)| back))
+        .map(|plugin| Arc::new(TypeSlot::new(plugin.clone())))
+        .collect();
+    let before = |id: &str| types.iter().find(|slot| slot.info.id() == id);
+    let is_former = |slot: &Arc<TypeSlot>| former.as_ref().is_some_and(|(former, _)| Arc::ptr_eq(former, slot));
+    let stays = |slot: &&Arc<TypeSlot>| {
+        !is_former(slot) && !newcomers.iter().any(|newcomer| newcomer.info.id() == slot.info.id())
+    };
+    let mut next: Vec<_> = types.iter().filter(stays).cloned().collect();
+    // The built-in one first: it is in the way of the other, not the other way round.
+    for slot in newcomers.iter().rev() {
+        let info = &slot.info;
+        if let Some(other) = next.iter().find(|other| other.info.prefix() == info.prefix()) {
+            return Err(SwapError::PrefixTaken {
+                id: info.id().to_owned(),
+                prefix: info.prefix().to_owned(),
+                other: other.info.id().to_owned(),
+            });
+        }
+        next.push(slot.clone());
+    }
     arrange(&mut next);
     let table = bind(&next)?;
 
-    if app.roster.choices.is_disabled(info.id()) {
-        slot.disable();
-        app.types.store(Arc::new(next));
-        app.routes.store(Arc::new(table));
-        return Ok(before.is_some());
-    }
     let active = app.active.load_full();
-    let served = before.and_then(|slot| slot.attached());
-    let kept = served.as_ref().filter(|service| fits(&service.library, info, &active));
-    let library = match kept {
-        Some(service) => service.library.clone(),
-        None => {
-            // What is on its way to the store may be of the library that is opened again.
-            let store = app.store.clone();
-            let _ = tokio::task::spawn_blocking(move || store.flush()).await;
-            let opened = libraries::open(app, &slot, &active).await;
-            opened.ok_or_else(|| SwapError::Library(info.id().to_owned()))?
+    let mut libraries_of = Vec::new();
+    for slot in &newcomers {
+        let served = before(slot.info.id()).and_then(|slot| slot.attached());
+        if app.roster.choices.is_disabled(slot.info.id()) {
+            slot.disable();
+            placed.left.extend(served.map(|service| service.library.clone()));
+            continue;
         }
-    };
-    slot.attach(TypeService::new(
-        plugin.clone(),
-        library.clone(),
-        libraries::settings_of(app, info.id()),
-    ));
+        let kept = served
+            .as_ref()
+            .filter(|service| fits(&service.library, &slot.info, &active));
+        let library = match kept {
+            Some(service) => service.library.clone(),
+            None => {
+                // What is on its way to the store may be of the library that is opened again.
+                let store = app.store.clone();
+                let _ = tokio::task::spawn_blocking(move || store.flush()).await;
+                let opened = libraries::open(app, slot, &active).await;
+                opened.ok_or_else(|| SwapError::Library(slot.info.id().to_owned()))?
+            }
+        };
+        libraries_of.push((slot, served, library));
+    }
+    for (slot, _, library) in &libraries_of {
+        slot.attach(TypeService::new(
+            slot.plugin.clone(),
+            library.clone(),
+            libraries::settings_of(app, slot.info.id()),
+        ));
+    }
+    placed.replaced = former.is_some() || before(plugin.info().id()).is_some();
     app.types.store(Arc::new(next));
     app.routes.store(Arc::new(table));
-    match served {
-        Some(service) if Arc::ptr_eq(&service.library, &library) => library.follow(plugin.clone(), &service.plugin),
-        left => {
-            let (plugin, keeping) = (plugin.clone(), libraries::keeping(&app.settings.scan));
-            tokio::spawn(async move {
-                if let Some(service) = left {
-                    libraries::retire(&service.library).await;
-                }
-                library.keep(plugin, keeping);
-            });
+    for (slot, served, library) in libraries_of {
+        match served {
+            Some(service) if Arc::ptr_eq(&service.library, &library) => {
+                library.follow(slot.plugin.clone(), &service.plugin);
+            }
+            left => {
+                placed.left.extend(left.map(|service| service.library.clone()));
+                placed.begun.push((library, slot.plugin.clone()));
+            }
         }
+        app.hub.models_changed(slot.info.prefix());
     }
-    app.hub.models_changed(info.prefix());
-    Ok(before.is_some())
+    if let Some((former, None)) = &former {
+        placed
+            .left
+            .extend(former.attached().map(|service| service.library.clone()));
+    }
+    Ok(placed)
 }
 
 /// Whether a library can go on under another version of its plugin: it is of the same files, and new ones are treated the

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::swap::{replace, take_place};
+use tokio::sync::OwnedMutexGuard;
+
+use super::swap::{Placed, replace, settle, take_place};
 use super::{Entry, SwapError, announce};
 use crate::http::app::App;
 use crate::http::types::TypeSlot;
-use crate::libraries;
 
 /// Takes a type out of service until it is enabled again. Its records stay in the store.
 ///
@@ -16,11 +17,10 @@ pub async fn disable(app: &Arc<App>, id: &str) -> Result<(), SwapError> {
     let turn = app.switching.clone().lock_owned().await;
     known(app, id)?;
     choose(app, id, true).await?;
-    if let Some(slot) = app.types.load().iter().find(|slot| slot.info.id() == id) {
-        slot.disable();
-        leave(slot);
-    }
-    drop(turn);
+    let types = app.types.load_full();
+    let own: Vec<_> = types.iter().filter(|slot| slot.info.id() == id).collect();
+    own.iter().for_each(|slot| slot.disable());
+    leave(app, own.into_iter(), turn);
     tracing::info!(id, "plugin disabled");
     announce(app);
     Ok(())
@@ -42,9 +42,9 @@ pub async fn enable(app: &Arc<App>, id: &str) -> Result<(), SwapError> {
     };
     let is_served = |slot: &Arc<TypeSlot>| slot.info.id() == id && slot.service().is_some();
     if !app.types.load().iter().any(is_served) {
-        take_place(app, &plugin).await?;
+        let placed = take_place(app, &entry.source, &plugin).await?;
+        settle(app, placed, turn);
     }
-    drop(turn);
     tracing::info!(id, "plugin enabled");
     announce(app);
     Ok(())
@@ -55,21 +55,24 @@ pub async fn watch_quarantine(app: Arc<App>) {
     loop {
         app.roster.engine.quarantined().notified().await;
         let turn = app.switching.clone().lock_owned().await;
-        for slot in app.types.load().iter() {
-            if slot.plugin.quarantine().is_some() {
-                leave(slot);
-            }
-        }
-        drop(turn);
+        let types = app.types.load_full();
+        leave(
+            &app,
+            types.iter().filter(|slot| slot.plugin.quarantine().is_some()),
+            turn,
+        );
         announce(&app);
     }
 }
 
-/// Closes a type's gate, and ends what its library does by itself.
-fn leave(slot: &TypeSlot) {
-    if let Some(service) = slot.detach() {
-        tokio::spawn(async move { libraries::retire(&service.library).await });
-    }
+/// Closes types' gates, and ends what their libraries do by themselves before the next change of plugins.
+fn leave<'s>(app: &Arc<App>, slots: impl Iterator<Item = &'s Arc<TypeSlot>>, turn: OwnedMutexGuard<()>) {
+    let left = slots
+        .filter_map(|slot| slot.detach())
+        .map(|service| service.library.clone());
+    let mut placed = Placed::default();
+    placed.left = left.collect();
+    settle(app, placed, turn);
 }
 
 fn known(app: &App, id: &str) -> Result<Entry, SwapError> {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::library::groups::Grouping;
 use crate::library::orders::SortKey;
+use crate::library::path_template::PathTemplate;
 
 /// Key of the default list of priority tags, which is the same for every type.
 const PRIORITY_TAGS: &str = "priority_tags_default";
@@ -51,6 +52,23 @@ impl ContractSettings {
             .unwrap_or_default()
     }
 
+    /// The template by which models of a type are filed; `default` where settings name none.
+    pub fn path_template(&self, model_type: &str, default: &str) -> PathTemplate {
+        let object = |key: &str| match self.0.get(key) {
+            Some(Value::Object(object)) => Some(object.clone()),
+            // Some versions of the original wrote it as a text.
+            Some(Value::String(text)) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        let of_type = object("download_path_templates").and_then(|templates| Some(templates.get(model_type)?.clone()));
+        // One for all types, as older settings have it.
+        let of_all = || self.0.get("download_path_template").cloned();
+        let template = of_type.or_else(of_all);
+        let template = template.as_ref().and_then(Value::as_str).unwrap_or(default);
+        let mappings = object("base_model_path_mappings").unwrap_or_default();
+        PathTemplate::new(template, mappings, self.priority_tags(model_type))
+    }
+
     /// A value as it was read.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
@@ -68,6 +86,17 @@ impl ContractSettings {
     /// A flag.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         self.0.get(key).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    /// A list of texts; one text is split at commas, semicolons and line ends.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let texts: Vec<&str> = match self.0.get(key) {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(text)) => text.split([',', ';', '\n']).collect(),
+            _ => Vec::new(),
+        };
+        let texts = texts.into_iter().map(str::trim).filter(|text| !text.is_empty());
+        texts.map(str::to_owned).collect()
     }
 
     /// Hides previews of R and above altogether.
@@ -116,5 +145,28 @@ impl ContractSettings {
         } else {
             "civitai.com"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn is_flat(settings: Value) -> bool {
+        let settings = ContractSettings::new(settings.as_object().cloned().unwrap());
+        settings.path_template("vae", "{base_model}").is_flat()
+    }
+
+    #[test]
+    fn a_types_template_is_its_own_else_the_one_for_all_else_the_plugins() {
+        assert!(!is_flat(json!({})));
+        assert!(is_flat(json!({"download_path_templates": {"vae": ""}})));
+        assert!(is_flat(json!({"download_path_templates": "{\"vae\": \"\"}"})));
+        assert!(is_flat(
+            json!({"download_path_template": "", "download_path_templates": {"other": "{author}"}})
+        ));
+        assert!(!is_flat(json!({"download_path_templates": "no JSON"})));
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of the engine: the tables `[scan]`, `[hashing]`, `[previews]` and `[providers]`.
+//! Settings of the engine: the tables `[scan]`, `[hashing]`, `[previews]`, `[providers]` and `[downloads]`.
 
 use std::path::PathBuf;
 
@@ -57,11 +57,16 @@ impl Default for HashingSettings {
 pub struct PreviewSettings {
     /// Bound of the thumbnails on disk in MiB; the least used go first.
     pub cache_mib: u64,
+    /// Whether a preview may be fetched from this machine or a private network.
+    pub private_addresses: bool,
 }
 
 impl Default for PreviewSettings {
     fn default() -> Self {
-        Self { cache_mib: 512 }
+        Self {
+            cache_mib: 512,
+            private_addresses: false,
+        }
     }
 }
 
@@ -99,6 +104,40 @@ impl Default for ProviderSettings {
             retry_seconds: 1.0,
             rest_seconds: 30.0,
             cache_seconds: 60.0,
+        }
+    }
+}
+
+/// The table `[downloads]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DownloadSettings {
+    /// Files that are downloaded at once.
+    pub parallel: usize,
+    /// Connections for one file, where its server serves ranges.
+    pub connections: usize,
+    /// Bound of the rate over all files, in MB (1,000,000 bytes) a second; 0 is none.
+    pub megabytes_per_second: f64,
+    /// Tries in a row without a byte before a download fails.
+    pub tries: u32,
+    /// Seconds before the first retry; they double with each further one.
+    pub retry_seconds: f64,
+    /// Base of Hugging Face; a mirror or test server may stand in. Empty is the usual one.
+    pub huggingface: String,
+    /// Access token for private and gated repositories there.
+    pub huggingface_token: String,
+}
+
+impl Default for DownloadSettings {
+    fn default() -> Self {
+        Self {
+            parallel: 5,
+            connections: 4,
+            megabytes_per_second: 0.0,
+            tries: 8,
+            retry_seconds: 1.0,
+            huggingface: String::new(),
+            huggingface_token: String::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::SettingsError;
-use super::engine::{HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::Grants;
@@ -41,6 +41,7 @@ struct Tables {
     hashing: HashingSettings,
     previews: PreviewSettings,
     providers: ProviderSettings,
+    downloads: DownloadSettings,
     history: HistorySettings,
     io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
@@ -67,6 +68,8 @@ pub struct OwnSettings {
     pub previews: PreviewSettings,
     /// `[providers]`.
     pub providers: ProviderSettings,
+    /// `[downloads]`.
+    pub downloads: DownloadSettings,
     /// `[history]`.
     pub history: HistorySettings,
     /// `[io_profiles]`: folder to profile.
@@ -134,6 +137,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         hashing: tables.hashing,
         previews: tables.previews,
         providers: tables.providers,
+        downloads: tables.downloads,
         history: tables.history,
         io_profiles: tables.io_profiles,
         plugins: tables

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ContractSettings, RootSources};
+use super::{ChangedSettings, ContractSettings, RootSources};
 
 /// Name of the only library where settings name none.
 const UNNAMED: &str = "default";
@@ -19,6 +19,8 @@ const DESCRIPTION: [&str; 3] = ["metadata", "created_at", "updated_at"];
 pub struct ActiveLibrary {
     /// Its name.
     pub name: String,
+    /// Different each time that settings are put together, so that answers by other settings are told apart.
+    pub revision: u64,
     /// The contract's keys, the library's own among them.
     pub contract: ContractSettings,
     /// Where its folders are.
@@ -37,6 +39,7 @@ pub struct NamedLibraries {
     said: String,
     start: String,
     choice: PathBuf,
+    changed: ChangedSettings,
 }
 
 /// A choice, and what the settings said when it was made.
@@ -57,6 +60,7 @@ impl NamedLibraries {
         everywhere: RootSources,
         asked: Option<&str>,
         data_folder: &Path,
+        changed: ChangedSettings,
     ) -> Result<Self, String> {
         let named = base
             .get("libraries")
@@ -76,6 +80,7 @@ impl NamedLibraries {
             base,
             everywhere,
             choice: data_folder.join(CHOICE),
+            changed,
         };
         if let Some(asked) = asked {
             if !libraries.contains(asked) {
@@ -107,6 +112,11 @@ impl NamedLibraries {
     /// What is in force while this library is active.
     pub fn get(&self, name: &str) -> Option<ActiveLibrary> {
         self.contains(name).then(|| self.library(name))
+    }
+
+    /// What was changed while the server ran.
+    pub fn changed(&self) -> &ChangedSettings {
+        &self.changed
     }
 
     /// Remembers for the next start that this library was chosen.
@@ -146,9 +156,11 @@ impl NamedLibraries {
         if let Some(library) = self.named.get(name).and_then(Value::as_object) {
             adopt(&mut contract, library);
         }
+        self.changed.apply(name, &mut contract);
         let mut roots = self.everywhere.clone();
         roots.add_contract(&contract);
         ActiveLibrary {
+            revision: rand::random(),
             name: name.to_owned(),
             contract: ContractSettings::new(contract),
             roots,
@@ -157,7 +169,7 @@ impl NamedLibraries {
 }
 
 /// Keys of the top level that a library has for itself.
-fn belongs_to_a_library(key: &str) -> bool {
+pub(super) fn belongs_to_a_library(key: &str) -> bool {
     ["folder_paths", "extra_folder_paths", "recipes_path"].contains(&key)
         || (key.starts_with("default_") && key.ends_with("_root"))
 }
@@ -197,7 +209,7 @@ mod tests {
     }
 
     fn open(values: Map<String, Value>, asked: Option<&str>, data: &Path) -> Result<NamedLibraries, String> {
-        NamedLibraries::new(values, RootSources::default(), asked, data)
+        NamedLibraries::new(values, RootSources::default(), asked, data, ChangedSettings::default())
     }
 
     #[test]

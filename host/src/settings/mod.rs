@@ -1,8 +1,9 @@
 //! Settings: where they come from, and what they say.
 //!
 //! Weakest first: defaults, the original's `settings.json` (read, never written), our own
-//! `settings.toml`, command-line flags.
+//! `settings.toml`, what was changed while the server ran, command-line flags.
 
+mod changed;
 mod comfyui;
 mod contract;
 mod engine;
@@ -14,13 +15,13 @@ mod root_sources;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use changed::{ChangedSettings, is_secret};
 pub use contract::ContractSettings;
-pub use engine::{HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
-use crate::compat::compat;
 use crate::library::history::HistorySettings;
 use crate::plugins::Grants;
 use crate::plugins::limits::AllLimits;
@@ -87,10 +88,14 @@ pub struct Settings {
     pub previews: PreviewSettings,
     /// How metadata is asked for.
     pub providers: ProviderSettings,
+    /// How files are downloaded.
+    pub downloads: DownloadSettings,
     /// How long acts can be taken back.
     pub history: HistorySettings,
-    /// Components besides the built-in ones.
+    /// Components besides the built-in ones, as absolute paths: a plugin is known by its path.
     pub plugin_files: Vec<PathBuf>,
+    /// Components and crates that are followed while the server runs: what `--plugin` named, as absolute paths.
+    pub plugin_paths: Vec<PathBuf>,
     /// Own table of each plugin, by id.
     pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
     /// The libraries, each with the contract's keys and the folders of models that are in force with it.
@@ -128,12 +133,6 @@ impl Settings {
             sources.push(own_path.clone());
         }
         contract.extend(own.contract);
-        if let Some(key) = std::env::var(&compat().providers.key_variable)
-            .ok()
-            .filter(|key| !key.is_empty())
-        {
-            contract.insert("civitai_api_key".into(), key.into());
-        }
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
             comfyui::add(folder, &mut roots)?;
         }
@@ -149,17 +148,24 @@ impl Settings {
             roots.add_primary(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
+        let changed = ChangedSettings::open(&data_folder)?;
         let libraries =
-            NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder).map_err(|known| {
+            NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder, changed).map_err(|known| {
                 SettingsError::Flag {
                     flag: "--library",
                     value: args.library.clone().unwrap_or_default(),
                     reason: format!("there is no library of this name; the settings have {known}"),
                 }
             })?;
-        let mut plugin_files = args.plugin.clone();
+        // Crates are built once the server runs.
+        let plugin_paths = args
+            .plugin
+            .iter()
+            .map(|path| absolute(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut plugin_files: Vec<_> = plugin_paths.iter().filter(|path| !path.is_dir()).cloned().collect();
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
-            plugin_files.extend(components(folder)?);
+            plugin_files.extend(components(&absolute(folder)?)?);
         }
         Ok(Self {
             bind: args
@@ -177,13 +183,23 @@ impl Settings {
             hashing: own.hashing,
             previews: own.previews,
             providers: own.providers,
+            downloads: own.downloads,
             history: own.history,
             plugin_files,
+            plugin_paths,
             plugins: own.plugins,
             libraries,
             sources,
         })
     }
+}
+
+/// The same path from the root of the file system on, links not resolved.
+fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
+    std::path::absolute(path).map_err(|source| SettingsError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The components in a folder, by name.
@@ -198,4 +214,25 @@ fn components(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_one_path_wherever_it_was_named_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ServeArgs {
+            data_dir: Some(folder.path().to_owned()),
+            root: vec![format!("models={}", folder.path().display())],
+            plugin: vec!["x.wasm".into(), "src".into()],
+            ..ServeArgs::default()
+        };
+        let settings = Settings::load(&args).unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(settings.plugin_paths, [here.join("x.wasm"), here.join("src")]);
+        // Tests run in the crate's folder, where `src` is a folder.
+        assert_eq!(settings.plugin_files, [here.join("x.wasm")]);
+    }
 }

@@ -1,14 +1,14 @@
 //! Asking cargo where a crate belongs, and having it compiled.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::TARGET;
-use crate::process::tail;
+use crate::process::{Running, tail, without_outer_cargo};
 use crate::toolchain::Toolchain;
+use crate::{Profile, TARGET};
 
 /// Why cargo gave no module.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,8 @@ pub enum CargoError {
     Compile {
         /// The packages, comma separated.
         packages: String,
+        /// What the compiler said, with files and lines, without colours; empty when cargo itself failed.
+        diagnostics: String,
     },
     /// The crate compiled to something else than a module.
     #[error("{package} makes no WebAssembly module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`")]
@@ -48,6 +50,9 @@ pub enum CargoError {
         package: String,
     },
 }
+
+/// Names a folder in which all plugins are compiled, so that crates of several workspaces share what they are made from.
+const SHARED_TARGET: &str = "MODELSHELF_PLUGIN_TARGET";
 
 /// A plugin crate and the workspace that it belongs to.
 #[derive(Debug, Clone)]
@@ -126,29 +131,65 @@ fn makes_modules(package: &Value) -> bool {
     kinds.any(|kind| kind == "cdylib")
 }
 
+/// Settings of a profile that the workspace's manifest does not have itself, as cargo takes them on its command line.
+const PLUGIN_PROFILE: [&str; 5] = [
+    "inherits=\"release\"",
+    "opt-level=3",
+    "lto=\"fat\"",
+    "codegen-units=1",
+    "panic=\"abort\"",
+];
+// Compiled in pieces and hardly optimised, so that a change is there in a second.
+const DEV_PROFILE: [&str; 5] = [
+    "inherits=\"dev\"",
+    "opt-level=1",
+    "debug=false",
+    "panic=\"abort\"",
+    "incremental=true",
+];
+
+/// The profile's name, and its settings where they have to be told.
+fn profile_arguments(profile: &Profile, workspace_root: &Path) -> (String, &'static [&'static str]) {
+    match profile {
+        Profile::Plugin if has_plugin_profile(workspace_root) => ("plugin".into(), &[]),
+        Profile::Plugin => ("plugin".into(), &PLUGIN_PROFILE),
+        Profile::Dev => ("plugin-dev".into(), &DEV_PROFILE),
+        Profile::Named(name) => (name.clone(), &[]),
+    }
+}
+
 /// Compiles packages of one workspace; the modules come in the packages' order.
 pub(crate) fn compile(
     toolchain: &Toolchain,
     packages: &[Package],
-    profile: Option<&str>,
+    profile: &Profile,
     target_dir: Option<&Path>,
+    running: Option<&Running>,
 ) -> Result<Vec<PathBuf>, CargoError> {
     let Some(first) = packages.first() else {
         return Ok(Vec::new());
     };
-    let profile = match profile {
-        Some(profile) => profile,
-        None if has_plugin_profile(&first.workspace_root) => "plugin",
-        None => "release",
+    let (profile, settings) = profile_arguments(profile, &first.workspace_root);
+    let shared = std::env::var_os(SHARED_TARGET).map(PathBuf::from);
+    let target_dir = target_dir
+        .map(Path::to_owned)
+        .or(shared)
+        .unwrap_or_else(|| first.target_dir.join("plugins-build"));
+    // Messages are printed here, since they are also kept.
+    let format = match std::io::stderr().is_terminal() {
+        true => "json-diagnostic-rendered-ansi",
+        false => "json",
     };
-    let target_dir = target_dir.map_or_else(|| first.target_dir.join("plugins-build"), Path::to_owned);
 
     let mut command = toolchain.compile_command();
     command
         .current_dir(&first.workspace_root)
-        .args(["build", "--lib", "--target", TARGET, "--profile", profile])
-        .args(["--message-format", "json-render-diagnostics", "--target-dir"])
+        .args(["build", "--lib", "--target", TARGET, "--profile", &profile])
+        .args(["--message-format", format, "--target-dir"])
         .arg(target_dir);
+    for setting in settings {
+        command.args(["--config", &format!("profile.{profile}.{setting}")]);
+    }
     for package in packages {
         command.args(["--package", &package.name]);
     }
@@ -158,25 +199,40 @@ pub(crate) fn compile(
         program: toolchain.cargo().to_owned(),
         source,
     };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let started = match running {
+        Some(running) => running.start(&mut command),
+        None => command.spawn(),
+    };
+    let mut child = started.map_err(start)?;
     let mut modules: Vec<Option<PathBuf>> = vec![None; packages.len()];
+    let mut diagnostics = String::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Some((manifest, module)) = module_of(&line)
+            let Ok(message) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
+            if let Some(rendered) = message["message"]["rendered"].as_str() {
+                eprint!("{rendered}");
+                if message["message"]["level"] == "error" {
+                    diagnostics.push_str(&without_colours(rendered));
+                }
+            }
+            if let Some((manifest, module)) = module_of(&message)
                 && let Some(place) = packages.iter().position(|package| package.manifest == manifest)
             {
                 modules[place] = Some(module);
             }
         }
     }
+    if let Some(running) = running {
+        running.is_over();
+    }
     if !child.wait().map_err(start)?.success() {
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         return Err(CargoError::Compile {
             packages: names.join(", "),
+            diagnostics,
         });
     }
     packages
@@ -190,9 +246,34 @@ pub(crate) fn compile(
         .collect()
 }
 
+/// Runs the tests of the crate in a folder; whether they pass. All that they print goes to standard error.
+pub(crate) fn test(crate_dir: &Path) -> Result<bool, CargoError> {
+    let program = std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
+    let mut command = std::process::Command::new(&program);
+    without_outer_cargo(&mut command);
+    command
+        .current_dir(crate_dir)
+        .arg("test")
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr());
+    match command.status() {
+        Ok(status) => Ok(status.success()),
+        Err(source) => Err(CargoError::Start { program, source }),
+    }
+}
+
+/// A text without the sequences that colour it in a terminal (`ESC [ ... m`).
+fn without_colours(text: &str) -> String {
+    let mut pieces = text.split('\u{1b}');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        plain.push_str(piece.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    plain
+}
+
 /// The manifest and the module of a message about a finished cdylib.
-fn module_of(line: &str) -> Option<(PathBuf, PathBuf)> {
-    let message: Value = serde_json::from_str(line).ok()?;
+fn module_of(message: &Value) -> Option<(PathBuf, PathBuf)> {
     if message["reason"] != "compiler-artifact" {
         return None;
     }
@@ -220,14 +301,26 @@ mod tests {
 
     #[test]
     fn only_a_finished_cdylib_gives_a_module() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let artefact = r#"{"reason":"compiler-artifact","manifest_path":"/p/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/p.wasm"]}"#;
-        assert_eq!(module_of(artefact), Some(("/p/Cargo.toml".into(), "/t/p.wasm".into())));
-        assert_eq!(module_of(&artefact.replace("cdylib", "lib")), None);
         assert_eq!(
-            module_of(&artefact.replace("compiler-artifact", "build-script-executed")),
+            module_of(&read(artefact)),
+            Some(("/p/Cargo.toml".into(), "/t/p.wasm".into()))
+        );
+        assert_eq!(module_of(&read(&artefact.replace("cdylib", "lib"))), None);
+        assert_eq!(
+            module_of(&read(&artefact.replace("compiler-artifact", "build-script-executed"))),
             None
         );
-        assert_eq!(module_of("not json"), None);
+        assert_eq!(module_of(&Value::Null), None);
+    }
+
+    #[test]
+    fn colours_go_and_the_text_stays() {
+        assert_eq!(
+            without_colours("\u{1b}[1m\u{1b}[31merror\u{1b}[0m: no `m`"),
+            "error: no `m`"
+        );
     }
 
     #[test]

@@ -26,23 +26,40 @@ use std::path::{Path, PathBuf};
 
 pub use cargo::CargoError;
 pub use component::{ComponentError, componentise};
+pub use process::Running;
 pub use toolchain::{Options as ToolchainOptions, Route, Toolchain, ToolchainError};
 
 /// The target that plugins are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// How well the compiler optimises, and how long that takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// For use: the workspace's `[profile.plugin]` where there is one, else a release build that is optimised as a whole.
+    #[default]
+    Plugin,
+    /// For an author who waits: what changed is compiled in a second or so, and overflows are found.
+    Dev,
+    /// A profile of cargo or of the workspace.
+    Named(String),
+}
 
 /// Where and how plugins are built.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
     /// The folder that gets `<name>.wasm`; made when absent.
     pub out_dir: PathBuf,
-    /// Cargo profile. `None` takes the workspace's `[profile.plugin]` where there is one, else `release`.
-    pub profile: Option<String>,
-    /// Cargo's target folder. `None` is `plugins-build` below the workspace's own target folder, apart from it so that
-    /// the flags of this build never invalidate what an ordinary `cargo build` made.
+    /// How it is compiled.
+    pub profile: Profile,
+    /// Cargo's target folder. `None` is what `MODELSHELF_PLUGIN_TARGET` names, else `plugins-build` below the workspace's
+    /// own target folder, apart from it so that the flags of this build never invalidate what an ordinary `cargo build`
+    /// made.
     pub target_dir: Option<PathBuf>,
     /// What is taken off the start of a package's name to get the component's. `modelshelf-` unless set.
     pub name_prefix: String,
+    /// By what the compiler can be ended while it runs. Without it, the compiler belongs to the caller's group of
+    /// processes and ends with it at Ctrl-C.
+    pub running: Option<Running>,
 }
 
 impl BuildOptions {
@@ -50,9 +67,10 @@ impl BuildOptions {
     pub fn into_dir(out_dir: impl Into<PathBuf>) -> Self {
         Self {
             out_dir: out_dir.into(),
-            profile: None,
+            profile: Profile::Plugin,
             target_dir: None,
             name_prefix: "modelshelf-".to_owned(),
+            running: None,
         }
     }
 }
@@ -110,6 +128,22 @@ pub fn build(toolchain: &Toolchain, crate_dir: &Path, options: &BuildOptions) ->
     })
 }
 
+/// Cargo's target folder of the workspace that a crate belongs to.
+///
+/// # Errors
+/// When cargo does not understand the crate.
+pub fn target_folder(toolchain: &Toolchain, crate_dir: &Path) -> Result<PathBuf, BuildError> {
+    Ok(cargo::locate(toolchain, crate_dir)?.target_dir)
+}
+
+/// Runs a crate's own tests with the ordinary compiler; whether they pass.
+///
+/// # Errors
+/// When cargo can't be started.
+pub fn native_tests(crate_dir: &Path) -> Result<bool, BuildError> {
+    cargo::test(crate_dir).map_err(BuildError::Cargo)
+}
+
 /// Builds several plugin crates, those of one workspace in one run of cargo, so that what they share (the standard
 /// library above all, when it is built from source) is compiled once.
 ///
@@ -138,8 +172,9 @@ pub fn build_all(
         let modules = cargo::compile(
             toolchain,
             packages,
-            options.profile.as_deref(),
+            &options.profile,
             options.target_dir.as_deref(),
+            options.running.as_ref(),
         )?;
         for (package, module) in packages.iter().zip(modules) {
             built.push(finish(package, &module, options)?);

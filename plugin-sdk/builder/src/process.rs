@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Set by a cargo or a build script around us; each would change what the inner cargo builds, or how.
@@ -50,6 +51,56 @@ fn is_foreign(name: &OsStr) -> bool {
         return false;
     };
     FOREIGN.contains(&name) || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
+}
+
+/// The compiler that a build runs, so that another thread can end it with all that it started. Clones are of the same
+/// builds.
+#[derive(Debug, Clone, Default)]
+pub struct Running(Arc<Mutex<Processes>>);
+
+#[derive(Debug, Default)]
+struct Processes {
+    ended: bool,
+    group: Option<u32>,
+}
+
+impl Running {
+    /// Has `kill` end the group of processes that runs, named by its id; no build begins any more.
+    pub fn end(&self, kill: impl FnOnce(u32)) {
+        let mut processes = self.locked();
+        processes.ended = true;
+        // The lock is held, so that the id is not another's by now.
+        if let Some(group) = processes.group {
+            kill(group);
+        }
+    }
+
+    /// Whether builds were ended.
+    pub fn is_ended(&self) -> bool {
+        self.locked().ended
+    }
+
+    /// Starts a program at the head of a group of its own.
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut processes = self.locked();
+        if processes.ended {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "builds were ended"));
+        }
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        let child = command.spawn()?;
+        processes.group = Some(child.id());
+        Ok(child)
+    }
+
+    /// To be called before the program is waited for, after which its id may be another's.
+    pub(crate) fn is_over(&self) {
+        self.locked().group = None;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Processes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Waits for the child at most this long; `None` means that the time was up and the child was ended.

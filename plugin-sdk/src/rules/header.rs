@@ -13,7 +13,9 @@ use crate::request::first_value;
 use crate::{Header, Tensor};
 
 use super::tensors;
-pub use super::tensors::{ADAPTER_TENSORS, EMBEDDING_TENSORS, WEIGHT_TENSORS, is_adapter, is_full_model};
+pub use super::tensors::{
+    ADAPTER_TENSORS, EMBEDDING_TENSORS, FULL_MODEL_TENSORS, WEIGHT_TENSORS, is_adapter, is_full_model,
+};
 
 /// The metadata that [`base_model`] reads.
 pub const METADATA_KEYS: [&str; 2] = ["ss_base_model_version", "modelspec.architecture"];

@@ -84,6 +84,12 @@ pub const EMBEDDING_TENSORS: [&str; 6] = [
     "model.diffusion_model.input_blocks.0.0.weight",
 ];
 
+/// Names of tensors that tell a full diffusion model, for types whose files are none.
+pub const FULL_MODEL_TENSORS: [&str; 2] = [
+    "model.diffusion_model.input_blocks.0.0.weight",
+    "double_blocks.0.img_attn.qkv.weight",
+];
+
 /// Parts of names that only tensors of adapters have.
 const ADAPTER_PARTS: [&str; 6] = [".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", "_lora.", ".hada_w"];
 
@@ -93,12 +99,11 @@ pub fn is_adapter(header: &Header) -> bool {
     header.tensors.iter().any(adapter) && !is_full_model(header)
 }
 
-/// Whether the header holds the weights of a full diffusion model. Only tensors that no adapter has count.
+/// Whether the header holds the weights of a full diffusion model: one of [`FULL_MODEL_TENSORS`], which no adapter has.
 pub fn is_full_model(header: &Header) -> bool {
-    header.tensors.iter().any(|tensor| {
-        tensor.name == "model.diffusion_model.input_blocks.0.0.weight"
-            || (tensor.name.ends_with("double_blocks.0.img_attn.qkv.weight") && width(tensor) >= Some(1024))
-    })
+    let [unet, flux] = FULL_MODEL_TENSORS;
+    let tells = |tensor: &Tensor| tensor.name == unet || (tensor.name.ends_with(flux) && width(tensor) >= Some(1024));
+    header.tensors.iter().any(tells)
 }
 
 fn width(tensor: &Tensor) -> Option<u64> {

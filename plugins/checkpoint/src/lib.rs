@@ -6,7 +6,7 @@ mod routes;
 use modelshelf_plugin_sdk::rules::{file_choice, header, query};
 use modelshelf_plugin_sdk::{
     Derived, Descriptor, FileFacts, FileSelection, HashPolicy, Json, Model, ModelType, OrganiseInput, Pair, Placement,
-    QueryFilter, Result, Route, SelectInput, export_model_type, routes,
+    QueryFilter, Result, Route, SelectInput, export_model_type, json_of, routes,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -64,12 +64,6 @@ impl ModelType for Checkpoint {
             .query_parameters(["checkpoint_hash", "checkpoint_hashes"])
             .usage_bucket("checkpoints")
             .filename_conflicts_off("lora_syntax_format", "full")
-            .facets([
-                ("folder", "Folder"),
-                ("base-model", "Base model"),
-                ("sub-type", "Kind"),
-                ("tag", "Tag"),
-            ])
             .columns([
                 ("base_model", "Base model"),
                 ("sub_type", "Kind"),
@@ -108,10 +102,9 @@ impl ModelType for Checkpoint {
     }
 
     fn format_one(model: &Model) -> Json {
-        let listed = Listed {
+        json_of(&Listed {
             usage_count: model.usage_count,
-        };
-        serde_json::to_string(&listed).unwrap_or_else(|_| "{}".to_owned())
+        })
     }
 
     fn parse_query(parameters: &[Pair]) -> Result<QueryFilter> {

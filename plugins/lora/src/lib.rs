@@ -37,12 +37,6 @@ impl ModelType for Lora {
             ])
             .usage_bucket("loras")
             .filename_conflicts_off("lora_syntax_format", "full")
-            .facets([
-                ("folder", "Folder"),
-                ("base-model", "Base model"),
-                ("sub-type", "Kind"),
-                ("tag", "Tag"),
-            ])
             .columns([
                 ("base_model", "Base model"),
                 ("sub_type", "Kind"),

@@ -26,6 +26,13 @@ export class Api {
     return this.#send(route, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
   }
 
+  /** Sends a form, which may hold files. */
+  async postForm(route, fields, signal = undefined) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries(fields)) body.append(name, value);
+    return this.#send(route, { method: "POST", body, signal });
+  }
+
   /**
    * As `get`, but waits as long as the type answers 503 (its library is not attached yet). `waiting(true)` is called
    * when that begins, `waiting(false)` when it is over.
@@ -63,7 +70,7 @@ export class Api {
       return null;
     });
     if (!response.ok || body === null || body.success === false) {
-      throw new ApiError(body?.error ?? `${response.status} ${response.statusText}`, response.status);
+      throw new ApiError(body?.error ?? body?.message ?? `${response.status} ${response.statusText}`, response.status);
     }
     return body;
   }

@@ -1,4 +1,5 @@
-import { byId, h, icon } from "./dom.js";
+import { openDialog } from "./controls/dialog.js";
+import { byId, h } from "./dom.js";
 import { bind, boundShortcuts, dispatch, setSingleKeys, singleKeysOn } from "./shortcuts.js";
 import { t } from "./texts.js";
 
@@ -6,24 +7,16 @@ const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: 
 
 /** The overlay of all keys, made from the table that runs them. */
 export function mountHelp() {
-  const dialog = byId("shortcuts");
   const open = () => {
-    dialog.replaceChildren(
-      h("div", { class: "sheet__head" },
-        h("h2", { class: "sheet__title", id: "shortcuts-title" }, t("shortcuts.title")),
-        h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
+    openDialog({ title: t("shortcuts.title"), className: "shortcuts", outside: true },
       h("div", { class: "keys" }, [...boundShortcuts()].map(([group, rows]) => h("section", { class: "keys__group" },
         h("h3", {}, t(`shortcuts.group.${group}`)),
         h("dl", {}, rows.map((row) => h("div", { class: "keys__row" }, h("dt", {}, t(`shortcut.${row.id}`)), h("dd", {}, keysOf(row).map((keys) => h("kbd", {}, keys))))))))),
       singleKeySwitch(),
     );
-    dialog.showModal();
   };
   bind("help", open);
   byId("help").addEventListener("click", open);
-  dialog.addEventListener("click", ({ target }) => {
-    if (target === dialog) dialog.close();
-  });
   document.addEventListener("keydown", (event) => {
     if (!document.querySelector("dialog[open]")) dispatch(event, "page");
   });

@@ -6,8 +6,9 @@ const RECONNECT = [1000, 2000, 5000, 10000, 30000];
 
 /**
  * What happens on the server: `changed` when models of this type did, `activity` with how far work on them is,
- * `library` with the name of the library that became active, `plugins` when one came, went or changed, `status` with the answer of the status route, `reachable`
- * with whether the server answers. Two sockets carry it; without them the status route is polled.
+ * `refresh` with how far metadata from providers is, `providers` with whether they can be reached,
+ * `organise` with how far auto-organise is, `library` with the name of the library that became active, `plugins` when one came, went or changed, `downloads` when their queue or history did, `status` with the answer of the status route, `reachable`
+ * with whether the server answers, `connected` when messages come again after they may have been missed. Two sockets carry it; without them the status route is polled.
  */
 export class Live extends EventTarget {
   #api;
@@ -31,7 +32,12 @@ export class Live extends EventTarget {
       const own = !message.pageType || message.pageType === this.#prefix;
       if (message.type === "models_changed" && own) this.#changed();
       if (message.type === "activity" && own) this.#emit("activity", message);
+      if (message.task === "fetch_all" && own) this.#emit("refresh", message);
+      if (message.type === "providers") this.#emit("providers", message);
+      if ((message.type === "updates_changed" && own) || message.type === "settings_changed") this.#emit("changed");
+      if (message.type === "auto_organize_progress") this.#emit("organise", message);
       if (message.type === "plugins_changed") this.#emit("plugins");
+      if (message.type === "downloads_changed") this.#emit("downloads");
       if (message.type === "library_activated") this.#entered(message.library);
     });
     this.#connect("init-progress", (message) => {
@@ -104,7 +110,10 @@ export class Live extends EventTarget {
     socket.addEventListener("open", () => {
       this.#open.add(name);
       // Something may have happened between the last status and now.
-      if (attempt) this.refresh();
+      if (attempt) {
+        this.refresh();
+        this.#emit("connected");
+      }
       attempt = 0;
     });
     socket.addEventListener("message", ({ data }) => {

@@ -6,6 +6,7 @@ import { bootstrap } from "./bootstrap.js";
 import { Details } from "./details/panel.js";
 import { mountDisplay, rememberedTile } from "./display.js";
 import { byId } from "./dom.js";
+import { mountDownloads } from "./downloads/mount.js";
 import { mountEditing } from "./editing/mount.js";
 import { mountChips } from "./filters/chips.js";
 import { Facts } from "./filters/facts.js";
@@ -19,6 +20,8 @@ import { mountHelp } from "./help.js";
 import { mountListing } from "./listing.js";
 import { Live } from "./live.js";
 import { fromAddress } from "./query.js";
+import { Refresh } from "./remote/refresh.js";
+import { openSettings } from "./settings/dialog.js";
 import { bind } from "./shortcuts.js";
 import { mountActivity } from "./status/activity.js";
 import { mountBanners } from "./status/banners.js";
@@ -41,6 +44,9 @@ const store = new Store({
   shownModel: null,
   library: bootstrap.library,
   activities: {},
+  refreshing: null,
+  providers: null,
+  pluginFailure: null,
 });
 mirror(store);
 
@@ -74,8 +80,9 @@ mountSearch({ store, toGrid });
 mountSort({ store });
 bind("filters", () => panel.toggle());
 
-const editing = mountEditing({ api, store, source, grid });
-const details = new Details({ api, store, source, edits: editing.edits });
+const remote = new Refresh({ api, general, live, store });
+const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item), refresh: (paths) => remote.run(paths) });
+const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
   if (index >= 0) grid.activate(index, { focus: false });
@@ -84,10 +91,10 @@ details.addEventListener("closed", ({ detail: index }) => {
   if (index >= 0) grid.activate(index);
 });
 
-const stage = new Stage({ api, store, open });
+const stage = new Stage({ api, store, open, edits: editing.edits });
 const listing = mountListing({ store, source, grid, facts });
-const library = mountLibraryMenu({ api, store, live, openHistory: editing.openHistory });
-mountBanners({ store, retry: listing.retry, cancelScan: library.cancel });
+const library = mountLibraryMenu({ api, store, live, remote, openHistory: editing.openHistory, organiseAll: editing.organiseAll, openSettings: () => openSettings({ general }) });
+mountBanners({ store, retry: listing.retry, cancelScan: library.cancel, cancelRefresh: () => remote.cancel() });
 mountActivity({ api, general, live, store });
 mountLibrarySwitch({
   general,
@@ -100,7 +107,8 @@ mountLibrarySwitch({
     live.refresh();
   },
 });
-followPlugins({ live });
+followPlugins({ live, store });
+mountDownloads({ api: general, type: api, live });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

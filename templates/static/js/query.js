@@ -24,6 +24,7 @@ const EMPTY_FILTERS = {
   tagLogic: "any",
   subTypes: [],
   favorites: false,
+  updates: false,
 };
 
 const EMPTY = {
@@ -59,6 +60,7 @@ const ADDRESS = [
   ["tagLogic", "tags", oneOf(["any", "all"])],
   ["subTypes", "kind", many],
   ["favorites", "favorites", flag],
+  ["updates", "updates", flag],
   ["grouped", "grouped", flag],
   ["model", "model", text],
 ];
@@ -144,6 +146,7 @@ export function toApi(state, knownBases) {
   if (state.tagLogic === "all") params.set("tag_logic", "all");
   state.subTypes.forEach((kind) => params.append("model_type", kind));
   if (state.favorites) params.set("favorites_only", "true");
+  if (state.updates) params.set("update_available_only", "true");
   if (state.grouped) params.set("group_by_model", "true");
   return params;
 }

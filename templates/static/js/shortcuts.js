@@ -8,6 +8,7 @@ import { remember, remembered } from "./preferences.js";
 const TABLE = [
   { id: "search", group: "page", keys: ["/"], single: true },
   { id: "filters", group: "page", keys: ["f"], single: true },
+  { id: "downloads", group: "page", keys: ["d"], single: true },
   { id: "help", group: "page", keys: ["?"], single: true },
   { id: "undo", group: "page", keys: ["z"], ctrl: true },
   { id: "select.end", group: "page", keys: ["Escape"] },
@@ -26,6 +27,10 @@ const TABLE = [
   { id: "grid.select", group: "grid", keys: [" "] },
   { id: "grid.extend", group: "grid", keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], shift: true },
   { id: "grid.selectAll", group: "grid", keys: ["a"], ctrl: true },
+  { id: "grid.menu", group: "grid", keys: ["F10"], shift: true },
+  { id: "grid.rename", group: "grid", keys: ["F2"] },
+  { id: "grid.move", group: "grid", keys: ["m"], single: true },
+  { id: "grid.delete", group: "grid", keys: ["Delete"] },
 
   { id: "details.previous", group: "details", keys: ["ArrowLeft"] },
   { id: "details.next", group: "details", keys: ["ArrowRight"] },
@@ -37,6 +42,19 @@ const TABLE = [
 ];
 
 const handlers = new Map();
+
+// Keys that do the same again while they are held; all others act once.
+const REPEATED = /^(Arrow|Page)/;
+// The key that ran a shortcut, as long as it is held: it must not be typed where the focus went by it.
+let held = null;
+addEventListener("keydown", (event) => {
+  if (!event.repeat) held = null;
+  else if (event.code === held) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}, true);
+
 let singleKeys = remembered("single-keys", "on", ["on", "off"]) === "on";
 
 export function singleKeysOn() {
@@ -71,8 +89,13 @@ export function dispatch(event, group) {
   if (!row || !handlers.has(row.id)) return false;
   if (row.single && !singleKeys) return false;
   if ((row.single || row.ctrl) && isTyping(event.target)) return false;
+  if (event.repeat && !REPEATED.test(event.key)) {
+    event.preventDefault();
+    return false;
+  }
   if (handlers.get(row.id)(event) === false) return false;
   event.preventDefault();
+  if (!REPEATED.test(event.key)) held = event.code;
   return true;
 }
 

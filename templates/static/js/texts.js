@@ -45,3 +45,10 @@ export function day(date) {
 export function moment(date) {
   return Number.isNaN(date.getTime()) ? "" : moments.format(date);
 }
+
+/** How long something still takes, in words; an estimate is worth no seconds. */
+export function timeLeft(seconds) {
+  if (seconds < 50) return t("activity.left.soon");
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? tn("activity.left.minutes", minutes) : tn("activity.left.hours", Math.round(minutes / 60));
+}

@@ -52,7 +52,7 @@ pub async fn run(options: &Options) -> Result<Vec<Grown>> {
         let started = Instant::now();
         let library = data::make_large(&folder.join(format!("library-{size}")), *size)?;
         println!("a library of {size} models: {:.1?}", started.elapsed());
-        let mut measured = one(&library, *size, temporary.path()).await?;
+        let mut measured = one(&library, *size, temporary.path(), options.tables).await?;
         if options.index {
             measured.extend(plugins::measure("index_bench", "index", &[size.to_string()])?);
         }
@@ -62,12 +62,16 @@ pub async fn run(options: &Options) -> Result<Vec<Grown>> {
     Ok(grown)
 }
 
-async fn one(library: &Data, size: usize, folder: &Path) -> Result<Vec<Measured>> {
+async fn one(library: &Data, size: usize, folder: &Path, tables: bool) -> Result<Vec<Measured>> {
     let data_dir = folder.join("data");
     let mut measured = starts(library, size, &data_dir).await?;
     let server = library.options().data_dir(&data_dir).start().await?;
     ready(&server, size).await?;
-    for scenario in large::scenarios(&server, size).await? {
+    let scenarios = match tables {
+        true => large::scenarios(&server, size).await?,
+        false => Vec::new(),
+    };
+    for scenario in scenarios {
         let loaded = load(server.address(), &scenario.calls, 1, LOAD)
             .await
             .with_context(|| scenario.name.clone())?;

@@ -144,7 +144,7 @@ pub async fn scenarios(server: &Server, size: usize) -> Result<Vec<Scenario>> {
         searches("false"),
         (size == 100_000).then_some(5.0),
     );
-    other("fuzzy search", searches("true"), None);
+    other("fuzzy search", searches("true"), (size == 100_000).then_some(5.0));
     other("a name pattern", vec![list(&[("name_pattern_include", "ember")])], None);
     other(
         "a regular expression on names",

@@ -34,6 +34,7 @@ usage: bench [OPTIONS]
   --no-small                                 only the part with the sizes
   --no-plugins                               leave out what calls and swaps of plugins cost
   --no-index                                 leave the server's own index benchmark out
+  --no-tables                                of the part with the sizes only starting, reading and changing
   --out FILE                                 the report (docs/benchmarks.md)";
 
 /// What to measure on, and for how long.
@@ -53,6 +54,8 @@ pub struct Options {
     pub plugins: bool,
     /// Whether the server's index benchmark is run too.
     pub index: bool,
+    /// Whether every order and filter is measured at each size.
+    pub tables: bool,
     /// Whether the part on the small library is run.
     pub small: bool,
     /// Sizes of the libraries that show growth, ascending.
@@ -75,6 +78,7 @@ impl Options {
             out: workspace().join("docs/benchmarks.md"),
             plugins: true,
             index: true,
+            tables: true,
             small: true,
             sizes: vec![10_000, 100_000],
             keep: None,
@@ -93,6 +97,7 @@ impl Options {
                 "--no-small" => options.small = false,
                 "--no-plugins" => options.plugins = false,
                 "--no-index" => options.index = false,
+                "--no-tables" => options.tables = false,
                 "--help" | "-h" => return Ok(None),
                 other => bail!("unknown option {other:?}\n\n{USAGE}"),
             }
@@ -174,6 +179,7 @@ async fn small(options: &Options) -> Result<Vec<Measured>> {
     let mut measured = starts::cold_scans(&library, options, folder.path(), &data_dir).await?;
     let bare = data::make(&folder.path().join("bare"), options, false)?;
     measured.extend(hashing::measure().await?);
+    measured.extend(plugins::measure("hash_bench", "hashing", &[])?);
     measured.extend(starts::cold_scan_without_sidecars(&bare, options, folder.path()).await?);
     measured.extend(starts::warm_starts(&library, options, &data_dir).await?);
     let server = library.options().data_dir(&data_dir).serve().await?;

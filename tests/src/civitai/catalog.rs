@@ -215,8 +215,30 @@ impl CatalogFile {
         file
     }
 
-    /// Some of its bytes.
+    /// Some of its bytes; a `.safetensors` starts with a header of one tensor that is all the rest.
     pub fn bytes(&self, from: u64, length: usize) -> Vec<u8> {
+        let mut bytes = self.noise(from, length);
+        let header = self.header();
+        if from < header.len() as u64 && self.size > header.len() as u64 {
+            let own = &header[from as usize..];
+            let both = own.len().min(bytes.len());
+            bytes[..both].copy_from_slice(&own[..both]);
+        }
+        bytes
+    }
+
+    fn header(&self) -> Vec<u8> {
+        /// Long enough for any size.
+        const JSON: usize = 120;
+        if !self.name.ends_with(".safetensors") {
+            return Vec::new();
+        }
+        let rest = self.size.saturating_sub(8 + JSON as u64);
+        let text = format!(r#"{{"t":{{"dtype":"U8","shape":[{rest}],"data_offsets":[0,{rest}]}}}}"#);
+        [&(JSON as u64).to_le_bytes()[..], format!("{text:<JSON$}").as_bytes()].concat()
+    }
+
+    fn noise(&self, from: u64, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         let mut block = from / 8;
         let skip = (from % 8) as usize;
@@ -263,7 +285,7 @@ impl CatalogFile {
 }
 
 /// Eight bytes of a block (SplitMix64).
-fn mixed(seed: u64, block: u64) -> u64 {
+pub(crate) fn mixed(seed: u64, block: u64) -> u64 {
     let mut value = seed
         .wrapping_mul(0xA24B_AED4_963E_E407)
         .wrapping_add((block + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 pub use catalog::{CatalogFile, CatalogModel, CatalogVersion};
 pub use faults::Fault;
+pub use storage::Storage;
 
 /// One request that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     keys: Option<Vec<String>>,
     faults: Vec<Fault>,
     asked: Vec<Asked>,
+    rules: Storage,
+    served: storage::Served,
     api: String,
     storage: String,
 }
@@ -121,10 +124,10 @@ impl Civitai {
         self.shared.lock().storage.clone()
     }
 
-    /// Settings that make a server ask this one and wait for nothing.
+    /// Settings that make a server ask this one, also for pictures, and wait for nothing.
     pub fn settings(&self) -> String {
         format!(
-            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n",
+            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n[previews]\nprivate_addresses = true\n",
             self.base(),
             self.archive_base()
         )
@@ -165,6 +168,16 @@ impl Civitai {
     /// Nothing goes wrong any more.
     pub fn mend(&self) {
         self.shared.lock().faults.clear();
+    }
+
+    /// How files are given out from now on.
+    pub fn give_out(&self, rules: Storage) {
+        self.shared.lock().rules = rules;
+    }
+
+    /// Bytes of files that were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.lock().served.sent
     }
 
     /// What it was asked so far.

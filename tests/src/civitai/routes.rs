@@ -152,7 +152,15 @@ fn route(inner: &Inner, uri: &Uri, asked: &Asked) -> Response {
             };
             file.map_or_else(
                 || missing("No such file"),
-                |file| Redirect::temporary(&format!("{storage}/files/{}/{}", file.id, file.name)).into_response(),
+                |file| {
+                    Redirect::temporary(&format!(
+                        "{storage}/files/{}/{}?signature={}",
+                        file.id,
+                        file.name,
+                        inner.served.sign()
+                    ))
+                    .into_response()
+                },
             )
         }
         ["archive", "api", rest @ ..] => archive::route(inner, rest, given("modelVersionId")),

@@ -1,15 +1,77 @@
-//! The host that files come from: whole, or a range of them.
+//! The host that files come from: whole, or a range of them, and what goes wrong on the way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::catalog::mixed;
 use super::{Asked, CatalogFile, Shared};
 
 /// Most bytes that are made at once.
 const PIECE: u64 = 1 << 18;
+
+/// How files are given out.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// Whether ranges are served.
+    pub ranges: bool,
+    /// Of a hundred answers, so many break off after a part of their bytes.
+    pub drops: u64,
+    /// Of a hundred, so many are 429 with a break of no length.
+    pub limits: u64,
+    /// Of a hundred, so many are 500.
+    pub faults: u64,
+    /// What decides which.
+    pub seed: u64,
+    /// Bytes a second of one answer; none = as fast as it goes.
+    pub rate: Option<u64>,
+    /// An address that the API gave is good for so many requests.
+    pub uses: Option<u32>,
+    /// Other bytes than the API says.
+    pub wrong: bool,
+    /// Less than the whole, and the length says so.
+    pub truncated: bool,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            ranges: true,
+            drops: 0,
+            limits: 0,
+            faults: 0,
+            seed: 1,
+            rate: None,
+            uses: None,
+            wrong: false,
+            truncated: false,
+        }
+    }
+}
+
+/// What it did so far.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    signatures: AtomicU64,
+    uses: HashMap<String, u32>,
+    answers: u64,
+    // Bytes of files that were sent.
+    pub(crate) sent: u64,
+}
+
+impl Served {
+    /// A signature for an address.
+    pub(crate) fn sign(&self) -> u64 {
+        self.signatures.fetch_add(1, Ordering::Relaxed)
+    }
+}
 
 pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
@@ -18,8 +80,14 @@ pub(crate) fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-async fn file(State(shared): State<Shared>, Path((id, _)): Path<(u64, String)>, headers: HeaderMap) -> Response {
-    let found = {
+async fn file(
+    State(shared): State<Shared>,
+    Path((id, _)): Path<(u64, String)>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let mut drop_after = None;
+    let (found, rules) = {
         let mut inner = shared.lock();
         let file = inner
             .models
@@ -29,10 +97,30 @@ async fn file(State(shared): State<Shared>, Path((id, _)): Path<(u64, String)>, 
             .find(|file| file.id == id)
             .cloned();
         inner.asked.push(asked(format!("/files/{id}"), &headers));
-        file
+        let rules = inner.rules.clone();
+        if let (Some(most), Some(signature)) = (rules.uses, query.get("signature")) {
+            let used = inner.served.uses.entry(signature.clone()).or_default();
+            *used += 1;
+            if *used > most {
+                return (StatusCode::FORBIDDEN, "the address has expired").into_response();
+            }
+        }
+        inner.served.answers += 1;
+        let chance = mixed(rules.seed, inner.served.answers);
+        let place = chance % 100;
+        if place < rules.limits {
+            return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "0")]).into_response();
+        }
+        if place < rules.limits + rules.faults {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        if place < rules.limits + rules.faults + rules.drops {
+            drop_after = Some(chance / 100);
+        }
+        (file, rules)
     };
     match found {
-        Some(file) => range(file, &headers),
+        Some(file) => range(&shared, file, &rules, &headers, drop_after),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -66,8 +154,63 @@ fn asked(target: String, headers: &HeaderMap) -> Asked {
     }
 }
 
-fn range(file: CatalogFile, headers: &HeaderMap) -> Response {
-    let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+/// A file's bytes on their way.
+struct Sending {
+    shared: Shared,
+    file: CatalogFile,
+    at: u64,
+    end: u64,
+    // Where the connection breaks.
+    breaks: Option<u64>,
+    rate: Option<u64>,
+}
+
+impl Sending {
+    async fn next(mut self) -> Option<(Result<Bytes, std::io::Error>, Self)> {
+        if self.breaks.is_some_and(|breaks| self.at >= breaks) {
+            let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+            self.end = self.at;
+            self.breaks = None;
+            return Some((Err(cut), self));
+        }
+        let until = self.breaks.unwrap_or(self.end);
+        // Slow answers come in small pieces.
+        let most = self.rate.map_or(PIECE, |rate| (rate / 20).clamp(1, PIECE));
+        let length = most.min(until.saturating_sub(self.at));
+        if length == 0 {
+            return None;
+        }
+        if let Some(rate) = self.rate {
+            tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
+        }
+        let piece = self.file.bytes(self.at, length as usize);
+        self.shared.lock().served.sent += length;
+        self.at += length;
+        Some((Ok(piece.into()), self))
+    }
+}
+
+fn range(
+    shared: &Shared,
+    mut file: CatalogFile,
+    rules: &Storage,
+    headers: &HeaderMap,
+    drop_after: Option<u64>,
+) -> Response {
+    if rules.wrong {
+        file.seed ^= 1;
+    }
+    if rules.truncated {
+        file.size = file.size * 3 / 4;
+    }
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+    };
+    let tag = format!("\"{}-{}\"", file.id, file.seed);
+    let fits = text(header::IF_RANGE).is_none_or(|own| own == tag);
+    let wanted = text(header::RANGE).filter(|_| rules.ranges && fits);
     let bounds = wanted.and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
     let size = file.size;
     let (from, to) = bounds.map_or((0, size), |(from, to)| {
@@ -84,22 +227,24 @@ fn range(file: CatalogFile, headers: &HeaderMap) -> Response {
         )
             .into_response();
     }
-    let tag = format!("\"{}-{}\"", file.id, file.seed);
-    let pieces = futures_util::stream::unfold((file, from), move |(file, from)| async move {
-        let length = PIECE.min(to.saturating_sub(from));
-        (length > 0).then(|| {
-            let piece = file.bytes(from, length as usize);
-            (Ok::<_, std::io::Error>(piece), (file, from + length))
-        })
-    });
-    let mut response = axum::body::Body::from_stream(pieces).into_response();
+    let sending = Sending {
+        shared: shared.clone(),
+        file,
+        at: from,
+        end: to,
+        breaks: drop_after.map(|after| from + after % (to - from).max(1)),
+        rate: rules.rate,
+    };
+    let mut response = Body::from_stream(futures_util::stream::unfold(sending, Sending::next)).into_response();
     let mut set = |name: header::HeaderName, value: String| {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
         }
     };
     set(header::CONTENT_LENGTH, (to - from).to_string());
-    set(header::ACCEPT_RANGES, "bytes".into());
+    if rules.ranges {
+        set(header::ACCEPT_RANGES, "bytes".into());
+    }
     set(header::ETAG, tag);
     if bounds.is_some() {
         set(

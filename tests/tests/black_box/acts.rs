@@ -1,6 +1,7 @@
 //! What the tests of changes share: requests as the server's own pages send them.
 
 use anyhow::{Result, ensure};
+pub use modelshelf_tests::views::files;
 use modelshelf_tests::{Call, Server};
 use serde_json::Value;
 

@@ -86,3 +86,50 @@ async fn settings_are_shown_in_the_contracts_envelope() -> Result<()> {
     assert_eq!(answer["settings"]["civitai_api_key_set"], false);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_words_of_training_are_read_from_the_header_however_long_they_are() -> Result<()> {
+    let many: Vec<String> = (0..9_000).map(|n| format!("\"word {n}\": {n}")).collect();
+    let frequency = format!("{{\"img\": {{{}}}, \"other\": {{\"z\": 1}}}}", many.join(", "));
+    let library = Library::new()?;
+    let words = library.add(
+        &Model::lora("words")
+            .metadata("ss_tag_frequency", &frequency)
+            .metadata("ss_datasets", r#"[{"subsets": [{"class_tokens": "a style"}]}]"#),
+    )?;
+    let none = library.add(&Model::lora("none").bytes(b"no model".to_vec()))?;
+    let other = library.add(&Model::new("checkpoints", "m").extension("ckpt").bytes(b"x".to_vec()))?;
+    let server = library.serve().await?;
+    let ask = |path: String| {
+        let server = &server;
+        async move {
+            server
+                .get(&format!("/api/lm/trained-words?file_path={path}"))
+                .await?
+                .json()
+        }
+    };
+    let encoded = |path: &std::path::Path| modelshelf_tests::http::encode(&modelshelf_tests::model::wire(path));
+    let answer = ask(encoded(&words)).await?;
+    assert_eq!(answer["trained_words"][0], json!(["word 8999", 8999]));
+    assert_eq!(
+        (
+            answer["trained_words"].as_array().map(Vec::len),
+            &answer["class_tokens"]
+        ),
+        (Some(9_000), &json!("a style"))
+    );
+    assert_eq!(
+        ask(encoded(&none)).await?,
+        json!({"success": true, "trained_words": [], "class_tokens": null})
+    );
+    for (path, error) in [
+        (String::new(), "Missing file_path parameter"),
+        (encoded(&other), "File must be a safetensors file"),
+        (encoded(&words.with_file_name("never.safetensors")), "File not found"),
+        ("/etc/passwd".into(), "File not found"),
+    ] {
+        assert_eq!(ask(path).await?, json!({"success": false, "error": error}));
+    }
+    Ok(())
+}

@@ -1,31 +1,11 @@
 //! Deleting: files go into the trash, come back to the byte, and are lost by nothing in between.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use anyhow::Result;
 use modelshelf_tests::model::wire;
-use modelshelf_tests::{Library, Model, Server, sorted_names};
+use modelshelf_tests::{Library, Model, Server, sorted_names, views};
 use serde_json::{Value, json};
 
-use crate::acts::{done, post};
-
-/// All files below a folder with their bytes.
-fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(wire(&path), std::fs::read(&path)?);
-            }
-        }
-    }
-    Ok(files)
-}
+use crate::acts::{done, files, post};
 
 fn model(library: &Library, name: &str) -> String {
     wire(&library.root("loras").join(format!("{name}.safetensors")))
@@ -48,11 +28,7 @@ async fn a_deleted_model_is_gone_everywhere_and_comes_back_to_the_byte() -> Resu
     let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "a/m")})).await?;
     assert_eq!(answer["deleted_files"], json!([]));
     assert_eq!(listed(&server).await?, ["mm"]);
-    assert_eq!(
-        listed(&library.serve().await?).await?,
-        ["mm"],
-        "also for a fresh server"
-    );
+    views::agree(&server, library.options(), "loras").await?;
     let left: Vec<String> = std::fs::read_dir(library.root("loras").join("a"))?
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -73,8 +49,7 @@ async fn a_deleted_model_is_gone_everywhere_and_comes_back_to_the_byte() -> Resu
     );
     assert_eq!(files(&library.root("loras"))?, before);
     assert_eq!(listed(&server).await?, ["m", "mm"]);
-    let item = server.item("loras", "m").await?;
-    assert_eq!(item, library.serve().await?.item("loras", "m").await?);
+    views::agree(&server, library.options(), "loras").await?;
     let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
     assert_eq!(
         (status, &answer["error"]),
@@ -268,5 +243,44 @@ async fn a_model_whose_file_is_gone_leaves_the_list_when_it_is_deleted() -> Resu
     let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "m")})).await?;
     assert_eq!(answer["batch_id"], Value::Null);
     assert_eq!(listed(&server).await?, ["n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn trash_of_which_the_history_knows_nothing_is_named_and_can_be_emptied() -> Result<()> {
+    let library = Library::of(["a", "sub/b"].map(|name| Model::lora(name).sidecar()))?;
+    let data = library.path().join("data");
+    let server = library.options().data_dir(&data).serve().await?;
+    for name in ["a", "sub/b"] {
+        done(&server, "loras/delete", json!({ "file_path": model(&library, name) })).await?;
+    }
+    server.scan("loras", false).await?;
+    assert_eq!(
+        server.status("loras").await?["problems"],
+        0,
+        "what is known is no problem"
+    );
+    server.stop().await?;
+    std::fs::remove_dir_all(data.join("history"))?;
+
+    let server = library.options().data_dir(&data).serve().await?;
+    server.scan("loras", false).await?;
+    let problems = server.get_json("/api/lm/loras/problems", &[]).await?;
+    assert_eq!(problems["count"], 2, "{problems}");
+    assert_eq!(server.status("loras").await?["problems"], 2);
+    let named = problems["problems"][0]["file_path"].as_str().unwrap_or_default();
+    assert!(named.contains(".lm-pending-delete/"), "{named}");
+    // Emptying the trash as far as it is known leaves them.
+    let answer = done(&server, "trash/empty", json!({})).await?;
+    assert_eq!(answer["freed_bytes"], 0);
+    assert!(
+        files(&library.root("loras"))?
+            .keys()
+            .any(|file| file.ends_with("b.safetensors"))
+    );
+    let answer = done(&server, "trash/empty?unknown=true", json!({})).await?;
+    assert!(answer["freed_bytes"].as_u64() > Some(0));
+    assert!(files(&library.root("loras"))?.is_empty());
+    assert_eq!(server.get_json("/api/lm/loras/problems", &[]).await?["count"], 0);
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The search field.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use modelshelf_tests::{Library, Model, Server, sorted_names};
 use serde_json::json;
@@ -124,9 +126,14 @@ async fn trigger_words_and_descriptions_are_searched_when_asked_for_and_after_a_
     let text = std::fs::read_to_string(&sidecar)?.replace("Gouache", "Charcoal");
     std::fs::write(&sidecar, text)?;
     server.scan("loras", false).await?;
+    // Descriptions are on their way to the disk when a scan has ended; one write brings both.
     let described = ("search_description", "true");
+    let end = Instant::now() + Duration::from_secs(20);
+    while found(&server, &[("search", "charcoal"), described]).await? != ["b"] {
+        anyhow::ensure!(Instant::now() < end, "the new description is not found");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
     assert_eq!(found(&server, &[("search", "gouache"), described]).await?, [""; 0]);
-    assert_eq!(found(&server, &[("search", "charcoal"), described]).await?, ["b"]);
     Ok(())
 }
 

@@ -109,6 +109,112 @@ async fn a_version_that_can_not_be_loaded_leaves_the_last_good_one_in_service() 
 }
 
 #[tokio::test]
+async fn a_prefix_of_another_type_is_refused_as_a_conflict() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let file = library.path().join("minimal.wasm");
+    let good = std::fs::read(component::guest("minimal")?)?;
+    write(&file, good.clone())?;
+    let server = library
+        .options()
+        .plugin(&component::guest("faulty")?)
+        .plugin(&file)
+        .serve()
+        .await?;
+    let before = known(&server, "minimal").await?;
+    write(&file, component::patched(&good, "minimals", "faulties")?)?;
+    let reply = server
+        .send(&Call::post("/api/plugins/minimal/reload", &json!({})))
+        .await?;
+    assert_eq!(reply.status, 409, "{}", reply.text());
+    assert!(
+        reply.text().contains("which is the one of `faulty`"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(known(&server, "minimal").await?["digest"], before["digest"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_component_that_turns_into_another_type_leaves_nothing_of_the_old_one() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    Model::new("minimals", "one").extension("mini").write(library.path())?;
+    let (server, file) = with_plugin(&library, "minimal", "minimals").await?;
+    let source = known(&server, "minimal").await?["source"].clone();
+    let good = std::fs::read(&file)?;
+
+    // Another id, which ends where the prefix does, and the same prefix: the old type is not in its way.
+    let another = component::patched(&good, "minimals", "MINIMALS")?;
+    let another = component::patched(&another, "minimal", "maximal")?;
+    write(&file, component::patched(&another, "MINIMALS", "minimals")?)?;
+    server.post_json("/api/plugins/minimal/reload", &json!({})).await?;
+    assert_eq!(known(&server, "maximal").await?["state"], "serving");
+    server.wait_for_names("minimals", &["one"]).await?;
+
+    // Another id and another prefix: the old pages are gone.
+    write(&file, component::patched(&another, "MINIMALS", "maximals")?)?;
+    server.post_json("/api/plugins/maximal/reload", &json!({})).await?;
+    write(&file, component::patched(&good, "minimal", "optimal")?)?;
+    server.post_json("/api/plugins/maximal/reload", &json!({})).await?;
+    assert_eq!(known(&server, "optimal").await?["state"], "serving");
+    assert_eq!(server.get("/optimals").await?.status, 200);
+    for prefix in ["minimals", "maximals"] {
+        assert_eq!(server.get(&format!("/api/lm/{prefix}/list")).await?.status, 404);
+    }
+    let all = server.get_json("/api/plugins", &[]).await?;
+    let own = all["plugins"].as_array().into_iter().flatten();
+    assert_eq!(own.filter(|plugin| plugin["source"] == source).count(), 1, "{all}");
+    Ok(())
+}
+
+/// The built-in type of embeddings, which a test changes.
+fn embeddings() -> Result<Vec<u8>> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/embedding.wasm");
+    Ok(std::fs::read(file)?)
+}
+
+#[tokio::test]
+async fn a_built_in_type_comes_back_when_the_component_in_its_place_turns_into_another() -> Result<()> {
+    let library = Library::of([Model::new("embeddings", "amber").extension("pt")])?;
+    let file = library.path().join("own.wasm");
+    write(&file, component::altered(&embeddings()?, 1))?;
+    let server = library.options().plugin(&file).serve().await?;
+    assert_eq!(known(&server, "embedding").await?["built_in"], false);
+
+    write(&file, component::patched(&embeddings()?, "embedding", "embeddiny")?)?;
+    server.post_json("/api/plugins/embedding/reload", &json!({})).await?;
+    let back = known(&server, "embedding").await?;
+    assert_eq!((&back["built_in"], &back["state"]), (&json!(true), &json!("serving")));
+    assert_eq!(known(&server, "embeddiny").await?["state"], "serving");
+    server.wait_for_names("embeddings", &["amber"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_built_in_type_stays_when_the_component_for_its_place_can_not_be_served() -> Result<()> {
+    let library = Library::of([Model::new("embeddings", "amber").extension("pt")])?;
+    let file = library.path().join("own.wasm");
+    // The prefix is the start of a fixed route.
+    write(&file, component::patched(&embeddings()?, "embeddings", "set-hf-url")?)?;
+    let server = library.options().plugin(&file).serve().await?;
+    let own = known(&server, "embedding").await?;
+    assert_eq!(
+        (&own["built_in"], &own["state"], &own["failure"]),
+        (&json!(true), &json!("serving"), &Value::Null)
+    );
+    server.wait_for_names("embeddings", &["amber"]).await?;
+    let all = server.get_json("/api/plugins", &[]).await?;
+    let mut plugins = all["plugins"].as_array().into_iter().flatten();
+    let failed = plugins.find(|plugin| plugin["source"] == file.display().to_string());
+    let reason = failed.map(|failed| failed["failure"]["reason"].to_string());
+    assert!(
+        reason.is_some_and(|reason| reason.contains("of `embedding` clashes with")),
+        "{all}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_version_with_other_files_gets_a_library_of_its_own() -> Result<()> {
     let library = Library::of([Model::lora("amber")])?;
     Model::new("minimals", "one").extension("mini").write(library.path())?;

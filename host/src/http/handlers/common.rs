@@ -12,49 +12,16 @@ use super::super::types::TypeSlot;
 use super::json;
 use crate::libraries::{self, ActivateError};
 use crate::library::chunk::Slot;
+use crate::library::priority_tags;
 use crate::library::{Record, Snapshot};
+use crate::settings::is_secret;
 
 /// Most models asked for at once.
 const MAX_IDS: usize = 1_000;
 
-/// Parts of a key's name that make it a secret.
-const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
-
-/// GET `/api/lm/settings`: the contract's keys with their defaults, without secrets.
-pub fn settings(call: &Call) -> Response {
-    let active = call.app.active.load();
-    let contract = &active.contract;
-    let mut shown = contract.with_defaults();
-    // These have routes of their own.
-    shown.retain(|key, _| !["folder_paths", "libraries", "active_library"].contains(&key.as_str()));
-    without_secrets(&mut shown);
-    let types = call.app.types.load();
-    for slot in types.iter() {
-        for (setting, root) in default_roots(call, slot) {
-            shown.insert(setting, Value::from(root));
-        }
-    }
-    let priority: Map<String, Value> = types
-        .iter()
-        .map(|slot| {
-            (
-                slot.info.id().to_owned(),
-                Value::from(contract.priority_tags(slot.info.id())),
-            )
-        })
-        .collect();
-    shown.insert("priority_tags".into(), Value::Object(priority));
-    for key in ["civitai_api_key", "llm_api_key"] {
-        shown.insert(format!("{key}_set"), Value::Bool(!contract.text(key, "").is_empty()));
-    }
-    let file = call.app.settings.sources.last().map(|path| path.display().to_string());
-    shown.insert("settings_file".into(), file.map_or(Value::Null, Value::from));
-    json(&json!({ "success": true, "settings": shown, "messages": [] }))
-}
-
 /// Takes secrets out, at any depth.
-fn without_secrets(values: &mut Map<String, Value>) {
-    values.retain(|key, _| !SECRET.iter().any(|part| key.contains(part)));
+pub fn without_secrets(values: &mut Map<String, Value>) {
+    values.retain(|key, _| !is_secret(key));
     for value in values.values_mut() {
         if let Value::Object(inner) = value {
             without_secrets(inner);
@@ -67,12 +34,8 @@ pub fn priority_tags(call: &Call) -> Response {
     let active = call.app.active.load();
     let contract = &active.contract;
     let names = |id: &str| -> Vec<String> {
-        let text = contract.priority_tags(id);
-        // `canonical(alias|alias)`, separated by commas or lines.
-        let entries = text
-            .split([',', '\n'])
-            .map(|entry| entry.split('(').next().unwrap_or_default().trim().to_owned());
-        entries.filter(|entry| !entry.is_empty()).collect()
+        let tags = priority_tags::parse(contract.priority_tags(id)).into_iter();
+        tags.map(|tag| tag.name).collect()
     };
     let tags: Map<String, Value> = call
         .app
@@ -85,7 +48,7 @@ pub fn priority_tags(call: &Call) -> Response {
 }
 
 /// The default download root of each kind of a type's roots: the setting's, or the first root.
-fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
+pub fn default_roots(call: &Call, slot: &TypeSlot) -> Vec<(String, String)> {
     let service = slot.service();
     let kinds = slot
         .info
@@ -176,12 +139,22 @@ pub fn libraries(call: &Call) -> Response {
     json(&json!({ "success": true, "libraries": named, "active_library": active.name }))
 }
 
-fn id(text: &str) -> Option<i64> {
+/// A provider's id, with spaces around it allowed.
+pub fn id(text: &str) -> Option<i64> {
     text.trim().parse().ok()
 }
 
+/// The first type, in the order of the navigation, that has files of a provider's version, with these.
+pub fn of_version(types: &[Arc<TypeSlot>], version: i64) -> Option<(&Arc<TypeSlot>, Vec<Arc<Record>>)> {
+    let version = u64::try_from(version).ok()?;
+    first_with(types, |snapshot| snapshot.keys().version_id(version).collect())
+}
+
 /// The first type, in the order of the navigation, that has records with this id.
-fn first_with(types: &[Arc<TypeSlot>], slots: impl Fn(&Snapshot) -> Vec<Slot>) -> Option<(&str, Vec<Arc<Record>>)> {
+fn first_with(
+    types: &[Arc<TypeSlot>],
+    slots: impl Fn(&Snapshot) -> Vec<Slot>,
+) -> Option<(&Arc<TypeSlot>, Vec<Arc<Record>>)> {
     types.iter().find_map(|slot| {
         let snapshot = slot.service()?.library.snapshot();
         let mut records: Vec<Arc<Record>> = slots(&snapshot)
@@ -189,7 +162,7 @@ fn first_with(types: &[Arc<TypeSlot>], slots: impl Fn(&Snapshot) -> Vec<Slot>) -
             .filter_map(|slot| snapshot.get(slot).cloned())
             .collect();
         records.sort_by(|a, b| b.remote.id.cmp(&a.remote.id).then_with(|| a.path.cmp(&b.path)));
-        (!records.is_empty()).then(|| (slot.info.id(), records))
+        (!records.is_empty()).then_some((slot, records))
     })
 }
 
@@ -201,47 +174,78 @@ fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>
             .map(|id| snapshot.keys().model_id(id).collect())
             .unwrap_or_default()
     });
-    let Some((model_type, records)) = found else {
+    let Some((slot, records)) = found else {
         return (None, Vec::new());
     };
     let named = records.iter().filter_map(|record| Some((record.remote.id?, record)));
     let entry = |(id, record): (u64, &Arc<Record>)| json!({ "versionId": id, "name": record.remote.name, "fileName": record.file_name, "hasBeenDownloaded": true });
-    (Some(model_type), named.map(entry).collect())
+    (Some(slot.info.id()), named.map(entry).collect())
 }
 
-/// GET `/api/lm/check-model-exists`. Versions that were downloaded and are gone are not known yet,
-/// so `downloadedVersionIds` is empty and `hasBeenDownloaded` false, as the original has it for
-/// what is here.
-pub fn model_exists(call: &Call) -> Result<Response, ApiError> {
+/// Versions of a model that were here once and are not now: the type, and their ids.
+async fn gone(call: &Call, model_id: i64, here: &[Value]) -> Result<(Option<String>, Vec<u64>), ApiError> {
+    let Ok(model) = u64::try_from(model_id) else {
+        return Ok((None, Vec::new()));
+    };
+    let known = call
+        .app
+        .downloads
+        .in_ledger(move |ledger| ledger.downloaded_of(model))
+        .await
+        .map_err(ApiError::internal)?;
+    let is_here = |id: u64| here.iter().any(|version| version["versionId"] == id);
+    let gone: Vec<(String, u64)> = known.into_iter().filter(|(_, id)| !is_here(*id)).collect();
+    let model_type = gone.first().map(|(model_type, _)| model_type.clone());
+    Ok((model_type, gone.into_iter().map(|(_, id)| id).collect()))
+}
+
+/// GET `/api/lm/check-model-exists`. Of what is here `hasBeenDownloaded` is false, as the original has it.
+pub async fn model_exists(call: Call) -> Result<Response, ApiError> {
     let types = call.app.types.load_full();
     let wanted = call.query.require("modelId", "Missing required parameter: modelId")?;
     let model_id = id(wanted).ok_or_else(|| ApiError::bad_request("Parameter modelId must be an integer"))?;
     let Some(version) = call.query.get("modelVersionId").filter(|text| !text.is_empty()) else {
         let (model_type, versions) = versions(&types, model_id);
+        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
+        let model_type = model_type.map(str::to_owned).or(type_of_gone);
         return Ok(json(&json!({
-            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions, "downloadedVersionIds": [],
+            "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions,
+            "downloadedVersionIds": gone,
         })));
     };
     let version = id(version).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
     // The version alone decides; extensions send the ids of a page that may have moved.
-    let found = first_with(&types, |snapshot| {
-        u64::try_from(version)
-            .map(|id| snapshot.keys().version_id(id).collect())
-            .unwrap_or_default()
-    });
-    let (model_type, records) = found.map_or((None, Vec::new()), |(model_type, records)| (Some(model_type), records));
+    let found = of_version(&types, version);
+    let (model_type, records) = found.map_or((None, Vec::new()), |(slot, records)| (Some(slot.info.id()), records));
+    let mut model_type = model_type.map(str::to_owned);
+    let mut downloaded = false;
+    if let (true, Ok(id)) = (records.is_empty(), u64::try_from(version)) {
+        let ids: Vec<String> = types.iter().map(|slot| slot.info.id().to_owned()).collect();
+        let known = call.app.downloads.in_ledger(move |ledger| {
+            let mut of = ids.into_iter();
+            of.try_fold(None, |found: Option<String>, own| {
+                Ok(match found {
+                    None if ledger.was_downloaded(&own, id)? => Some(own),
+                    found => found,
+                })
+            })
+        });
+        let known = known.await.map_err(ApiError::internal)?;
+        downloaded = known.is_some();
+        model_type = model_type.or(known);
+    }
     let file = |record: &Arc<Record>| json!({ "fileId": null, "fileName": record.file_name, "filePath": record.path });
     Ok(json(&json!({
         "success": true,
         "exists": !records.is_empty(),
         "modelType": model_type,
-        "hasBeenDownloaded": false,
+        "hasBeenDownloaded": downloaded,
         "downloadedFiles": records.iter().map(file).collect::<Vec<_>>(),
     })))
 }
 
 /// GET `/api/lm/check-models-exist`. What is no number is passed over, and each id answered once.
-pub fn models_exist(call: &Call) -> Response {
+pub async fn models_exist(call: Call) -> Result<Response, ApiError> {
     let types = call.app.types.load_full();
     let mut ids: Vec<i64> = Vec::new();
     for id in call.query.get("modelIds").unwrap_or_default().split(',').filter_map(id) {
@@ -249,9 +253,14 @@ pub fn models_exist(call: &Call) -> Response {
             ids.push(id);
         }
     }
-    let result = |model_id: i64| {
+    let mut results = Vec::with_capacity(ids.len());
+    for model_id in ids {
         let (model_type, versions) = versions(&types, model_id);
-        json!({ "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": [] })
-    };
-    json(&json!({ "success": true, "results": ids.into_iter().map(result).collect::<Vec<_>>() }))
+        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
+        let model_type = model_type.map(str::to_owned).or(type_of_gone);
+        results.push(json!({
+            "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": gone,
+        }));
+    }
+    Ok(json(&json!({ "success": true, "results": results })))
 }

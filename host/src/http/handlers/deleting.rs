@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
+use super::common::{id, of_version};
 use super::editing::{act, body, take_back, take_path};
 use super::json;
 use crate::library::editing::EditError;
@@ -62,6 +63,30 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
     })))
 }
 
+/// GET `/api/lm/delete-model-version`: all files of one version of a provider's model. `undo_id` is ours.
+pub async fn version(call: Call) -> Result<Response, ApiError> {
+    let wanted = call
+        .query
+        .require("modelVersionId", "Missing required parameter: modelVersionId")?;
+    let version = id(wanted).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
+    let types = call.app.types.load_full();
+    let found =
+        of_version(&types, version).and_then(|(slot, records)| Some((slot.info.id(), slot.service()?, records)));
+    let (model_type, service, records) =
+        found.ok_or_else(|| ApiError::not_found("Model version not found in any scanner cache"))?;
+    let paths: Vec<String> = records.iter().map(|record| record.path.to_string()).collect();
+    let outcome = act(&call, &service, move |library, tools| library.delete(tools, &paths)).await?;
+    let deleted = outcome.models.iter().filter(|edited| edited.result.is_ok()).count();
+    let failed = outcome.models.into_iter().find_map(|edited| edited.result.err());
+    match failed {
+        Some(error) if deleted == 0 => Err(error.into()),
+        failed => Ok(json(&json!({
+            "success": true, "modelType": model_type, "modelVersionId": version, "deletedFiles": deleted,
+            "error": failed.map(|error| error.to_string()), "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
+        }))),
+    }
+}
+
 /// POST `/api/lm/undo-delete` with `batch_id`. All files come back, or it is 404 as in the contract.
 pub async fn undo(call: Call) -> Result<Response, ApiError> {
     let body = body(&call)?;
@@ -95,7 +120,7 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
         .iter()
         .filter_map(|step| match step {
             Step::Renamed { from, .. } => Some(from.as_str()),
-            Step::Content { .. } => None,
+            _ => None,
         })
         .collect();
     Ok(json(
@@ -103,9 +128,18 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
     ))
 }
 
-/// POST `/api/lm/trash/empty`: what was deleted leaves the disk, and can't be undone any more.
+/// POST `/api/lm/trash/empty`: what was deleted leaves the disk, and can't be undone any more. With `unknown=true` also
+/// what the history does not know of.
 pub async fn empty_trash(call: Call) -> Result<Response, ApiError> {
     let history = call.app.history.clone();
-    let bytes = blocking(move || history.empty_trash()).await?;
+    let (types, unknown) = (call.app.types.load_full(), call.query.flag("unknown", false));
+    let bytes = blocking(move || {
+        let services = types.iter().filter(|_| unknown).filter_map(|slot| slot.service());
+        let unknown: u64 = services
+            .map(|service| service.library.empty_unknown_trash(&history))
+            .sum();
+        history.empty_trash() + unknown
+    })
+    .await?;
     Ok(json(&json!({ "success": true, "freed_bytes": bytes })))
 }

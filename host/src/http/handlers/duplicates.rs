@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
-use super::json_bytes;
+use super::editing::{act, body};
+use super::{json, json_bytes};
+use crate::cancel::Cancel;
 use crate::library::Record;
 use crate::library::duplicates::{self as copies, DuplicateFilter};
+use crate::library::editing::EditError;
 use crate::library::item;
+use crate::library::linking::{Shared, Sharing};
 
 /// Writes `{"success": true, NAME: [{KEY: …, "models": […]}], "count": n}` from listed items.
 fn render<'g>(
@@ -92,4 +98,127 @@ pub async fn conflicts(call: Call, service: Arc<TypeService>) -> Result<Response
         render("conflicts", "filename", groups, &service.library.offline())
     });
     Ok(json_bytes(bytes.await?))
+}
+
+/// Most files of one request.
+const MAX_FILES: usize = 10_000;
+
+/// Ends blocking work when the client leaves.
+struct Leaves(Cancel);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// POST `verify-duplicates`. Ends when the client leaves, and by `cancel-task`.
+pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let paths: Vec<String> = match body(&call)?.get("file_paths") {
+        Some(Value::Array(paths)) => paths
+            .iter()
+            .filter_map(|path| path.as_str().map(|path| path.replace('\\', "/")))
+            .collect(),
+        _ => Vec::new(),
+    };
+    if paths.is_empty() || paths.len() > MAX_FILES {
+        return Err(ApiError::bad_request(format!(
+            "`file_paths` must name between 1 and {MAX_FILES} files."
+        )));
+    }
+    let leaves = Leaves(Cancel::default());
+    let cancel = leaves.0.clone();
+    let verified = act(&call, &service, move |library, tools| {
+        library.verify(tools, &paths, &cancel)
+    })
+    .await?;
+    if verified.cancelled {
+        return Err(ApiError::new(StatusCode::CONFLICT, "The verification was cancelled."));
+    }
+    let files: Vec<&str> = verified.mismatched.iter().map(|(path, _)| path.as_str()).collect();
+    let hashes: Map<String, Value> = verified
+        .mismatched
+        .iter()
+        .map(|(path, hash)| {
+            let hash = hash.map_or_else(|| "error_calculating_hash".to_owned(), |hash| hash.hex());
+            (path.clone(), hash.into())
+        })
+        .collect();
+    Ok(json(&json!({
+        "success": true, "verified_as_duplicates": files.is_empty(), "mismatched_files": files, "new_hash_map": hashes,
+    })))
+}
+
+/// Body of `link-duplicates`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Link {
+    keep: String,
+    replace: Vec<String>,
+    method: Option<Sharing>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// POST `link-duplicates`: copies share the bytes of the one that is kept.
+pub async fn link(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
+    let wanted: Link = serde_json::from_slice(&call.body)
+        .map_err(|error| ApiError::bad_request(format!("The body can't be used: {error}")))?;
+    if wanted.replace.is_empty() || wanted.replace.len() > MAX_FILES {
+        return Err(ApiError::bad_request(format!(
+            "`replace` must name between 1 and {MAX_FILES} files."
+        )));
+    }
+    let keep = wanted.keep.replace('\\', "/");
+    let others: Vec<String> = wanted.replace.iter().map(|path| path.replace('\\', "/")).collect();
+    if wanted.dry_run {
+        let plan = act(&call, &service, move |library, _| {
+            library.plan_link(&keep, &others, wanted.method)
+        })
+        .await?;
+        let results = plan.iter().map(|(path, result)| linked(path, result.as_ref()));
+        return Ok(json(&summed(results.collect(), true, None)));
+    }
+    let leaves = Leaves(Cancel::default());
+    let cancel = leaves.0.clone();
+    let done = act(&call, &service, move |library, tools| {
+        library.link(tools, &keep, &others, wanted.method, &cancel)
+    })
+    .await?;
+    let none = Shared { how: None, bytes: 0 };
+    let results = done.outcome.models.iter().zip(&done.shared).map(|(edited, shared)| {
+        let result = edited.result.as_ref().map(|_| shared.as_ref().unwrap_or(&none));
+        linked(&edited.path, result)
+    });
+    Ok(json(&summed(results.collect(), false, done.outcome.undo_id)))
+}
+
+fn linked(path: &str, result: Result<&Shared, &EditError>) -> Value {
+    match result {
+        Ok(shared) => {
+            let method = shared.how.map_or(json!("already"), |how| json!(how));
+            json!({ "file_path": path, "success": true, "method": method, "bytes_saved": shared.bytes })
+        }
+        Err(error) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
+    }
+}
+
+fn summed(results: Vec<Value>, dry_run: bool, undo_id: Option<String>) -> Value {
+    let bytes: u64 = results.iter().filter_map(|result| result["bytes_saved"].as_u64()).sum();
+    let failed = results.iter().filter(|result| result["success"] == false).count();
+    let mut answer = json!({
+        "success": failed < results.len(), "bytes_saved": bytes, "success_count": results.len() - failed,
+        "failure_count": failed, "results": results,
+    });
+    if dry_run {
+        answer["success"] = true.into();
+        answer["dry_run"] = true.into();
+    } else {
+        answer["undo_id"] = undo_id.into();
+        // Whoever only looks at `success` finds the reason where other answers have it.
+        if failed == results.len() {
+            answer["error"] = results.first().map_or(Value::Null, |result| result["error"].clone());
+        }
+    }
+    answer
 }

@@ -11,7 +11,8 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
-use super::json;
+use super::{json, moving};
+use crate::files::fault;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -21,7 +22,7 @@ use crate::library::record::Record;
 use crate::library::sidecar::SidecarError;
 
 /// Most models of one request.
-const MAX_MODELS: usize = 100_000;
+pub const MAX_MODELS: usize = 100_000;
 /// Most acts that `history` answers at once.
 const MAX_ACTS: usize = 500;
 /// Acts that it answers unless another number is asked for.
@@ -36,12 +37,20 @@ impl From<EditError> for ApiError {
             EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::Away(_)
+            | EditError::NotHashed(_)
+            | EditError::Differs(..)
+            | EditError::IsLink(_)
+            | EditError::CantLink { .. }
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
+            | EditError::TargetTaken(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
+            | EditError::Merge { .. }
             | EditError::Open(_)
-            | EditError::History(HistoryError::Io { .. } | HistoryError::Move { .. }) => {
+            | EditError::NotFiled(_)
+            | EditError::Write { .. }
+            | EditError::History(HistoryError::Io { .. } | HistoryError::Folder { .. } | HistoryError::Move { .. }) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
@@ -71,6 +80,7 @@ pub async fn act<T: Send + 'static>(
     let (history, own) = (call.app.history.clone(), service.clone());
     let handle = tokio::runtime::Handle::current();
     let done = blocking(move || {
+        let _scope = fault::scope("act");
         let tools = Tools {
             plugin: &own.plugin,
             history: &history,
@@ -140,7 +150,7 @@ pub async fn exclude(call: Call, service: Arc<TypeService>, exclude: bool) -> Re
     ))
 }
 
-/// POST `rename`. `undo_id` is ours.
+/// POST `rename`. `dry_run` and `undo_id` are ours.
 pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let missing = "File path and new file name are required";
     let mut fields = body(&call)?;
@@ -149,6 +159,13 @@ pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, A
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         _ => return Err(ApiError::bad_request(missing)),
     };
+    if fields.get("dry_run").and_then(Value::as_bool) == Some(true) {
+        let plan = blocking(move || service.library.plan_rename(&path, &name)).await??;
+        return Ok(json(&moving::shown(
+            &[(plan.path.clone(), Ok(plan))],
+            EditError::to_string,
+        )));
+    }
     let renamed = act(&call, &service, move |library, tools| {
         library.rename(tools, &path, &name)
     })
@@ -265,7 +282,8 @@ pub fn history(call: &Call) -> Result<Response, ApiError> {
 }
 
 fn described(act: &Act) -> Value {
-    let mut models: Vec<&str> = act.steps.iter().map(Step::model).collect();
+    let models = act.steps.iter().map(Step::model);
+    let mut models: Vec<&str> = models.filter(|model| !model.is_empty()).collect();
     models.dedup();
     let count = models.len();
     models.truncate(NAMED);

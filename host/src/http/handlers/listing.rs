@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use roaring::RoaringBitmap;
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::list_query;
 use super::super::types::TypeService;
 use super::json_bytes;
+use crate::library::Snapshot;
 use crate::library::filter::Filter;
 use crate::library::item;
 use crate::library::listing::{self, Listing, Sort};
+use crate::updates::Wishes;
+use crate::use_cases::metadata::now;
 
 /// Records up to which a plain search is quick enough for the threads that serve requests.
 const QUICK: usize = 50_000;
@@ -23,7 +27,9 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let own = service.parse_query(call.query.pairs()).await?;
     let mut listing = list_query::listing(&call.query, own, &call.app.active.load().contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
-    let etag = etag(&call, service.id, snapshot.generation(), &offline);
+    let wishes = Wishes::new(&call.app.active.load().contract, now());
+    listing.filter.updates = Some(updates(&call, &service, &snapshot, wishes));
+    let etag = etag(&call, service.id, snapshot.generation(), wishes.hour(), &offline);
     if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -43,6 +49,13 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     Ok(response)
 }
 
+/// The models with an update worth telling.
+fn updates(call: &Call, service: &TypeService, snapshot: &Snapshot, wishes: Wishes) -> Arc<RoaringBitmap> {
+    let model_type = service.plugin.info().id();
+    let (updates, revision) = (&call.app.updates, call.app.active.load().revision);
+    updates.slots(model_type, snapshot, service.id, wishes, revision)
+}
+
 /// Whether a listing only reads what is kept up.
 fn is_quick(listing: &Listing, records: usize) -> bool {
     let kept_up = matches!(listing.sort, Sort::Key { .. }) && !listing.group_by_model && listing.model.is_none();
@@ -59,9 +72,11 @@ fn is_quick(listing: &Listing, records: usize) -> bool {
     kept_up && search && names
 }
 
-fn etag(call: &Call, service: u64, generation: u64, offline: &[bool]) -> HeaderValue {
+fn etag(call: &Call, service: u64, generation: u64, hour: u64, offline: &[bool]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
-    (call.app.run, service, &call.path, &call.query_text, generation, offline).hash(&mut hasher);
+    let settings = (call.app.active.load().revision, call.app.updates.learnt());
+    (call.app.run, service, settings, generation, hour, offline).hash(&mut hasher);
+    (&call.path, &call.query_text).hash(&mut hasher);
     HeaderValue::from_str(&format!("W/\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }
 

@@ -3,18 +3,25 @@
 mod common;
 mod counts;
 mod deleting;
+mod downloads;
 mod duplicates;
 mod editing;
 mod folders;
 mod hashing;
 mod listing;
 mod media;
+mod moving;
 mod names;
+mod organising;
 mod page;
 pub mod plugin;
 mod plugins;
+mod previewing;
+mod providers;
 mod scan;
+mod settings;
 mod sidecars;
+mod updates;
 
 use std::sync::Arc;
 
@@ -23,7 +30,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::dispatch::Call;
 use super::error::ApiError;
-use super::registrar::Shared;
+use super::routes::Shared;
 use super::types::TypeService;
 
 /// Answers a shared route of a type that is ready.
@@ -44,6 +51,8 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::FolderTree => folders::folder_tree(&call, &service),
         Shared::UnifiedFolderTree => Ok(folders::unified(&service)),
         Shared::FindDuplicates => duplicates::duplicates(call, service).await,
+        Shared::VerifyDuplicates => duplicates::verify(call, service).await,
+        Shared::LinkDuplicates => duplicates::link(call, service).await,
         Shared::FindFilenameConflicts => duplicates::conflicts(call, service).await,
         Shared::GetNotes => names::notes(&call, &service),
         Shared::PreviewUrl => names::preview_url(&call, &service),
@@ -52,12 +61,11 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Metadata => sidecars::metadata(call, service).await,
         Shared::ModelDescription => sidecars::description(call, service).await,
         Shared::Scan => scan::scan(call, service).await,
-        Shared::CancelTask => Ok(scan::cancel(&service)),
-        Shared::AutoOrganizeProgress => Err(ApiError::not_found(
-            "No auto-organize has run since the server started.",
-        )),
+        Shared::CancelTask => Ok(scan::cancel(&call, &service)),
+        Shared::AutoOrganize => organising::organise(call, service).await,
+        Shared::AutoOrganizeProgress => organising::progress(&call),
         Shared::Status => Ok(scan::status(&call, &service)),
-        Shared::Problems => Ok(scan::problems(&service)),
+        Shared::Problems => Ok(scan::problems(&call, &service)),
         Shared::Media => media::media(call, service).await,
         Shared::Hash => hashing::hash(call, service).await,
         Shared::SaveMetadata => editing::save_metadata(call, service).await,
@@ -65,9 +73,26 @@ pub async fn of_type(shared: Shared, call: Call, service: Arc<TypeService>) -> R
         Shared::Exclude => editing::exclude(call, service, true).await,
         Shared::Unexclude => editing::exclude(call, service, false).await,
         Shared::Rename => editing::rename(call, service).await,
+        Shared::MoveModel => moving::move_model(call, service).await,
+        Shared::MoveModels => moving::move_models(call, service).await,
         Shared::Delete => deleting::delete(call, service).await,
         Shared::BulkDelete => deleting::bulk_delete(call, service).await,
+        Shared::ReplacePreview => previewing::replace(call, service).await,
+        Shared::PreviewFromUrl => previewing::from_url(call, service).await,
         Shared::BulkEdit => editing::bulk_edit(call, service).await,
+        Shared::FetchOne => providers::fetch_one(call, service).await,
+        Shared::FetchAll => providers::fetch_all(call, service).await,
+        Shared::FetchAllProgress => Ok(providers::fetch_all_progress(&call, &service)),
+        Shared::CheckUpdates => updates::refresh(call, service).await,
+        Shared::FetchLicences => updates::fetch_licences(call, service).await,
+        Shared::IgnoreUpdates => updates::ignore(call, service).await,
+        Shared::IgnoreVersion => updates::ignore_version(call, service).await,
+        Shared::UpdateStatus => updates::status(call, service, false).await,
+        Shared::UpdateVersions => updates::status(call, service, true).await,
+        Shared::Relink => providers::relink(call, service).await,
+        Shared::RemoteVersions => providers::versions(call, service).await,
+        Shared::RemoteVersion => providers::version(call).await,
+        Shared::RemoteHash => providers::by_hash(call).await,
         other => common(other, call).await,
     }
 }
@@ -80,18 +105,22 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
     match shared {
         Shared::Previews => media::preview(call).await,
         Shared::HealthCheck => Ok(json(&serde_json::json!({ "status": "ok" }))),
-        Shared::Settings => Ok(common::settings(&call)),
+        Shared::Settings => Ok(settings::settings(&call)),
+        Shared::ChangeSettings => settings::change(call).await,
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::ActivateLibrary => common::activate_library(call).await,
-        Shared::CheckModelExists => common::model_exists(&call),
-        Shared::CheckModelsExist => Ok(common::models_exist(&call)),
+        Shared::CheckModelExists => common::model_exists(call).await,
+        Shared::CheckModelsExist => common::models_exist(call).await,
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,
         Shared::ResumeHashing => hashing::pause(call, false).await,
+        Shared::Providers => Ok(providers::state(&call)),
         Shared::History => editing::history(&call),
         Shared::Undo => editing::undo(call).await,
         Shared::UndoDelete => deleting::undo(call).await,
+        Shared::TrainedWords => sidecars::trained_words(call).await,
+        Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),
         Shared::PluginsPage => page::plugins(&call),
@@ -99,6 +128,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::EnablePlugin => plugins::enable(call).await,
         Shared::DisablePlugin => plugins::disable(call).await,
         Shared::GrantPlugin => plugins::grant(call).await,
+        Shared::Download(route) => downloads::answer(route, call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(
@@ -109,6 +139,8 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         _ => Err(ApiError::no_route()),
     }
 }
+
+pub use providers::state_of as state_of_providers;
 
 /// A JSON answer that must be asked for again each time.
 pub fn json(value: &impl serde::Serialize) -> Response {

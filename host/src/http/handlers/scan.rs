@@ -52,7 +52,7 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
             format!(
                 "{name} {done} completed: {} files, {} read, {} gone",
                 outcome.files,
-                outcome.changed,
+                outcome.read,
                 outcome.removed + forgotten
             ),
         )
@@ -61,8 +61,9 @@ pub async fn scan(call: Call, service: Arc<TypeService>) -> Result<Response, Api
 }
 
 /// POST `cancel-task`.
-pub fn cancel(service: &TypeService) -> Response {
+pub fn cancel(call: &Call, service: &TypeService) -> Response {
     service.library.cancel();
+    call.app.refreshes.cancel(service.plugin.info().prefix());
     json(&json!({ "status": "success", "message": "Cancellation requested" }))
 }
 
@@ -100,12 +101,18 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
         "roots": roots,
         "waiting": library.waiting().len(),
         "content_bytes_read": crate::metrics::content_bytes(),
-        "problems": snapshot.properties().problems.len() as usize + library.left_out().len(),
+        "problems": snapshot.properties().problems.len() as usize
+            + library.left_out().len()
+            + library.unknown_trash(&call.app.history).len(),
     }))
 }
 
+/// What a person should know of a folder in the trash that no act of the history knows.
+const UNKNOWN_TRASH: &str = "deleted files wait here, and the history does not know of them: move what you want to keep \
+                             out of the folder, or have all such folders removed with POST /api/lm/trash/empty?unknown=true";
+
 /// GET `problems`: files with something wrong, and files that were left out.
-pub fn problems(service: &TypeService) -> Response {
+pub fn problems(call: &Call, service: &TypeService) -> Response {
     let snapshot = service.library.snapshot();
     let records = snapshot
         .properties()
@@ -121,5 +128,8 @@ pub fn problems(service: &TypeService) -> Response {
             .iter()
             .map(|(path, problem)| json!({ "file_path": path, "problem": problem, "listed": false })),
     );
+    let trash = service.library.unknown_trash(&call.app.history);
+    let trash = trash.iter().map(|folder| folder.display().to_string());
+    problems.extend(trash.map(|path| json!({ "file_path": path, "problem": UNKNOWN_TRASH, "listed": false })));
     json(&json!({ "success": true, "count": problems.len(), "problems": problems }))
 }

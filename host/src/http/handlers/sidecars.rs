@@ -10,8 +10,9 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::types::TypeService;
 use super::json;
-use crate::files::rooted::RootedPath;
+use crate::files::rooted::{AllowedFolders, RootedPath};
 use crate::library::sidecar::{self, Sidecar};
+use crate::library::trained_words;
 
 /// Keys of the provider's object that `metadata` answers.
 const METADATA_KEYS: [&str; 13] = [
@@ -30,6 +31,40 @@ const METADATA_KEYS: [&str; 13] = [
     "creator",
 ];
 
+/// GET `/api/lm/trained-words`.
+pub async fn trained_words(call: Call) -> Result<Response, ApiError> {
+    let path = call
+        .query
+        .require("file_path", "Missing file_path parameter")?
+        .replace('\\', "/");
+    let allowed = allowed(&call);
+    let found = blocking(move || {
+        let opened = allowed.iter().find_map(|allowed| RootedPath::open(allowed, &path).ok());
+        let opened = opened.ok_or_else(|| ApiError::not_found("File not found"))?;
+        let is_known = path
+            .rsplit('.')
+            .next()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+        if !is_known {
+            return Err(ApiError::bad_request("File must be a safetensors file"));
+        }
+        Ok(trained_words::read(opened.as_path()))
+    });
+    let found = found.await??;
+    Ok(json(&json!({
+        "success": true, "trained_words": found.words, "class_tokens": found.class_tokens,
+    })))
+}
+
+/// Folders of all types.
+fn allowed(call: &Call) -> Vec<Arc<AllowedFolders>> {
+    let types = call.app.types.load();
+    types
+        .iter()
+        .filter_map(|slot| Some(slot.service()?.library.allowed()))
+        .collect()
+}
+
 /// The sidecar of the model that `file_path` names, of whatever type; 404 with `missing`.
 async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidecar, ApiError> {
     let path = call
@@ -37,13 +72,7 @@ async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidec
         .require("file_path", "File path is required")?
         .replace('\\', "/");
     let not_found = || ApiError::not_found(format!("{} {missing}", capital(service)));
-    let allowed: Vec<_> = call
-        .app
-        .types
-        .load()
-        .iter()
-        .filter_map(|slot| Some(slot.service()?.library.allowed()))
-        .collect();
+    let allowed = allowed(call);
     let sidecar = blocking(move || {
         let model = PathBuf::from(&path);
         let stem = model.file_stem()?.to_str()?.to_owned();

@@ -4,6 +4,8 @@ use std::sync::{Arc, Weak};
 
 use super::Library;
 use crate::library::hashing::{Hashed, Publisher};
+use crate::library::publishing::Proposal;
+use crate::library::record::Record;
 use crate::library::scan;
 use crate::plugins::Plugin;
 
@@ -25,22 +27,22 @@ impl Publisher for HashReceiver {
         };
         // Whoever changes a record at the same moment comes first; then it is done over.
         while !hashed.is_empty() {
-            let snapshot = library.snapshot();
-            let (mut older, mut records) = (Vec::new(), Vec::new());
+            let base = library.base();
+            let (mut overs, mut records) = (Vec::new(), Vec::new());
             for result in &hashed {
-                if let Some(record) = snapshot
-                    .by_path(&result.path)
-                    .filter(|record| record.stamp == result.stamp)
-                {
+                let over = base.over(&result.path);
+                if let Some(record) = over.record().filter(|record| record.stamp == result.stamp) {
                     records.push(result.apply(record));
-                    older.push(record.clone());
+                    overs.push(over);
                 }
             }
             let plugin = library.rules_after(&self.plugin);
             self.handle.block_on(scan::serialise(&plugin, &mut records));
-            let moved = records.clone();
-            let replaced = library.publish_over(older.into_iter().zip(records).collect());
-            for record in moved.iter().filter(|record| !replaced.contains(&record.path)) {
+            let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+            let proposals = overs.into_iter().zip(records.iter().cloned());
+            let published = library.publish(proposals.map(|(over, record)| Proposal::put(over, record)).collect());
+            let replaced = published.replaced;
+            for record in records.iter().filter(|record| !replaced.contains(&record.path)) {
                 library.recognise_moved(record);
             }
             hashed.retain(|result| replaced.contains(&result.path));

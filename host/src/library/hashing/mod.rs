@@ -6,8 +6,8 @@
 //! are hashed twice. A record stays `calculating` until its hash is there, on disk too: whatever
 //! ends the server, the next scan hands over what is left.
 
+mod again;
 mod disk;
-mod limiter;
 mod lines;
 mod queue;
 mod results;
@@ -23,7 +23,6 @@ use std::time::Instant;
 use serde::Serialize;
 
 use self::disk::Disks;
-use self::limiter::Limiter;
 use self::lines::Lines;
 use self::queue::{Client, Job};
 use self::results::Settled;
@@ -31,6 +30,7 @@ use super::progress::{Meter, ProgressSink};
 use super::record::Stamp;
 use super::store::{FileKey, Hashes, Store};
 use crate::files::hash::FileHasher;
+use crate::files::limiter::Limiter;
 
 pub use queue::{HashQueue, Waited};
 pub use results::{Hashed, Publisher, write};

@@ -233,6 +233,24 @@ impl HashQueue {
         }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn publisher(&self) -> Option<Arc<dyn Publisher>> {
+        self.client.publisher()
+    }
+
+    /// What a cancellation of this library's work sets.
+    pub(super) fn cancellation(&self) -> Cancel {
+        locked(&self.client.cancel).clone()
+    }
+
+    /// Counts a file among what is being hashed; none when it is so already.
+    pub(super) fn ticket(&self, record: &Record) -> Option<Ticket> {
+        self.client.ticket(record)
+    }
+
     /// Says who publishes results from now on. Asks the system for the profiles of roots anew.
     pub fn attach(&self, publisher: Arc<dyn Publisher>) {
         *locked(&self.client.publisher) = Some(publisher);

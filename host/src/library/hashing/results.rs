@@ -53,6 +53,18 @@ pub struct Hashed {
 }
 
 impl Hashed {
+    /// Hashes that were found out about a record, with the stamps of its sidecar before and after they were written there.
+    pub(super) fn new(record: &Record, hashes: Hashes, sidecar: Option<(Option<Stamp>, Option<Stamp>)>) -> Self {
+        Self {
+            path: record.path.clone(),
+            stamp: record.stamp,
+            hashes: Some(hashes),
+            status: HashStatus::Completed,
+            problem: None,
+            sidecar,
+        }
+    }
+
     /// The record with this result; its listed form is still the old one.
     pub fn apply(&self, record: &Record) -> Record {
         let mut record = record.clone();
@@ -105,7 +117,7 @@ pub(super) fn settle(shared: &Shared, record: &Record, mut ticket: Ticket, outco
 }
 
 /// Stamps of the sidecar before and after, when it was written.
-fn write_sidecar(
+pub(super) fn write_sidecar(
     record: &Record,
     hashes: Option<Hashes>,
     status: HashStatus,

@@ -138,6 +138,7 @@ fn run(shared: &Arc<Shared>, hasher: &mut FileHasher, ask: &Ask, job: Job, hashe
     let outcome = match known {
         Some(hashes) => Outcome::Hashed(hashes),
         None => {
+            hasher.set_crowded(is_crowded(shared, ask));
             let mut next = |bytes: u64| {
                 ticket.read(bytes);
                 go_on(shared, &cancel, bytes)
@@ -152,6 +153,14 @@ fn run(shared: &Arc<Shared>, hasher: &mut FileHasher, ask: &Ask, job: Job, hashe
         }
     }
     settle(shared, &record, ticket, &outcome);
+}
+
+/// Whether as many files are hashed at once as there are processors, or soon will be.
+fn is_crowded(shared: &Shared, ask: &Ask) -> bool {
+    let state = shared.state();
+    let soon = (state.lines.running() + state.lines.waiting()).min(ask.limit);
+    let at_once = state.lines.running().max(soon).min(shared.threads());
+    at_once >= std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Asked between blocks: holds back for the rate and while paused; `false` when cancelled.

@@ -1,11 +1,14 @@
 //! An act on its way: each step is on the disk before it is done.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
-use crate::files::{atomic, rename};
+use crate::cancel::Cancel;
+use crate::files::{atomic, fault, rename, transfer};
+use crate::library::linking::{Looks, Sharing};
 use crate::library::trash;
 
 /// An act that is being done.
@@ -15,6 +18,8 @@ pub struct Draft<'h> {
     pub(super) act: Act,
     // Whether an undo took back all of its act.
     pub(super) whole: bool,
+    // Files whose copies are in place, and which are still to be removed.
+    pub(super) sources: Vec<(PathBuf, PathBuf)>,
     // Whether it came to its end; what did not is taken back.
     pub(super) done: bool,
 }
@@ -25,25 +30,24 @@ impl Draft<'_> {
         &self.act.id
     }
 
-    /// Keeps the content of a file that is about to change. Only when this is done may it be changed.
+    /// Keeps the content of a file that is about to become `after`, or to be removed. Only when this is done may it be changed.
     ///
     /// # Errors
     /// When the copy can't be written; the file must not be changed then.
-    pub fn keep(&mut self, model: &str, path: &str, before: Option<&[u8]>) -> Result<(), HistoryError> {
+    pub fn keep(
+        &mut self,
+        model: &str,
+        path: &str,
+        before: Option<&[u8]>,
+        after: Option<&[u8]>,
+    ) -> Result<(), HistoryError> {
         let step = Step::Content {
             model: model.to_owned(),
             path: path.to_owned(),
             existed: before.is_some(),
-            after: String::new(),
+            after: after.map(digest).unwrap_or_default(),
         };
         self.note(step, before.unwrap_or_default())
-    }
-
-    /// Notes what the file that was kept last holds now.
-    pub fn changed_to(&mut self, content: &[u8]) {
-        if let Some(Step::Content { after, .. }) = self.act.steps.last_mut() {
-            *after = digest(content);
-        }
     }
 
     /// Gives a file another name or place on its file system; never over another file.
@@ -55,20 +59,153 @@ impl Draft<'_> {
             model: model.to_owned(),
             from: trash::noted(from),
             to: trash::noted(to),
+            copied: false,
         };
         self.note(step, &[])?;
         rename::to_new(from, to).map_err(|source| {
             self.unchanged();
             trash::tidy_behind(to);
-            match source.kind() {
-                std::io::ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
-                _ => HistoryError::Move {
-                    from: from.to_owned(),
-                    to: to.to_owned(),
-                    source,
-                },
-            }
+            not_moved(from, to, source)
         })
+    }
+
+    /// Gives a file another place, on whatever file system; never over another file. What it leaves behind on another file
+    /// system goes with [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the step can't be noted, or the file not be moved; it is then where it was.
+    pub fn relocate(&mut self, model: &str, from: &Path, to: &Path, cancel: &Cancel) -> Result<(), HistoryError> {
+        match self.rename(model, from, to) {
+            Err(HistoryError::Move { source, .. }) if source.kind() == ErrorKind::CrossesDevices => {
+                self.copy(model, from, to, cancel)
+            }
+            result => result,
+        }
+    }
+
+    /// Puts a copy of a file, which is read once more, at another place; never over another file. The file itself stays
+    /// until [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the step can't be noted, the file not be copied, or the copy is not the same; there is no copy then.
+    pub fn copy(&mut self, model: &str, from: &Path, to: &Path, cancel: &Cancel) -> Result<(), HistoryError> {
+        let place = self.act.steps.len();
+        let step = Step::Renamed {
+            model: model.to_owned(),
+            from: trash::noted(from),
+            to: trash::noted(to),
+            copied: true,
+        };
+        self.note(step, &[])?;
+        let unfinished = unfinished(&self.folder, place, to);
+        let copied = transfer::copy(from, &unfinished, cancel).and_then(|()| rename::to_new(&unfinished, to));
+        if let Err(source) = copied {
+            let _ = std::fs::remove_file(&unfinished);
+            self.unchanged();
+            return Err(not_moved(from, to, source));
+        }
+        transfer::sync_folder_of(to);
+        self.sources.push((from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    /// Removes the files whose copies are in place, the first one last. To be called when all is done for a model.
+    ///
+    /// # Errors
+    /// When one can't be removed: it is there, with its copy.
+    pub fn settle(&mut self) -> Result<(), HistoryError> {
+        while let Some((from, to)) = self.sources.pop() {
+            fault::step();
+            std::fs::remove_file(&from).map_err(|source| not_moved(&from, &to, source))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder and those that it lies in, where they are not there.
+    ///
+    /// # Errors
+    /// When a step can't be noted, or a folder not be made.
+    pub fn make_folders(&mut self, model: &str, folder: &Path) -> Result<(), HistoryError> {
+        let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+        for path in missing.into_iter().rev() {
+            self.note(
+                Step::FolderMade {
+                    model: model.to_owned(),
+                    path: trash::noted(path),
+                },
+                &[],
+            )?;
+            match std::fs::create_dir(path) {
+                Ok(()) => fault::step(),
+                // Somebody else was first.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => self.unchanged(),
+                Err(source) => {
+                    self.unchanged();
+                    return Err(HistoryError::Folder {
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a folder when it is empty; whether it is gone.
+    ///
+    /// # Errors
+    /// When the step can't be noted, or the folder not be removed for another reason.
+    pub fn remove_folder(&mut self, model: &str, folder: &Path) -> Result<bool, HistoryError> {
+        self.note(
+            Step::FolderRemoved {
+                model: model.to_owned(),
+                path: trash::noted(folder),
+            },
+            &[],
+        )?;
+        let Err(source) = std::fs::remove_dir(folder) else {
+            fault::step();
+            return Ok(true);
+        };
+        self.unchanged();
+        match source.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound => Ok(false),
+            _ => Err(HistoryError::Folder {
+                path: folder.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Notes that a file begins or ceases to share its bytes with another. Only when this is done may it be replaced.
+    ///
+    /// # Errors
+    /// When the step can't be noted; the file must not be replaced then.
+    pub fn share(
+        &mut self,
+        model: &str,
+        path: &Path,
+        with: &Path,
+        how: Sharing,
+        begins: bool,
+        looks: Option<Looks>,
+    ) -> Result<(), HistoryError> {
+        let step = Step::Shared {
+            model: model.to_owned(),
+            path: trash::noted(path),
+            with: trash::noted(with),
+            how,
+            begins,
+            looks,
+        };
+        self.note(step, &[])
+    }
+
+    /// Notes how the file of the last step shares its bytes after all.
+    pub fn shared_as(&mut self, now: Sharing) {
+        if let Some(Step::Shared { how, .. }) = self.act.steps.last_mut() {
+            *how = now;
+        }
     }
 
     /// Forgets the last step: it was not done after all.
@@ -84,6 +221,8 @@ impl Draft<'_> {
 
     /// Takes the steps after a mark back; whether all could be. One that could not stays noted.
     pub fn back_to(&mut self, mark: usize) -> bool {
+        // They are where they were.
+        self.sources.clear();
         while self.act.steps.len() > mark {
             let place = self.act.steps.len() - 1;
             let back = self
@@ -129,8 +268,13 @@ impl Draft<'_> {
     /// When that can't be written: all its steps are taken back then.
     pub fn end(mut self) -> Result<Option<String>, HistoryError> {
         if self.act.steps.is_empty() {
+            // Somebody else took it back already: it is not offered any more.
+            if let Some(undone) = self.act.undoes.as_deref().filter(|_| self.whole) {
+                self.history.note_undone(undone, Some(&self.act.id));
+            }
             return Ok(None);
         }
+        self.settle()?;
         self.act.ended = true;
         self.act.trash_bytes = trash::waiting_bytes(&self.act);
         save(&self.folder, &self.act)?;
@@ -157,9 +301,78 @@ impl Drop for Draft<'_> {
     }
 }
 
+fn not_moved(from: &Path, to: &Path, source: std::io::Error) -> HistoryError {
+    match source.kind() {
+        ErrorKind::AlreadyExists => HistoryError::Occupied(to.to_owned()),
+        _ => HistoryError::Move {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source,
+        },
+    }
+}
+
+/// Where the copy of a step grows: beside its place, under a name that says whose it is.
+fn unfinished(folder: &Path, place: usize, to: &Path) -> PathBuf {
+    let act = folder.file_name().unwrap_or_default().to_string_lossy();
+    atomic::unfinished(to.parent().unwrap_or(Path::new("/")), &format!("{act}-{place}"))
+}
+
+/// Takes a move to another file system back.
+fn copied_back(unfinished: &Path, from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    match (there(from), there(to)) {
+        // Only what is the same is the copy.
+        (true, true) if transfer::is_copy(from, to)? => std::fs::remove_file(to),
+        (true, _) => Ok(()),
+        (false, true) => {
+            let back = from.with_file_name(unfinished.file_name().unwrap_or_default());
+            let done = transfer::copy(to, &back, &Cancel::default()).and_then(|()| rename::to_new(&back, from));
+            if let Err(error) = done {
+                let _ = std::fs::remove_file(&back);
+                return Err(error);
+            }
+            transfer::sync_folder_of(from);
+            std::fs::remove_file(to)
+        }
+        (false, false) => Err(ErrorKind::NotFound.into()),
+    }
+}
+
+/// Gives a file its content before a step again, where it has the step's. Another one is somebody's who came after it.
+fn content_back(folder: &Path, place: usize, path: &Path, existed: bool, after: &str) -> std::io::Result<()> {
+    let old = existed.then(|| before(folder, place)).transpose()?;
+    let now = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => Some(read?),
+    };
+    if now == old {
+        return Ok(());
+    }
+    if now.as_deref().map(digest).unwrap_or_default() != after {
+        tracing::warn!(file = %path.display(), "was changed since, and stays as it is while its act is taken back");
+        return Ok(());
+    }
+    match old {
+        Some(content) => atomic::write(path, &content),
+        None => std::fs::remove_file(path),
+    }
+}
+
 /// Takes a step back as far as it was done. False when it is not back: the disk may be away.
 pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
     let done = match step {
+        Step::Renamed {
+            from, to, copied: true, ..
+        } => copied_back(
+            &unfinished(folder, place, Path::new(to)),
+            Path::new(from),
+            Path::new(to),
+        ),
         Step::Renamed { from, to, .. } => {
             let there = |path: &str| Path::new(path).symlink_metadata().is_ok();
             match (there(from), there(to)) {
@@ -169,16 +382,20 @@ pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
                     trash::tidy_behind(Path::new(to));
                     back
                 }
-                (false, false) => Err(std::io::ErrorKind::NotFound.into()),
+                (false, false) => Err(ErrorKind::NotFound.into()),
             }
         }
+        // Its bytes are the same either way.
+        Step::Shared { .. } => Ok(()),
         Step::Content {
-            path, existed: true, ..
-        } => before(folder, place).and_then(|content| atomic::write(Path::new(path), &content)),
-        Step::Content { path, .. } => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            path, existed, after, ..
+        } => content_back(folder, place, Path::new(path), *existed, after),
+        Step::FolderMade { path, .. } => match std::fs::remove_dir(path) {
+            // Whatever somebody put there stays, and with it the folder.
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Err(error),
             _ => Ok(()),
         },
+        Step::FolderRemoved { path, .. } => std::fs::create_dir_all(path),
     };
     if let Err(error) = &done {
         tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");

@@ -68,7 +68,35 @@ fn noted(folder: &Path) -> std::io::Result<Vec<Step>> {
     }
 }
 
-/// An act from its folder. Of one that was cut off, moves are rolled back; contents stay as they are, and can be taken back.
+/// How many steps of an act that was cut off stay as they are. What went to other file systems took long, so that of
+/// such an act only the model is taken back that was on its way.
+fn whole_steps(steps: &[Step]) -> usize {
+    if !steps
+        .iter()
+        .any(|step| matches!(step, Step::Renamed { copied: true, .. }))
+    {
+        return 0;
+    }
+    let last = steps
+        .chunk_by(|a, b| a.model() == b.model())
+        .next_back()
+        .unwrap_or_default();
+    // The originals are removed after everything else.
+    let is_whole = last
+        .iter()
+        .any(|step| matches!(step, Step::Renamed { copied: true, .. }))
+        && last.iter().all(|step| match step {
+            Step::Renamed { from, to, .. } => !Path::new(from).exists() && Path::new(to).exists(),
+            _ => true,
+        });
+    if is_whole {
+        steps.len()
+    } else {
+        steps.len() - last.len()
+    }
+}
+
+/// An act from its folder, as it was left.
 pub(super) fn load(folder: &Path) -> Option<Act> {
     let read = || -> std::io::Result<Act> {
         let mut act: Act = serde_json::from_slice(&std::fs::read(folder.join(ACT))?)?;
@@ -77,31 +105,44 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
         }
         Ok(act)
     };
-    let mut act = match read() {
-        Ok(act) => act,
+    match read() {
+        Ok(act) => Some(act),
+        // It was cut off before it began.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.join(step_name(0)).exists() => {
+            let _ = std::fs::remove_dir_all(folder);
+            None
+        }
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// Ends an act. One that was cut off is rolled back when its steps belong together, but for [`whole_steps`]; else what was done of
+/// it stays, and can be taken back.
+pub(super) fn end(folder: &Path, mut act: Act) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
-    let moves = act.steps.iter().any(|step| matches!(step, Step::Renamed { .. }));
-    if moves || act.steps.is_empty() {
-        let steps = act.steps.iter().enumerate().rev();
+    act.folders().iter().for_each(|folder| atomic::tidy(folder));
+    if act.is_joint() || act.steps.is_empty() {
+        let whole = whole_steps(&act.steps);
+        let steps = act.steps.iter().enumerate().skip(whole).rev();
         if steps.fold(true, |all, (place, step)| roll_back(folder, step, place) && all) {
             tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
             trash::tidy(&act);
-            let _ = std::fs::remove_dir_all(folder);
-            return None;
-        }
-        // A disk may be away: what was moved can be taken back like any other act, once it is there.
-        tracing::warn!(act = act.id, kind = ?act.kind, "an act that was cut off can't be rolled back now; undo it from the history");
-    }
-    for step in &mut act.steps {
-        if let Step::Content { path, after, .. } = step {
-            *after = std::fs::read(&*path).map(|bytes| digest(&bytes)).unwrap_or_default();
+            if whole == 0 {
+                let _ = std::fs::remove_dir_all(folder);
+                return None;
+            }
+            for place in whole..act.steps.len() {
+                let _ = std::fs::remove_file(folder.join(step_name(place)));
+            }
+            act.steps.truncate(whole);
+        } else {
+            // A disk may be away: what was moved can be taken back like any other act, once it is there.
+            tracing::warn!(act = act.id, kind = ?act.kind, "an act that was cut off can't be rolled back now; undo it from the history");
         }
     }
     act.ended = true;

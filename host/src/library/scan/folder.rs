@@ -7,11 +7,11 @@ use walkdir::WalkDir;
 
 use super::walk::LeftOut;
 use crate::compat::compat;
-use crate::files::wire_path;
+use crate::files::{atomic, wire_path};
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
 use crate::library::roots::{self, Root};
-use crate::library::trash::STAGING;
+use crate::library::trash::{self, STAGING};
 use crate::plugins::TypeInfo;
 
 /// A model file.
@@ -80,6 +80,10 @@ pub struct Look {
     pub problems: Vec<(String, String)>,
     /// Paths of which nothing is known, so that nothing there is known to be gone.
     pub unreadable: Vec<String>,
+    /// Files through which a server wrote; one that was killed left them.
+    pub temporary: Vec<PathBuf>,
+    /// Folders in the trash beside the models, of one act each.
+    pub trash: Vec<PathBuf>,
     /// Why the folder itself can't be read.
     pub error: Option<std::io::Error>,
 }
@@ -112,6 +116,8 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
         if kind.is_dir() {
             if entry.file_name() != STAGING {
                 look.folders.push(entry.into_path());
+            } else {
+                look.trash = trash::acts_in(entry.path());
             }
             continue;
         }
@@ -120,6 +126,7 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
             continue;
         }
         match entry.file_name().to_str() {
+            Some(name) if atomic::is_temporary(name) => look.temporary.push(entry.into_path()),
             Some(name) => names.push((name.to_owned(), is_link)),
             None if info.extension_of(&entry.file_name().to_string_lossy()).is_some() => {
                 let path = entry.path().display().to_string();

@@ -1,7 +1,6 @@
 //! One scan of a library from start to end.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,11 +9,13 @@ use super::folder::is_emptied;
 use super::plan::{Plan, Scope};
 use super::process;
 use super::reading::{self, Reading};
+use super::reread::{Again, reread_outdated};
 use super::topology::Topology;
 use super::walk::{Folders, Walk, Walker, normalised};
+use crate::files::atomic;
 use crate::library::collection::Library;
+use crate::library::publishing::{Base, Over, Proposal};
 use crate::library::record::{HashStatus, Record};
-use crate::library::snapshot::Change;
 use crate::plugins::Plugin;
 
 /// How thorough a scan is.
@@ -31,6 +32,8 @@ pub enum ScanKind {
 pub struct Outcome {
     /// Whether it was cancelled on its way.
     pub cancelled: bool,
+    /// Files that were read.
+    pub read: usize,
     /// Records that are new or changed.
     pub changed: usize,
     /// Records that are gone.
@@ -74,14 +77,16 @@ impl Job<'_> {
     pub fn run(&self, folders: Option<Folders>, progress: &mut dyn FnMut(Stage)) -> Outcome {
         let started = Instant::now();
         progress(Stage::Walking);
+        // Before the walk, so that what comes meanwhile is not taken for gone, and is not written over.
+        let base = self.library.base();
         let topology = self.library.topology();
         let folders = folders.map(|folders| normalised(&folders, &topology));
         let part = folders
             .as_ref()
             .and_then(|folders| Some((folders, self.walk_part(folders, &topology)?)));
         let (outcome, scope) = match part {
-            Some((folders, walk)) => (self.work(&walk, Some((folders, &topology)), progress), "folders"),
-            None => (self.work(&self.walk_all(), None, progress), "all"),
+            Some((folders, walk)) => (self.work(base, &walk, Some((folders, &topology)), progress), "folders"),
+            None => (self.work(base, &self.walk_all(), None, progress), "all"),
         };
         if folders.is_none() || outcome.changed + outcome.removed > 0 {
             tracing::info!(
@@ -111,7 +116,7 @@ impl Job<'_> {
         // A root that is there but holds nothing at all, while it had models before, is most likely a mount point
         // without its disk.
         for (index, root) in self.library.roots().iter().enumerate() {
-            if is_emptied(&root.path) && self.had_models(&root.path) {
+            if is_emptied(&root.path) && self.library.had_models(&root.path) {
                 walk.offline.insert(index as u16);
                 walk.unreadable.push(root.wire.to_string());
             }
@@ -124,22 +129,14 @@ impl Job<'_> {
         for (index, root) in self.library.roots().iter().enumerate() {
             let concerned = folders.keys().any(|folder| folder.starts_with(&root.path));
             let is_away = || offline.get(index).copied().unwrap_or(false);
-            if concerned && (is_away() || (is_emptied(&root.path) && self.had_models(&root.path))) {
+            if concerned && (is_away() || (is_emptied(&root.path) && self.library.had_models(&root.path))) {
                 return None;
             }
         }
         self.walker().partial(folders, topology)
     }
 
-    fn had_models(&self, root: &Path) -> bool {
-        let snapshot = self.library.snapshot();
-        snapshot
-            .records()
-            .iter()
-            .any(|(_, record)| Path::new(&*record.path).starts_with(root))
-    }
-
-    fn work(&self, walk: &Walk, scope: Scope<'_>, progress: &mut dyn FnMut(Stage)) -> Outcome {
+    fn work(&self, base: Base, walk: &Walk, scope: Scope<'_>, progress: &mut dyn FnMut(Stage)) -> Outcome {
         let Self { library, plugin, .. } = *self;
         let mut outcome = Outcome {
             files: walk.found.len(),
@@ -149,33 +146,38 @@ impl Job<'_> {
         if walk.cancelled {
             return outcome;
         }
+        walk.temporary.iter().for_each(|file| atomic::sweep(file));
+        library.note_trash(&walk.trash, scope);
         if scope.is_none() {
             outcome.roots_changed = library.note_walk(walk);
         }
         let is_first = library.is_initializing();
+        // Descriptions are in the store alone, so that a new one needs all metadata to be read.
+        let new_database = library.new_database().filter(|_| scope.is_none());
         let plan = Plan::new(
             library,
+            &base,
             walk,
             scope,
-            self.kind == ScanKind::Everything,
+            self.kind == ScanKind::Everything || new_database.is_some(),
             plugin.digest_number(),
         );
-        outcome.removed = plan.gone.len();
-        library.publish(
-            plan.gone
-                .iter()
-                .map(|record| Change::Remove(record.path.clone()))
-                .collect(),
-        );
+        let gone = plan.gone.iter();
+        let gone = gone.map(|(over, record)| Proposal::remove(over.clone(), &record.path));
+        let published = library.publish(gone.collect());
+        outcome.removed = published.changed;
+        // Files of which somebody knows more by now than this scan.
+        let mut later = published.replaced;
         progress(Stage::Counted(plan.to_read.len()));
 
         // A moved model leaves its old place in the moment in which it is at the new one.
-        let moved = plan
-            .to_read
-            .iter()
-            .filter(|task| task.leaves)
-            .filter_map(|task| Some((&*task.found.path, task.was.clone()?)));
-        let mut moved: HashMap<&str, Arc<Record>> = moved.collect();
+        let moved = plan.to_read.iter().filter(|task| task.leaves).filter_map(|task| {
+            let was = task.was.clone()?;
+            Some((&*task.found.path, (base.over(&was.path), was)))
+        });
+        let mut moved: HashMap<&str, (Over, Arc<Record>)> = moved.collect();
+        // What is read keeps what it needs of it.
+        drop(base);
         if !is_first {
             let alone = |task: &&super::plan::Task<'_>| task.was.is_none() && task.found.sidecar.is_none();
             let snapshot = library.snapshot();
@@ -189,67 +191,90 @@ impl Job<'_> {
             plugin,
             cancel: self.cancel,
             handle: self.handle,
+            describe_all: new_database.is_some(),
         };
         let mut problems = walk.problems.clone();
         problems.extend(plan.still_broken);
         let mut wanted = plan.unhashed;
-        reading.read_all(&plan.to_read, &mut problems, &mut |share, processed| {
-            outcome.changed += processed.len();
-            let mut changes = Vec::with_capacity(processed.len());
-            for record in processed {
-                if let Some(was) = moved.remove(&*record.path) {
-                    changes.push(Change::Remove(was.path.clone()));
+        let mut again: Vec<Again> = Vec::new();
+        reading.read_all(plan.to_read, &mut problems, &mut |share, mut batch| {
+            again.append(&mut batch.outdated);
+            outcome.read += batch.read.len();
+            let mut proposals = Vec::with_capacity(batch.read.len());
+            for fresh in &batch.read {
+                if let Some((over, was)) = moved.remove(&*fresh.record.path) {
+                    proposals.push(Proposal::remove(over, &was.path));
                 }
-                library.recognise_moved(&record);
-                let record = Arc::new(record);
-                if record.hash_status == HashStatus::Calculating {
-                    wanted.push(record.clone());
-                }
-                changes.push(Change::Put(record));
+                proposals.push(fresh.proposal.clone());
             }
-            library.publish(changes);
+            let published = library.publish(proposals);
+            outcome.changed += published.changed;
+            for fresh in batch.read {
+                let path = &fresh.record.path;
+                if published.replaced.contains(path) {
+                    let (path, was) = (path.clone(), fresh.was);
+                    again.push(Again { path, was });
+                    continue;
+                }
+                library.recognise_moved(&fresh.record);
+                if fresh.record.hash_status == HashStatus::Calculating {
+                    wanted.push(fresh.record);
+                }
+            }
             progress(Stage::Working(share));
         });
         if !self.cancel.is_set() {
             // What can't be read at its new place is gone from the old one all the same.
-            let lost: Vec<Change> = moved
-                .into_values()
-                .map(|was| Change::Remove(was.path.clone()))
-                .collect();
-            outcome.removed += lost.len();
-            library.publish(lost);
-            self.realias(&reading, plan.realiased, &mut outcome);
+            let lost = moved.into_values();
+            let lost = lost.map(|(over, was)| Proposal::remove(over, &was.path)).collect();
+            let published = library.publish(lost);
+            outcome.removed += published.changed;
+            later.extend(published.replaced);
+            later.extend(self.realias(&reading, plan.realiased, &mut outcome));
             library.note_problems(problems, scope);
             library.note_waiting(&plan.waits, scope);
+            reread_outdated(library, plugin, self.handle, &again);
+            outcome.changed += again.len();
         }
-        library.note_departed(&plan.gone);
+        library.look_at(later.iter().map(|path| &**path));
+        let departed = plan.gone.into_iter().map(|(_, record)| record);
+        library.note_departed(&departed.filter(|gone| !later.contains(&gone.path)).collect::<Vec<_>>());
 
         outcome.cancelled = self.cancel.is_set();
         if !outcome.cancelled {
             library.hash_queue().add(library.roots(), wanted, false);
         }
         if !outcome.cancelled && scope.is_none() {
+            if let Some(database) = new_database {
+                library.store_anew(database);
+            }
             library.note_complete(plugin.digest());
         }
         outcome
     }
 
-    /// Publishes records whose other paths changed.
-    fn realias(&self, reading: &Reading<'_>, mut records: Vec<Record>, outcome: &mut Outcome) {
-        for some in records.chunks_mut(reading::PUBLISH) {
+    /// Publishes records whose other paths changed; the paths of those that changed otherwise meanwhile.
+    fn realias(
+        &self,
+        reading: &Reading<'_>,
+        realiased: Vec<(Over, Record)>,
+        outcome: &mut Outcome,
+    ) -> HashSet<Box<str>> {
+        let mut replaced = HashSet::new();
+        for some in realiased.chunks(reading::PUBLISH) {
+            let (overs, mut records): (Vec<Over>, Vec<Record>) = some.iter().cloned().unzip();
             if reading
-                .unless_cancelled(process::serialise(self.plugin, some))
+                .unless_cancelled(process::serialise(self.plugin, &mut records))
                 .is_none()
             {
-                return;
+                break;
             }
-            outcome.changed += some.len();
-            self.library.publish(
-                some.iter()
-                    .cloned()
-                    .map(|record| Change::Put(Arc::new(record)))
-                    .collect(),
-            );
+            let proposals = overs.into_iter().zip(records);
+            let proposals = proposals.map(|(over, record)| Proposal::put(over, Arc::new(record)));
+            let published = self.library.publish(proposals.collect());
+            outcome.changed += published.changed;
+            replaced.extend(published.replaced);
         }
+        replaced
     }
 }

@@ -10,8 +10,10 @@ use super::topology::Topology;
 use super::walk::{Folders, LeftOut, Walk, covers};
 use crate::library::collection::Library;
 use crate::library::moves::Revisit;
+use crate::library::publishing::{Base, Over};
 use crate::library::record::{HashStatus, Preview, Record, Stamp};
 use crate::library::roots::Root;
+use crate::library::snapshot::Snapshot;
 
 /// The folders that a scan is about; none for a scan of everything.
 pub type Scope<'a> = Option<(&'a Folders, &'a Topology)>;
@@ -20,6 +22,8 @@ pub type Scope<'a> = Option<(&'a Folders, &'a Topology)>;
 pub struct Task<'w> {
     /// The file.
     pub found: &'w Found,
+    /// What was listed at its path before the walk.
+    pub over: Over,
     /// The model that it was elsewhere, before it was moved.
     pub was: Option<Arc<Record>>,
     /// Whether that model is still listed at its old place, and leaves it now.
@@ -34,11 +38,11 @@ pub struct Plan<'w> {
     /// Files to read.
     pub to_read: Vec<Task<'w>>,
     /// Records whose other paths changed, and nothing else.
-    pub realiased: Vec<Record>,
+    pub realiased: Vec<(Over, Record)>,
     /// Records that only lack a hash: the scan that read them was cut off, or the file could not be read to its end.
     pub unhashed: Vec<Arc<Record>>,
     /// Records whose files are gone.
-    pub gone: Vec<Arc<Record>>,
+    pub gone: Vec<(Over, Arc<Record>)>,
     /// Files with an unusable sidecar that did not change since that was found out, each with the reason.
     pub still_broken: Vec<LeftOut>,
     /// Files that wait until they are whole.
@@ -46,18 +50,26 @@ pub struct Plan<'w> {
 }
 
 impl<'w> Plan<'w> {
-    /// Compares. With `everything` all files are read.
-    pub fn new(library: &Library, walk: &'w Walk, scope: Scope<'_>, everything: bool, derived_by: u64) -> Self {
-        let before = library.snapshot();
+    /// Compares with what was known before the walk: what came since may be what the walk could not see yet. With
+    /// `everything` all files are read.
+    pub fn new(
+        library: &Library,
+        base: &Base,
+        walk: &'w Walk,
+        scope: Scope<'_>,
+        everything: bool,
+        derived_by: u64,
+    ) -> Self {
+        let before = base.snapshot();
         let seen: HashSet<&str> = walk.found.iter().map(|found| &*found.path).collect();
         let is_gone = |record: &Record| !seen.contains(&*record.path) && is_known_gone(library, walk, record);
-        let mut gone = match scope {
+        let gone = match scope {
             None => {
                 let records = before.records().iter().map(|(_, record)| record);
                 records.filter(|record| is_gone(record)).cloned().collect()
             }
             Some((folders, topology)) => {
-                let mut records = inside(library, folders, topology);
+                let mut records = inside(library, before, folders, topology);
                 records.retain(|record| is_gone(record));
                 records
             }
@@ -78,10 +90,11 @@ impl<'w> Plan<'w> {
                 let root = library.roots().get(usize::from(found.root));
                 if record.derived_by == derived_by && root.is_some_and(|root| is_unchanged(record, found, root)) {
                     if record.aliases != found.aliases {
-                        plan.realiased.push(Record {
+                        let realiased = Record {
                             aliases: found.aliases.clone(),
                             ..Record::clone(record)
-                        });
+                        };
+                        plan.realiased.push((base.over(&found.path), realiased));
                     } else if record.hash_status == HashStatus::Calculating
                         // Each try writes to the sidecar, which the watcher sees: only a scan of all tries again.
                         || (record.hash_status == HashStatus::Failed && scope.is_none())
@@ -100,6 +113,7 @@ impl<'w> Plan<'w> {
             }
             let mut task = Task {
                 found,
+                over: base.over(&found.path),
                 was: None,
                 leaves: false,
                 hash: false,
@@ -132,19 +146,17 @@ impl<'w> Plan<'w> {
             task.hash |= is_new_content && library.moves().may_have_come(found.stamp.size);
             plan.to_read.push(task);
         }
-        let mut index = 0..;
-        gone.retain(|_| index.next().is_none_or(|index| !moved.contains(&index)));
-        plan.gone = gone;
+        let gone = gone.into_iter().enumerate().filter(|(index, _)| !moved.contains(index));
+        plan.gone = gone.map(|(_, record)| (base.over(&record.path), record)).collect();
         plan
     }
 }
 
 /// The records in these folders, excluded ones too.
-fn inside(library: &Library, folders: &Folders, topology: &Topology) -> Vec<Arc<Record>> {
-    let snapshot = library.snapshot();
+fn inside(library: &Library, snapshot: &Snapshot, folders: &Folders, topology: &Topology) -> Vec<Arc<Record>> {
     let mut slots = snapshot.excluded().clone();
     for (folder, depth) in folders {
-        slots |= slots_in(&snapshot, library.roots(), folder, *depth);
+        slots |= slots_in(snapshot, library.roots(), folder, *depth);
     }
     let records = slots.iter().filter_map(|slot| snapshot.get(slot));
     let is_inside = |record: &&Arc<Record>| {

@@ -382,19 +382,6 @@ pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
         .collect()
 }
 
-/// The descriptions of a batch, each with the path of its model.
-pub fn take_descriptions(batch: &mut [Processed]) -> Vec<(Box<str>, String)> {
-    batch
-        .iter_mut()
-        .map(|processed| {
-            (
-                processed.record.path.clone(),
-                std::mem::take(&mut processed.description),
-            )
-        })
-        .collect()
-}
-
 /// Makes the listed form of records.
 pub async fn serialise(plugin: &Plugin, records: &mut [Record]) {
     let models = records.iter().map(item::model).collect();

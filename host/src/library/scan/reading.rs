@@ -1,20 +1,20 @@
 //! Reading files: in batches, by as many threads as the disk under each root bears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Cancel;
 use super::folder::stamp;
 use super::plan::Task;
 use super::process::{self, Processed, Reader};
+use super::reread::Again;
 use super::walk::LeftOut;
 use crate::library::collection::Library;
 use crate::library::hashing;
 use crate::library::io_profile::IoProfile;
-use crate::library::parallel::lower_priority;
+use crate::library::publishing::{Over, Proposal};
 use crate::library::record::Record;
 use crate::library::safetensors::Interest;
 use crate::library::sidecar::{self, SidecarError};
@@ -34,14 +34,38 @@ const PUBLISH_SHARE: usize = 32;
 /// How soon a cancelled scan leaves a call into a plugin behind.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(25);
 
-/// Files that are left out, each with the reason, and the records of the others.
-type Batch = (Vec<LeftOut>, Vec<Record>);
+/// A record as its file is now.
+pub struct Fresh {
+    /// It.
+    pub record: Arc<Record>,
+    /// To have it listed.
+    pub proposal: Proposal,
+    /// The model that it was elsewhere, before it was moved.
+    pub was: Option<Arc<Record>>,
+}
+
+/// What became of some files.
+#[derive(Default)]
+pub struct Batch {
+    /// Those that are to be listed.
+    pub read: Vec<Fresh>,
+    /// Those whose record somebody else changed since the walk.
+    pub outdated: Vec<Again>,
+    left_out: Vec<LeftOut>,
+}
 
 /// Files of one disk, and how many threads may read it at once: one for each gate.
-struct Lane<'l, 't> {
-    batches: Vec<&'l [&'l Task<'t>]>,
-    next: AtomicUsize,
+struct Lane<'t> {
+    batches: Mutex<VecDeque<Vec<Task<'t>>>>,
+    threads: usize,
     gates: Vec<Mutex<()>>,
+}
+
+impl<'t> Lane<'t> {
+    fn next(&self) -> Option<Vec<Task<'t>>> {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.pop_front()
+    }
 }
 
 /// What reads.
@@ -54,11 +78,13 @@ pub struct Reading<'a> {
     pub cancel: &'a Cancel,
     /// Where plugin calls are awaited.
     pub handle: &'a tokio::runtime::Handle,
+    /// Whether descriptions are stored of records that did not change too.
+    pub describe_all: bool,
 }
 
 impl Reading<'_> {
     /// Reads files in parallel batches and hands finished ones to `take`, with the share done.
-    pub fn read_all(&self, tasks: &[Task<'_>], problems: &mut Vec<LeftOut>, take: &mut dyn FnMut(f64, Vec<Record>)) {
+    pub fn read_all(&self, tasks: Vec<Task<'_>>, problems: &mut Vec<LeftOut>, take: &mut dyn FnMut(f64, Batch)) {
         let headers = &self.plugin.info().descriptor.headers;
         let interest = Interest::new(&headers.metadata_keys, &headers.tensors);
         let reader = Reader {
@@ -68,38 +94,41 @@ impl Reading<'_> {
             interest: &interest,
             now: now(),
         };
+        let total = tasks.len();
         // Slow disks have threads of their own, so that none waits for another.
-        let mut lanes: BTreeMap<Option<u16>, (usize, Vec<&Task<'_>>)> = BTreeMap::new();
+        let mut lanes: BTreeMap<Option<u16>, (usize, VecDeque<Vec<Task<'_>>>)> = BTreeMap::new();
         for task in tasks {
             let profile = self.library.io_profile(task.found.root);
             let lane = (profile != IoProfile::Fast).then_some(task.found.root);
-            lanes
+            let (_, batches) = lanes
                 .entry(lane)
-                .or_insert_with(|| (profile.readers(), Vec::new()))
-                .1
-                .push(task);
+                .or_insert_with(|| (profile.readers(), VecDeque::new()));
+            match batches.back_mut().filter(|batch| batch.len() < BATCH) {
+                Some(batch) => batch.push(task),
+                None => batches.push_back(vec![task]),
+            }
         }
-        let lanes: Vec<Lane<'_, '_>> = lanes
-            .values()
-            .map(|(readers, tasks)| Lane {
-                batches: tasks.chunks(BATCH).collect(),
-                next: AtomicUsize::new(0),
-                gates: (0..*readers).map(|_| Mutex::new(())).collect(),
+        let lanes: Vec<Lane<'_>> = lanes
+            .into_values()
+            .map(|(readers, batches)| Lane {
+                threads: THREADS.min(batches.len()),
+                batches: Mutex::new(batches),
+                gates: (0..readers).map(|_| Mutex::new(())).collect(),
             })
             .collect();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             for lane in &lanes {
-                for thread in 0..THREADS.min(lane.batches.len()) {
+                for thread in 0..lane.threads {
                     let (sender, reader) = (sender.clone(), &reader);
                     let gate = lane.gates.get(thread % lane.gates.len().max(1));
                     scope.spawn(move || {
-                        lower_priority();
-                        while let Some(batch) = lane.batches.get(lane.next.fetch_add(1, Ordering::Relaxed)) {
-                            let Some((left_out, processed)) = self.read_batch(reader, batch, gate) else {
+                        while let Some(tasks) = lane.next() {
+                            let count = tasks.len();
+                            let Some(batch) = self.read_batch(reader, tasks, gate) else {
                                 return;
                             };
-                            if sender.send((batch.len(), left_out, processed)).is_err() {
+                            if sender.send((count, batch)).is_err() {
                                 return;
                             }
                         }
@@ -107,62 +136,84 @@ impl Reading<'_> {
                 }
             }
             drop(sender);
-            let (mut done, mut waiting, mut last) = (0, Vec::new(), Instant::now());
-            for (count, mut left_out, mut processed) in receiver {
+            let (mut done, mut waiting, mut last) = (0, Batch::default(), Instant::now());
+            for (count, mut batch) in receiver {
                 done += count;
-                problems.append(&mut left_out);
-                waiting.append(&mut processed);
-                let is_due = waiting.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY;
-                if is_due && waiting.len() >= self.library.snapshot().len() / PUBLISH_SHARE {
-                    take(done as f64 / tasks.len() as f64, std::mem::take(&mut waiting));
+                problems.append(&mut batch.left_out);
+                waiting.read.append(&mut batch.read);
+                waiting.outdated.append(&mut batch.outdated);
+                let is_due = waiting.read.len() >= PUBLISH || last.elapsed() >= PUBLISH_EVERY;
+                if is_due && waiting.read.len() >= self.library.snapshot().len() / PUBLISH_SHARE {
+                    take(done as f64 / total as f64, std::mem::take(&mut waiting));
                     last = Instant::now();
                 }
             }
-            if !waiting.is_empty() {
-                take(done as f64 / tasks.len() as f64, waiting);
+            if !waiting.read.is_empty() || !waiting.outdated.is_empty() {
+                take(done as f64 / total as f64, waiting);
             }
         });
     }
 
     /// None when cancelled.
-    fn read_batch(&self, reader: &Reader<'_>, batch: &[&Task<'_>], gate: Option<&Mutex<()>>) -> Option<Batch> {
-        let before = self.library.snapshot();
-        let (mut left_out, mut broken) = (Vec::new(), Vec::new());
-        let mut read = Vec::with_capacity(batch.len());
+    fn read_batch(&self, reader: &Reader<'_>, tasks: Vec<Task<'_>>, gate: Option<&Mutex<()>>) -> Option<Batch> {
+        let mut batch = Batch::default();
+        let (mut broken, mut read) = (Vec::new(), Vec::with_capacity(tasks.len()));
+        let (mut broken_of, mut read_of) = (Vec::new(), Vec::with_capacity(tasks.len()));
         let turn = gate.map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in batch {
+        for task in tasks {
             if self.cancel.is_set() {
                 return None;
             }
             let found = task.found;
-            let known = before.by_path(&found.path);
-            match (reader.read(task, known.map(|record| &**record)), known) {
-                (Ok(file), _) => {
+            if !self.library.fits(&found.path, &task.over) {
+                let (path, was) = (found.path.clone(), task.was);
+                batch.outdated.push(Again { path, was });
+                continue;
+            }
+            let known = task.over.record();
+            match reader.read(&task, known.map(|record| &**record)) {
+                Ok(file) => {
                     self.library.note_sidecar(&found.path, None);
                     read.push(file);
+                    read_of.push((task.over, task.was));
                 }
-                (Err(error), known) => {
+                Err(error) => {
                     if matches!(error, SidecarError::Corrupt { .. }) {
                         let broken = (found.stamp, found.sidecar, error.to_string());
                         self.library.note_sidecar(&found.path, Some(broken));
                     }
                     match known {
-                        Some(known) => broken.push(process::with_broken_sidecar(known, found, &error)),
-                        None => left_out.push(found.left_out(error.to_string())),
+                        Some(known) => {
+                            broken.push(process::with_broken_sidecar(known, found, &error));
+                            broken_of.push((task.over, task.was));
+                        }
+                        None => batch.left_out.push(found.left_out(error.to_string())),
                     }
                 }
             }
         }
         // Rules need no disk, and written sidecars go to it in the order that suits it.
         drop(turn);
-        let mut processed = self.unless_cancelled(async {
+        let processed = self.unless_cancelled(async {
             process::serialise(self.plugin, &mut broken).await;
             process::finish(self.plugin, read).await
         })?;
-        self.library.describe(process::take_descriptions(&mut processed));
-        let mut processed: Vec<Record> = processed.into_iter().map(write_sidecar).collect();
-        processed.append(&mut broken);
-        Some((left_out, processed))
+        let mut descriptions = Vec::new();
+        for (processed, (over, was)) in processed.into_iter().zip(read_of) {
+            let (record, description) = write_sidecar(processed);
+            let fresh = Fresh::new(record, over, was);
+            // Of a record that is the same in all it says, with its sidecar's stamp, nothing is stored anew.
+            if self.describe_all || !fresh.proposal.is_same() {
+                descriptions.push((fresh.record.path.clone(), description));
+            }
+            batch.read.push(fresh);
+        }
+        self.library.describe(descriptions);
+        let broken = broken.into_iter().zip(broken_of);
+        batch
+            .read
+            .extend(broken.map(|(record, (over, was))| Fresh::new(record, over, was)));
+        Some(batch)
     }
 
     /// Waits for rules, which may take their time; none when the scan is cancelled before. What they would have said is
@@ -183,20 +234,31 @@ impl Reading<'_> {
     }
 }
 
-/// Writes the sidecar that a file lacks or that needs repair.
-fn write_sidecar(processed: Processed) -> Record {
+impl Fresh {
+    fn new(record: Record, over: Over, was: Option<Arc<Record>>) -> Self {
+        let record = Arc::new(record);
+        let proposal = Proposal::put(over, record.clone());
+        Self { record, proposal, was }
+    }
+}
+
+/// Writes the sidecar that a file lacks or that needs repair. The record and the description of the model.
+pub(super) fn write_sidecar(processed: Processed) -> (Record, String) {
     let Processed {
-        mut record, sidecar, ..
+        mut record,
+        sidecar,
+        description,
     } = processed;
     if let Some(sidecar) = sidecar {
-        let folder = Path::new(&*record.path).parent().unwrap_or(Path::new("/"));
-        let path = sidecar::path_for(folder, &record.file_name);
-        let _turn = sidecar::turn(Path::new(&*record.path));
-        if hashing::write(&record, &sidecar, &path) {
+        let model = Path::new(&*record.path);
+        let path = sidecar::path_for(model.parent().unwrap_or(Path::new("/")), &record.file_name);
+        let _turn = sidecar::turn(model);
+        // Where the model has gone meanwhile, nothing is left behind.
+        if stamp(model).is_ok_and(|now| now == record.stamp) && hashing::write(&record, &sidecar, &path) {
             record.sidecar = stamp(&path).ok();
         }
     }
-    record
+    (record, description)
 }
 
 pub(super) fn now() -> f64 {

@@ -88,6 +88,10 @@ pub struct Walk {
     pub unreadable: Vec<String>,
     /// What can't be listed.
     pub problems: Vec<LeftOut>,
+    /// Files through which a server wrote; one that was killed left them.
+    pub temporary: Vec<PathBuf>,
+    /// Folders in the trash beside the models, of one act each.
+    pub trash: Vec<PathBuf>,
     /// How folders hang together; of a walk of all roots only.
     pub topology: Topology,
     /// Whether the walk was cancelled.
@@ -262,6 +266,8 @@ impl Walker<'_> {
 impl Walk {
     pub(super) fn take(&mut self, look: Look) {
         self.found.extend(look.found);
+        self.temporary.extend(look.temporary);
+        self.trash.extend(look.trash);
         let folder = look.path;
         let left_out = look.problems.into_iter().map(|(path, reason)| LeftOut {
             path,

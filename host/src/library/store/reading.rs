@@ -1,18 +1,19 @@
 //! Reading the store: a type's records, by several threads, and the hashes of a file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::schema::{self, checksum, hash_bytes};
-use super::{FileKey, Hashes, Stored};
+use super::{FileKey, Hashes, Place, Stored};
 use crate::library::record::{Blake3, Record, Sha256};
 
 /// Rows for which a second thread is worth its start.
 const PARALLEL: i64 = 2_000;
 
 /// None when rows are damaged or missing.
-pub fn load(path: &Path, model_type: &str) -> rusqlite::Result<Option<Stored>> {
+pub fn load(path: &Path, model_type: &str, place: &Place<'_>) -> rusqlite::Result<Option<Stored>> {
     let connection = schema::reader(path)?;
     let mut stored = Stored::default();
     let scan: Option<(String, String)> = connection
@@ -37,12 +38,16 @@ pub fn load(path: &Path, model_type: &str) -> rusqlite::Result<Option<Stored>> {
         // No scan comes to its end without a number.
         return Ok(stored.plugin_digest.is_none().then_some(stored));
     };
-    stored.records = records(&connection, path, number)?;
+    (stored.records, stored.elsewhere) = records(&connection, path, number, place)?;
     // SQLite does not notice turned bits in rows, and loses rows with some pages without a word.
-    Ok((stored.records.len() as i64 == count).then_some(stored))
+    let all = stored.records.len() + stored.elsewhere;
+    Ok((all as i64 == count).then_some(stored))
 }
 
-fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Result<Vec<Record>> {
+/// Records with a place, and how many have none.
+type Placed = (Vec<Arc<Record>>, usize);
+
+fn records(connection: &Connection, path: &Path, number: i64, place: &Place<'_>) -> rusqlite::Result<Placed> {
     let (first, last) = schema::ids(number);
     let end: Option<i64> = connection.query_row(
         "SELECT max(id) FROM record WHERE id BETWEEN ?1 AND ?2",
@@ -50,7 +55,7 @@ fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Resul
         |row| row.get(0),
     )?;
     let Some(end) = end else {
-        return Ok(Vec::new());
+        return Ok(Placed::default());
     };
     // Most of the time goes into making records of bytes, which several processors share.
     let threads = match end - first {
@@ -58,11 +63,11 @@ fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Resul
         _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(8) as i64),
     };
     let step = (end - first) / threads + 1;
-    let parts: Vec<rusqlite::Result<Vec<Record>>> = std::thread::scope(|scope| {
+    let parts: Vec<rusqlite::Result<Placed>> = std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 let from = first + part * step;
-                scope.spawn(move || rows(path, from, (from + step - 1).min(end)))
+                scope.spawn(move || rows(path, from, (from + step - 1).min(end), place))
             })
             .collect();
         let broke_off = || Err(rusqlite::Error::InvalidQuery);
@@ -71,23 +76,32 @@ fn records(connection: &Connection, path: &Path, number: i64) -> rusqlite::Resul
             .map(|part| part.join().unwrap_or_else(|_| broke_off()))
             .collect()
     });
-    let mut records = Vec::new();
+    let (mut records, mut elsewhere) = Placed::default();
     for part in parts {
-        records.append(&mut part?);
+        let (mut own, others) = part?;
+        records.append(&mut own);
+        elsewhere += others;
     }
-    Ok(records)
+    Ok((records, elsewhere))
 }
 
 /// The records of a stretch of rows, as far as they can be read.
-fn rows(path: &Path, first: i64, last: i64) -> rusqlite::Result<Vec<Record>> {
+fn rows(path: &Path, first: i64, last: i64, place: &Place<'_>) -> rusqlite::Result<Placed> {
     let connection = schema::reader(path)?;
     let mut statement = connection.prepare("SELECT body FROM record WHERE id BETWEEN ?1 AND ?2")?;
     let mut rows = statement.query([first, last])?;
-    let mut records = Vec::new();
+    let (mut records, mut elsewhere) = Placed::default();
     while let Some(row) = rows.next()? {
-        records.extend(row.get_ref(0)?.as_blob().ok().and_then(schema::open_body));
+        let Some(mut record) = row.get_ref(0)?.as_blob().ok().and_then(schema::open_body) else {
+            continue;
+        };
+        if place(&mut record) {
+            records.push(Arc::new(record));
+        } else {
+            elsewhere += 1;
+        }
     }
-    Ok(records)
+    Ok((records, elsewhere))
 }
 
 /// The hashes of a file, where they are whole and of the same content.

@@ -71,7 +71,7 @@ fn sql(folder: &Path, sql: &str) {
 fn what_was_stored_is_loaded_whole_by_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(folder.path(), 5_000);
-    let loaded = store.load("kind").unwrap();
+    let loaded = store.load("kind", &|_| true).unwrap();
     let expected: Vec<String> = (0..5_000).map(path_of).collect();
     let mut sorted = expected.clone();
     sorted.sort();
@@ -84,8 +84,11 @@ fn what_was_stored_is_loaded_whole_by_any_number_of_threads() {
     );
     assert_eq!(loaded.plugin_digest.as_deref(), Some("digest"));
     assert_eq!(loaded.link_targets, [PathBuf::from("/elsewhere")]);
-    assert_eq!(paths(&store.load("other").unwrap()), ["/models/other.safetensors"]);
-    assert!(store.load("unknown").unwrap().records.is_empty());
+    assert_eq!(
+        paths(&store.load("other", &|_| true).unwrap()),
+        ["/models/other.safetensors"]
+    );
+    assert!(store.load("unknown", &|_| true).unwrap().records.is_empty());
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn the_last_change_of_a_record_counts_and_a_removed_one_is_gone() {
         vec![Change::Put(Arc::new(changed)), Change::Put(record("/new"))],
     );
     drop(store);
-    let loaded = Store::open(folder.path()).unwrap().load("kind").unwrap();
+    let loaded = Store::open(folder.path()).unwrap().load("kind", &|_| true).unwrap();
     let mut expected = [path_of(1), path_of(2), "/new".to_owned()];
     expected.sort();
     assert_eq!(paths(&loaded), expected);
@@ -144,7 +147,7 @@ fn another_form_of_records_drops_them_and_keeps_the_hashes() {
     drop(store);
     sql(folder.path(), "UPDATE form SET number = number - 1");
     let store = Store::open(folder.path()).unwrap();
-    let loaded = store.load("kind").unwrap();
+    let loaded = store.load("kind", &|_| true).unwrap();
     assert!(loaded.records.is_empty() && loaded.plugin_digest.is_none());
     assert_eq!(store.known(&key(1)), Some(hashes(1)));
     assert_eq!(aside(folder.path()), 0);
@@ -166,11 +169,11 @@ fn stores_of_earlier_versions_are_brought_forward() {
             ),
         );
         let store = Store::open(folder.path()).unwrap();
-        let loaded = store.load("kind").unwrap();
+        let loaded = store.load("kind", &|_| true).unwrap();
         assert!(loaded.records.is_empty() && loaded.plugin_digest.is_none(), "{version}");
         store.save("kind", vec![Change::Put(record("/a"))]);
         store.flush();
-        assert_eq!(paths(&store.load("kind").unwrap()), ["/a"]);
+        assert_eq!(paths(&store.load("kind", &|_| true).unwrap()), ["/a"]);
         assert_eq!(aside(folder.path()), 0, "nothing was put aside");
     }
 }
@@ -181,7 +184,7 @@ fn a_store_of_a_newer_version_is_put_aside_as_it_is() {
     drop(filled(folder.path(), 3));
     sql(folder.path(), "PRAGMA user_version = 999");
     let store = Store::open(folder.path()).unwrap();
-    assert!(store.load("kind").unwrap().records.is_empty());
+    assert!(store.load("kind", &|_| true).unwrap().records.is_empty());
     assert!(aside(folder.path()) > 0);
 }
 
@@ -203,10 +206,10 @@ fn a_turned_bit_in_a_row_is_noticed_and_the_store_begun_again() {
             .unwrap();
         drop(database);
         let store = Store::open(folder.path()).unwrap();
-        let error = store.load("kind").unwrap_err();
+        let error = store.load("kind", &|_| true).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert!(aside(folder.path()) > 0);
-        assert!(store.load("other").unwrap().records.is_empty());
+        assert!(store.load("other", &|_| true).unwrap().records.is_empty());
     }
 }
 
@@ -227,7 +230,7 @@ fn damaged(damage: impl FnOnce(&Path)) -> usize {
     drop(filled(folder.path(), 5_000));
     damage(&folder.path().join(FILE));
     let store = Store::open(folder.path()).unwrap();
-    let loaded = store.load("kind").unwrap_or_default();
+    let loaded = store.load("kind", &|_| true).unwrap_or_default();
     assert!(
         loaded.records.len() == 5_000 || (loaded.records.is_empty() && loaded.plugin_digest.is_none()),
         "{} records",
@@ -241,7 +244,10 @@ fn damaged(damage: impl FnOnce(&Path)) -> usize {
     store.save("kind", changes.collect());
     store.complete("kind", "digest", &[]);
     drop(store);
-    let whole = Store::open(folder.path()).unwrap().load("kind").unwrap_or_default();
+    let whole = Store::open(folder.path())
+        .unwrap()
+        .load("kind", &|_| true)
+        .unwrap_or_default();
     // Damage to what only writing looks at is found while it writes: then it is begun again once more.
     assert!(
         whole.records.len() == 5_000 || (whole.records.is_empty() && whole.plugin_digest.is_none()),
@@ -295,11 +301,11 @@ fn a_journal_that_was_torn_gives_what_was_written_before() {
     std::fs::write(copy.path().join(format!("{FILE}-wal")), &bytes[..bytes.len() * 2 / 3]).unwrap();
     drop(store);
     let store = Store::open(copy.path()).unwrap();
-    let loaded = store.load("kind").unwrap();
+    let loaded = store.load("kind", &|_| true).unwrap();
     assert!(loaded.records.len() <= 100);
     store.save("kind", vec![Change::Put(record("/a"))]);
     store.flush();
-    assert!(paths(&store.load("kind").unwrap()).contains(&"/a".to_owned()));
+    assert!(paths(&store.load("kind", &|_| true).unwrap()).contains(&"/a".to_owned()));
 }
 
 #[test]

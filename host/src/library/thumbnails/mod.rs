@@ -4,7 +4,7 @@
 
 mod cache;
 mod cover;
-mod render;
+pub mod render;
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -78,12 +78,39 @@ pub enum Rendered {
 /// # Errors
 /// What is wrong with the picture. Reading errors count as that, too.
 pub fn render<R: BufRead + Seek, P>(
-    mut source: R,
+    source: R,
     size: u64,
     width: u32,
     always: bool,
     reserve: impl FnOnce(u64) -> P,
 ) -> Result<Rendered, Refusal> {
+    match decode(source, size, width, always, reserve)? {
+        None => Ok(Rendered::AsItIs),
+        Some(decoded) => encode(decoded.picture, decoded.profile).map(Rendered::Made),
+    }
+}
+
+/// A picture, upright and as wide as was asked for.
+pub struct Decoded {
+    /// Its pixels: grey, RGB or RGBA in eight bits.
+    pub picture: DynamicImage,
+    /// Whether its file may hold more frames than this one.
+    pub may_move: bool,
+    // Its colour profile, where that says something.
+    profile: Option<Vec<u8>>,
+}
+
+/// The first half of [`render`]: the picture, or none where the file serves as it is.
+///
+/// # Errors
+/// As [`render`].
+pub fn decode<R: BufRead + Seek, P>(
+    mut source: R,
+    size: u64,
+    width: u32,
+    always: bool,
+    reserve: impl FnOnce(u64) -> P,
+) -> Result<Option<Decoded>, Refusal> {
     if size == 0 {
         return Err(Refusal::Empty);
     }
@@ -91,8 +118,8 @@ pub fn render<R: BufRead + Seek, P>(
     (&mut source).take(HEAD as u64).read_to_end(&mut head).map_err(broken)?;
     let format = match image::guess_format(&head) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif)) => format,
-        Ok(ImageFormat::Avif | ImageFormat::Bmp) if !always => return Ok(Rendered::AsItIs),
-        _ if is_jxl(&head) && !always => return Ok(Rendered::AsItIs),
+        Ok(ImageFormat::Avif | ImageFormat::Bmp) if !always => return Ok(None),
+        _ if is_jxl(&head) && !always => return Ok(None),
         _ => return Err(Refusal::Format),
     };
     if size > MAX_FILE {
@@ -121,8 +148,9 @@ pub fn render<R: BufRead + Seek, P>(
         Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
     );
     let upright_width = if on_its_side { own_height } else { own_width };
-    if upright_width <= width && !always && !may_move(format, &head) {
-        return Ok(Rendered::AsItIs);
+    let may_move = may_move(format, &head);
+    if upright_width <= width && !always && !may_move {
+        return Ok(None);
     }
     let share = f64::from(width.min(upright_width)) / f64::from(upright_width.max(1));
     let scaled = |side: u32| ((f64::from(side) * share).round() as u32).max(1);
@@ -134,7 +162,11 @@ pub fn render<R: BufRead + Seek, P>(
     let mut small = shrink(decoded, scaled(own_width), scaled(own_height))?;
     drop(kept);
     small.apply_orientation(orientation);
-    encode(small, profile).map(Rendered::Made)
+    Ok(Some(Decoded {
+        picture: small,
+        may_move,
+        profile,
+    }))
 }
 
 /// The content type of what [`render`] made; none when the bytes are not whole.
@@ -241,7 +273,8 @@ fn may_move(format: ImageFormat, head: &[u8]) -> bool {
     }
 }
 
-fn is_jxl(head: &[u8]) -> bool {
+/// Whether a file begins as JPEG XL.
+pub fn is_jxl(head: &[u8]) -> bool {
     head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n")
 }
 

@@ -6,25 +6,18 @@ use super::super::instance::CallState;
 use super::unsupported;
 use super::wit::events::Host;
 use super::wit::types::Error;
+use crate::hub::OWN_EVENTS;
 
 const MAX_BYTES: usize = 64 << 10;
 /// Most messages in one call, so that a plugin can't push others' out of slow clients' backlogs.
 const MAX_EVENTS: u32 = 64;
-/// Message types of the host's own.
-const RESERVED: [&str; 5] = [
-    "plugins_changed",
-    "models_changed",
-    "auto_organize_progress",
-    "cache_health_warning",
-    "download_id",
-];
 
 impl Host for CallState {
     async fn broadcast(&mut self, kind: String, payload: String) -> wasmtime::Result<Result<(), Error>> {
         let Some(outside) = &self.reach.outside else {
             return Ok(unsupported("events"));
         };
-        if RESERVED.contains(&kind.as_str()) {
+        if OWN_EVENTS.contains(&kind.as_str()) {
             return Ok(Err(Error::Unauthorised(format!(
                 "the event {kind:?} is the host's own"
             ))));

@@ -84,11 +84,21 @@ fn refused(error: &EditError) -> Error {
     match error {
         EditError::NotFound(_) => Error::NotFound(text),
         EditError::Outside(_) | EditError::Open(_) => Error::Unauthorised(text),
-        EditError::Shared { .. } | EditError::NameTaken(_) | EditError::Away(_) | EditError::ChangedSince(_) => {
-            Error::Conflict(text)
-        }
+        EditError::Shared { .. }
+        | EditError::NameTaken(_)
+        | EditError::TargetTaken(_)
+        | EditError::Away(_)
+        | EditError::NotHashed(_)
+        | EditError::Differs(..)
+        | EditError::IsLink(_)
+        | EditError::CantLink { .. }
+        | EditError::ChangedSince(_) => Error::Conflict(text),
         EditError::Name(..) => Error::Invalid(text),
-        EditError::Sidecar(_) | EditError::History(_) => Error::Internal(text),
+        EditError::Sidecar(_)
+        | EditError::History(_)
+        | EditError::Merge { .. }
+        | EditError::NotFiled(_)
+        | EditError::Write { .. } => Error::Internal(text),
     }
 }
 

@@ -29,7 +29,10 @@ impl Host for CallState {
             Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
             Level::Info => tracing::info!(target: "plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
-            Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
+            Level::Error => {
+                tracing::error!(target: "plugin", plugin, "{message}");
+                reach.last_error = Some(message.to_owned());
+            }
         }
         Ok(())
     }

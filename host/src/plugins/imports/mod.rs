@@ -67,6 +67,8 @@ pub struct Reach {
     keeps_state: bool,
     grants: Grants,
     log_lines: u32,
+    /// The last error that it logged in this call: where a panic was, since the trap that follows does not know.
+    pub(super) last_error: Option<String>,
     events_sent: u32,
     requests_made: u32,
     edits_made: u32,
@@ -90,6 +92,7 @@ impl Reach {
             keeps_state: false,
             grants: Grants::default(),
             log_lines: 0,
+            last_error: None,
             events_sent: 0,
             requests_made: 0,
             edits_made: 0,

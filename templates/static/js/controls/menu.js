@@ -4,40 +4,36 @@ const MARGIN = 8;
 const ROLES = { radio: "menuitemradio", check: "menuitemcheckbox", action: "menuitem" };
 let count = 0;
 
-/**
- * A menu below `button`. `sections()` is asked at every opening: `[{label?, kind: "radio"|"check"|"action",
- * items: [{label, checked?, icon?, disabled?, run()}]}]`. Check items keep the menu open.
- */
-export class Menu {
-  #button;
+/** The items of an open menu: how they look, and how keys go through them. */
+class Items {
   #sections;
-  #popover;
+  element;
 
-  constructor(button, sections) {
-    this.#button = button;
+  constructor(label, sections) {
     this.#sections = sections;
-    this.#popover = h("div", { class: "menu", popover: "auto", role: "menu", id: `menu-${(count += 1)}`, "aria-label": button.getAttribute("aria-label") ?? button.textContent.trim() });
-    button.after(this.#popover);
-    button.setAttribute("aria-haspopup", "menu");
-    button.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-controls", this.#popover.id);
-    // The attribute (and not a click handler) makes a click on the button of an open menu close it.
-    button.setAttribute("popovertarget", this.#popover.id);
-    button.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        event.preventDefault();
-        this.#popover.showPopover();
-      }
-    });
-    this.#popover.addEventListener("beforetoggle", ({ newState }) => {
-      if (newState === "open") this.#fill();
-    });
-    this.#popover.addEventListener("toggle", ({ newState }) => this.#toggled(newState === "open"));
-    this.#popover.addEventListener("keydown", (event) => this.#key(event));
+    this.element = h("div", { class: "menu", popover: "auto", role: "menu", id: `menu-${(count += 1)}`, "aria-label": label });
+    this.element.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  #fill() {
-    this.#popover.replaceChildren(...this.#sections().map((section) => this.#section(section)));
+  fill() {
+    this.element.replaceChildren(...this.#sections().map((section) => this.#section(section)));
+  }
+
+  all() {
+    return [...this.element.querySelectorAll(".menu__item")];
+  }
+
+  /** Puts the open menu below the box, or above it where there is no room. */
+  place(box) {
+    const { offsetWidth, offsetHeight } = this.element;
+    const left = Math.min(box.left, innerWidth - offsetWidth - MARGIN);
+    const below = box.bottom + MARGIN / 2;
+    const top = below + offsetHeight > innerHeight - MARGIN ? Math.max(MARGIN, box.top - offsetHeight - MARGIN / 2) : below;
+    this.element.style.left = `${Math.max(MARGIN, left)}px`;
+    this.element.style.top = `${top}px`;
+    this.element.classList.add("menu--placed");
+    const items = this.all();
+    (items.find((item) => item.getAttribute("aria-checked") === "true") ?? items[0])?.focus();
   }
 
   #section({ label, kind, items }) {
@@ -59,47 +55,89 @@ export class Menu {
 
   #choose(kind, item) {
     if (item.disabled) return;
-    item.run();
     if (kind !== "check") {
-      this.#popover.hidePopover();
+      // First, so that what is opened then keeps the focus.
+      this.element.hidePopover();
+      item.run();
       return;
     }
-    const at = this.#items().indexOf(document.activeElement);
-    this.#fill();
-    this.#items()[at]?.focus();
-  }
-
-  #items() {
-    return [...this.#popover.querySelectorAll(".menu__item")];
-  }
-
-  #toggled(open) {
-    this.#button.setAttribute("aria-expanded", String(open));
-    if (!open) {
-      if (this.#popover.contains(document.activeElement) || document.activeElement === document.body) this.#button.focus();
-      return;
-    }
-    const box = this.#button.getBoundingClientRect();
-    const { offsetWidth, offsetHeight } = this.#popover;
-    const left = Math.min(box.left, innerWidth - offsetWidth - MARGIN);
-    const below = box.bottom + MARGIN / 2;
-    const top = below + offsetHeight > innerHeight - MARGIN ? Math.max(MARGIN, box.top - offsetHeight - MARGIN / 2) : below;
-    this.#popover.style.left = `${Math.max(MARGIN, left)}px`;
-    this.#popover.style.top = `${top}px`;
-    this.#popover.classList.add("menu--placed");
-    const items = this.#items();
-    (items.find((item) => item.getAttribute("aria-checked") === "true") ?? items[0])?.focus();
+    item.run();
+    const at = this.all().indexOf(document.activeElement);
+    this.fill();
+    this.all()[at]?.focus();
   }
 
   #key(event) {
-    const items = this.#items();
+    // What is pressed in a menu is not meant for the page or the details around it.
+    event.stopPropagation();
+    const items = this.all();
     const at = items.indexOf(document.activeElement);
     const to = { ArrowDown: (at + 1) % items.length, ArrowUp: (at - 1 + items.length) % items.length, Home: 0, End: items.length - 1 }[event.key];
     if (to !== undefined) {
       event.preventDefault();
       items[to].focus();
     } else if (event.key === "Tab") {
-      this.#popover.hidePopover();
+      this.element.hidePopover();
     }
   }
+}
+
+/**
+ * A menu below `button`. `sections()` is asked at every opening: `[{label?, kind: "radio"|"check"|"action",
+ * items: [{label, checked?, icon?, disabled?, run()}]}]`. Check items keep the menu open.
+ */
+export class Menu {
+  #button;
+  #items;
+
+  constructor(button, sections) {
+    this.#button = button;
+    this.#items = new Items(button.getAttribute("aria-label") ?? button.textContent.trim(), sections);
+    const popover = this.#items.element;
+    button.after(popover);
+    button.setAttribute("aria-haspopup", "menu");
+    button.setAttribute("aria-expanded", "false");
+    button.setAttribute("aria-controls", popover.id);
+    // The attribute (and not a click handler) makes a click on the button of an open menu close it.
+    button.setAttribute("popovertarget", popover.id);
+    button.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        popover.showPopover();
+      }
+    });
+    popover.addEventListener("beforetoggle", ({ newState }) => {
+      if (newState === "open") this.#items.fill();
+    });
+    popover.addEventListener("toggle", ({ newState }) => this.#toggled(newState === "open"));
+  }
+
+  #toggled(open) {
+    this.#button.setAttribute("aria-expanded", String(open));
+    if (open) {
+      this.#items.place(this.#button.getBoundingClientRect());
+      return;
+    }
+    if (this.#items.element.contains(document.activeElement) || document.activeElement === document.body) this.#button.focus();
+  }
+}
+
+/** A menu at `box` (of the viewport) that is there once; `sections` as for `Menu`, `back` gets the focus afterwards. */
+export function contextMenu({ label, sections, box, back }) {
+  const items = new Items(label, () => sections);
+  const popover = items.element;
+  // The browser's own menu would lie over this one.
+  popover.addEventListener("contextmenu", (event) => event.preventDefault());
+  popover.addEventListener("toggle", ({ newState }) => {
+    if (newState === "open") {
+      items.place(box);
+      return;
+    }
+    if (popover.contains(document.activeElement) || document.activeElement === document.body) back?.focus({ preventScroll: true });
+    popover.remove();
+  });
+  // Within the part of the page that it is of, so that a screen reader says where it is.
+  (back?.closest("main") ?? document.body).append(popover);
+  items.fill();
+  popover.showPopover();
 }

@@ -3,12 +3,14 @@ import { copy } from "../controls/copy-button.js";
 import { byId, h, icon, webAddress } from "../dom.js";
 import { hasDrafts } from "../editing/drafts.js";
 import { Editor } from "../editing/editor.js";
+import { RemoteSection } from "../remote/section.js";
 import { bind, dispatch, isTyping } from "../shortcuts.js";
 import { number, t } from "../texts.js";
 import { description } from "./description.js";
 import { factRows } from "./facts.js";
 import { findModel } from "./find.js";
 import { Picture } from "./picture.js";
+import { PreviewMenu } from "./preview-menu.js";
 import { triggerWords } from "./words.js";
 
 /**
@@ -20,8 +22,13 @@ export class Details extends EventTarget {
   #store;
   #source;
   #edits;
+  #move;
+  #remove;
+  // The model whose file's name is to be edited as soon as it is shown.
+  #renaming = null;
   #dialog = byId("details");
   #picture = new Picture();
+  #previewMenu;
   // It takes the focus when the panel opens, so that Up and Down scroll the text.
   #body = h("div", { class: "details__body", tabindex: "-1", autofocus: true });
   #place = h("p", { class: "details__place" });
@@ -31,19 +38,27 @@ export class Details extends EventTarget {
   #editor = null;
   // What is shown between and below the parts of the editor.
   #callouts = h("div");
+  #remote;
   #facts = h("div");
   #index = -1;
+  // Whether no other file of the library has this content; only then it can be told where the model went.
+  #only = false;
   #asking = null;
   #leaving = false;
 
-  constructor({ api, store, source, edits }) {
+  constructor({ api, store, source, edits, move, remove }) {
     super();
+    this.#move = move;
+    this.#remove = remove;
     this.#edits = edits;
+    this.#remote = new RemoteSection({ api, edits });
     this.#api = api;
     this.#store = store;
     this.#source = source;
+    this.#previewMenu = new PreviewMenu({ edits, item: () => this.#item, picture: this.#picture.element, dialog: this.#dialog });
     this.#dialog.append(
       this.#picture.element,
+      this.#previewMenu.element,
       h("div", { class: "details__bar" },
         this.#previous, this.#next, this.#place,
         h("button", { class: "button button--bare details__close", type: "button", "aria-label": t("details.close"), title: t("details.close"), onclick: () => this.#leave() }, icon("close"))),
@@ -88,6 +103,12 @@ export class Details extends EventTarget {
     edits.addEventListener("changed", () => this.#changed());
   }
 
+  /** Shows a model with its file's name being edited. */
+  rename(item) {
+    this.#renaming = item.file_path;
+    this.#store.set({ shownModel: item, model: item.file_path });
+  }
+
   async #show(filePath) {
     if (!this.#dialog.open) this.#dialog.showModal();
     if (this.#item?.file_path === filePath) return;
@@ -126,26 +147,32 @@ export class Details extends EventTarget {
     this.#drop();
     this.#item = item;
     this.#picture.show(item);
+    this.#previewMenu.element.hidden = Boolean(item.offline);
     this.#editor = new Editor({
       item,
       edits: this.#edits,
       api: this.#api,
       showTag: (tag) => this.#store.set({ model: "", view: "all", tags: [tag], tagsNot: [] }),
       leave: () => this.#leave(),
+      follow: (moved) => this.#follow(moved),
+      move: (paths, done) => this.#move(paths, done),
+      remove: (paths, model) => this.#remove(paths, model),
     });
-    const { head, words, tags, notes, foot } = this.#editor.parts;
+    const { head, words, tags, notes, file, foot } = this.#editor.parts;
     this.#draw(null, null);
-    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, this.#facts, foot);
+    this.#body.replaceChildren(head, this.#callouts, words, tags, notes, file, this.#facts, this.#remote.element, foot);
     this.#editor.restore();
     this.#body.scrollTop = 0;
+    if (this.#renaming === item.file_path) this.#editor.editFile();
+    this.#renaming = null;
     this.#showPlace();
   }
 
   /** Shows what changed of the model; what is being typed stays, and so does the place in the text. */
   async #refresh(item) {
-    const { media_url: media, model_name: name } = this.#item;
+    const { media_url: media, model_name: name, preview_nsfw_level: level } = this.#item;
     this.#item = item;
-    if (item.media_url !== media || item.model_name !== name) this.#picture.show(item);
+    if (item.media_url !== media || item.model_name !== name || item.preview_nsfw_level !== level) this.#picture.show(item);
     this.#asking?.abort();
     const { signal } = (this.#asking = new AbortController());
     this.#editor.update(item, null);
@@ -162,6 +189,7 @@ export class Details extends EventTarget {
       if (error instanceof ApiError) return null;
       throw error;
     };
+    this.#lookForCopies(item);
     const ask = (route) => this.#api.get(route, { file_path: item.file_path }, signal).catch(missing);
     const [metadata, text] = await Promise.all([ask("metadata"), ask("model-description")]);
     const link = item.civitai?.modelId ? await this.#api.get("civitai-url", { name: item.folder ? `${item.folder}/${item.file_name}` : item.file_name }, signal).catch(missing) : null;
@@ -171,6 +199,7 @@ export class Details extends EventTarget {
   #draw(metadata, html, link) {
     const item = this.#item;
     this.#editor.update(item, metadata, webAddress(link ?? item.hf_url));
+    this.#remote.update(item);
     this.#callouts.replaceChildren(...[
       item.problem && h("p", { class: "callout callout--bad" }, icon("alert"), h("span", {}, item.problem)),
       item.offline && h("p", { class: "callout" }, icon("offline"), h("span", {}, t("details.offline"))),
@@ -186,6 +215,8 @@ export class Details extends EventTarget {
     this.#editor?.dispose();
     this.#editor = null;
     this.#item = null;
+    this.#only = false;
+    this.#previewMenu.element.hidden = true;
   }
 
   #showPlace() {
@@ -204,6 +235,7 @@ export class Details extends EventTarget {
     if (before >= 0 && this.#index < 0) this.#changed();
     const now = this.#source.item(this.#index);
     if (now && JSON.stringify(now) !== JSON.stringify(this.#item)) this.#refresh(now);
+    else if (now) this.#lookForCopies(this.#item);
   }
 
   // A change may take the model out of the list that is asked for; it is looked up then.
@@ -211,7 +243,33 @@ export class Details extends EventTarget {
     if (!this.#item || this.#index >= 0) return;
     const { file_path: filePath } = this.#item;
     const found = await findModel(this.#api, filePath, this.#store.state.status?.roots ?? []).catch(() => null);
-    if (found && this.#item?.file_path === filePath) this.#refresh(found);
+    if (this.#item?.file_path !== filePath) return;
+    if (found) {
+      this.#refresh(found);
+      return;
+    }
+    // It may be somewhere else by now: its content tells, unless a copy of it has the same.
+    const same = this.#only ? await this.#sameContent(this.#item) : null;
+    if (same?.items.length === 1 && this.#item?.file_path === filePath) this.#follow(same.items[0]);
+  }
+
+  #sameContent({ sha256 }) {
+    return sha256 ? this.#api.get("list", { hash: sha256 }).catch(() => null) : null;
+  }
+
+  async #lookForCopies(item) {
+    const same = await this.#sameContent(item);
+    if (this.#item !== item || !same) return;
+    const own = same.items.some(({ file_path: path }) => path === item.file_path);
+    // Where it is gone already, what was known before holds.
+    if (own) this.#only = same.items.length === 1;
+  }
+
+  /** The model that is shown is at another path now. */
+  #follow(item) {
+    this.#index = this.#source.indexOf(item.file_path);
+    this.#refresh(item);
+    this.#store.set({ shownModel: item, model: item.file_path }, "replace");
   }
 
   async #step(by) {

@@ -10,13 +10,17 @@ export function mountBulkBar({ store, selection, acts }) {
     button("addTags", "plus", acts.addTags),
     button("removeTags", "minus", acts.removeTags),
     button("base", "pencil", acts.base),
+    button("refresh", "refresh", acts.refresh),
     button("favorite", "star", () => acts.favorite(true), "bulk__favorite"),
     button("unfavorite", "star", () => acts.favorite(false)),
+    button("move", "folder", acts.move),
+    button("organise", "layers", acts.organise),
   ];
   const exclude = button("exclude", "eye-off", () => acts.exclude(true));
   const restore = button("restore", "eye", () => acts.exclude(false));
+  const remove = button("delete", "trash", acts.remove);
   const bar = h("section", { class: "bulk", "aria-label": t("bulk.label"), hidden: true },
-    count, all, h("div", { class: "bulk__acts" }, buttons, exclude, restore),
+    count, all, h("div", { class: "bulk__acts" }, buttons, exclude, restore, remove),
     h("button", { class: "button button--bare bulk__end", type: "button", "aria-label": t("select.end"), title: t("select.end"), "aria-keyshortcuts": "Escape", onclick: () => selection.end() }, icon("close")));
   byId("main").append(bar);
 
@@ -34,7 +38,7 @@ export function mountBulkBar({ store, selection, acts }) {
     if (count.textContent !== text) count.textContent = text;
     all.hidden = !total || size >= total;
     all.textContent = total ? t("select.all", { n: number(total) }) : "";
-    for (const act of [...buttons, exclude, restore]) act.disabled = !size || Boolean(progress);
+    for (const act of [...buttons, exclude, restore, remove]) act.disabled = !size || Boolean(progress);
     exclude.hidden = view === "excluded";
     restore.hidden = view !== "excluded";
   };

@@ -1,4 +1,5 @@
 import { isAbort } from "../api.js";
+import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
 import { number, t, tn } from "../texts.js";
 import { fileName, reasonOf } from "./edits.js";
@@ -26,7 +27,6 @@ function listed(key, text) {
  */
 export function bulkDialog(name, { paths, edits, api }) {
   const kind = KINDS[name];
-  const dialog = h("dialog", { class: "sheet bulk-dialog", "aria-labelledby": "bulk-title" });
   const input = h("input", { class: "edit__input", type: "text", id: "bulk-value", autocomplete: "off", spellcheck: "false" });
   const outcome = h("div", { class: "plan", "aria-live": "polite" });
   const go = h("button", { class: "button button--filled", type: "submit" }, t("plan.show"));
@@ -36,13 +36,15 @@ export function bulkDialog(name, { paths, edits, api }) {
 
   const reset = () => {
     asking?.abort();
+    busy(false);
     planned = null;
     outcome.replaceChildren();
     go.textContent = t("plan.show");
     go.disabled = !kind.change(input.value.trim());
   };
+  // Without `disabled`, which would take the focus from the button.
   const busy = (yes) => {
-    go.disabled = yes;
+    go.setAttribute("aria-disabled", String(yes));
     outcome.setAttribute("aria-busy", String(yes));
   };
   const fail = (error) => outcome.replaceChildren(problem(t("plan.failed", { reason: reasonOf(error) })));
@@ -64,6 +66,7 @@ export function bulkDialog(name, { paths, edits, api }) {
       }
       busy(false);
       go.disabled = !changing.length;
+      if (go.disabled) input.focus();
     } catch (error) {
       if (isAbort(error)) return;
       busy(false);
@@ -88,12 +91,10 @@ export function bulkDialog(name, { paths, edits, api }) {
   };
 
   input.addEventListener("input", reset);
-  dialog.append(
-    h("div", { class: "sheet__head" },
-      h("h2", { class: "sheet__title", id: "bulk-title" }, tn(`plan.${name}`, paths.length)),
-      h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: close }, icon("close"))),
+  const dialog = openDialog({ title: tn(`plan.${name}`, paths.length), className: "bulk-dialog", onClose: () => asking?.abort() },
     h("form", { class: "bulk-dialog__form", onsubmit: (event) => {
       event.preventDefault();
+      if (go.getAttribute("aria-disabled") === "true") return;
       if (planned) make();
       else plan();
     } },
@@ -112,13 +113,7 @@ export function bulkDialog(name, { paths, edits, api }) {
       reset();
     },
   });
-  dialog.addEventListener("close", () => {
-    asking?.abort();
-    dialog.remove();
-  });
-  document.body.append(dialog);
   reset();
-  dialog.showModal();
   input.focus();
 }
 

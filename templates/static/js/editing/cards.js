@@ -79,6 +79,7 @@ class CardTools {
 
   constructor(cell) {
     this.#cell = cell;
+    cell.querySelector(".card").draggable = true;
     cell.append(this.#pick, this.#favorite);
   }
 

@@ -24,13 +24,18 @@ export class Editor {
   #exclude = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => this.#toggleExcluded() });
   #copyAll = h("button", { class: "button button--quiet button--small", type: "button", "aria-keyshortcuts": "c", onclick: () => copy(this.#words.join(", ")) }, icon("copy"), t("copy.all"));
   #leave;
+  #follow;
   parts;
 
-  /** `showTag(tag)` lists the models with a tag, `leave()` closes the details. */
-  constructor({ item, edits, api, showTag, leave }) {
+  /**
+   * `showTag(tag)` lists the models with a tag, `leave()` closes the details, `follow(item)` says that the model has another
+   * path, `move(paths, done)` and `remove(paths, item)` do that; `remove` answers whether it is gone.
+   */
+  constructor({ item, edits, api, showTag, leave, follow, move, remove }) {
     this.#item = item;
     this.#edits = edits;
     this.#leave = leave;
+    this.#follow = follow;
     const set = (key, value, field) => this.#set({ [key]: value }, field);
     const chip = (className, value, title, run) => h("button", { class: className, type: "button", title, onclick: run }, value);
 
@@ -74,7 +79,13 @@ export class Editor {
       add: (text) => this.#wordsAre([...this.#words.filter((word) => word !== text), text]),
       remove: (word) => this.#wordsAre(this.#words.filter((other) => other !== word)),
     });
-    this.#fields = { name: [name, t("edit.name")], base: [base, t("fact.base")], notes: [notes, t("details.notes")], tags: [tags, t("details.tags")], words: [words, t("details.words")] };
+    const file = new TextField({
+      label: t("fact.file"),
+      needed: t("edit.fileNeeded"),
+      show: (text) => [h("code", { class: "details__file" }, breakable(text + extensionOf(this.#item.file_path)))],
+      save: async (text) => this.#isAt(await edits.rename(this.#item, text), text),
+    });
+    this.#fields = { file: [file, t("fact.file")], name: [name, t("edit.name")], base: [base, t("fact.base")], notes: [notes, t("details.notes")], tags: [tags, t("details.tags")], words: [words, t("details.words")] };
 
     const section = (label, ...content) => h("section", { class: "details__section" }, label, ...content);
     this.parts = {
@@ -82,7 +93,13 @@ export class Editor {
       words: section(h("div", { class: "details__line" }, h("h3", {}, t("details.words")), this.#copyAll), words.element),
       tags: section(h("h3", {}, t("details.tags")), tags.element),
       notes: section(h("h3", {}, t("details.notes")), notes.element),
-      foot: h("div", { class: "details__foot" }, this.#exclude),
+      file: section(h("h3", {}, t("fact.file")), file.element),
+      foot: h("div", { class: "details__foot" },
+        this.#act("folder", t("menu.move"), () => move([this.#item.file_path], ([{ new_file_path: path }]) => path && this.#isAt(path))),
+        this.#exclude,
+        this.#act("trash", t("menu.delete"), async () => {
+          if (await remove([this.#item.file_path], this.#item)) this.#leave();
+        })),
     };
     this.update(item, null);
   }
@@ -103,7 +120,8 @@ export class Editor {
   update(item, metadata, web = null) {
     this.#item = item;
     this.#words = triggerWords(item, metadata);
-    const { name, base, notes, tags, words } = this.#fields;
+    const { file, name, base, notes, tags, words } = this.#fields;
+    file[0].set(item.file_name);
     name[0].set(item.model_name);
     base[0].set(isUnknown(item.base_model) ? "" : item.base_model);
     notes[0].set(item.notes ?? "");
@@ -128,6 +146,10 @@ export class Editor {
     for (const [name, [field, label]] of Object.entries(this.#fields)) saveOrKeep(this.#item, name, field, label);
   }
 
+  editFile() {
+    this.#fields.file[0].edit();
+  }
+
   async toggleFavorite() {
     const favorite = !this.#item.favorite;
     await this.#try(async () => {
@@ -142,6 +164,18 @@ export class Editor {
       await this.#edits.exclude(this.#item, !this.#item.exclude);
       this.#leave();
     });
+  }
+
+  #act(glyph, label, run) {
+    return h("button", { class: "button button--quiet button--small", type: "button", onclick: async () => {
+      if (await this.flush()) run();
+    } }, icon(glyph), label);
+  }
+
+  /** The model is at this path now. */
+  #isAt(path, name = path.slice(path.lastIndexOf("/") + 1, -extensionOf(path).length)) {
+    this.#item = { ...this.#item, file_path: path, file_name: name };
+    this.#follow(this.#item);
   }
 
   #base() {
@@ -179,6 +213,10 @@ export class Editor {
       toast(t("edit.notDone", { name: nameOf(this.#item), reason: reasonOf(error) }), { bad: true });
     }
   }
+}
+
+function extensionOf(path) {
+  return path.slice(path.lastIndexOf("."));
 }
 
 /** Tags that were typed with commas between them. */

@@ -54,6 +54,45 @@ export class Edits extends EventTarget {
     this.#made(await this.#api.post(yes ? "exclude" : "unexclude", { file_path: item.file_path }), t(yes ? "did.excluded" : "did.restored", { name: nameOf(item) }));
   }
 
+  /** Takes a provider's word on a model. */
+  async refresh(item) {
+    this.#made(await this.#api.post("fetch-civitai", { file_path: item.file_path }), t("did.refreshed", { name: nameOf(item) }));
+  }
+
+  /** Links a model to a version, or to the newest one, of a provider's model. */
+  async relink(item, { model_id: model, model_version_id: version = null }) {
+    this.#made(await this.#api.post("relink-civitai", { file_path: item.file_path, model_id: model, model_version_id: version }), t("did.relinked", { name: nameOf(item), id: model }));
+  }
+
+  /** Replaces the preview by a file; its NSFW level stays. */
+  async replacePreview(item, file) {
+    const answer = await this.#api.postForm("replace-preview", { model_path: item.file_path, nsfw_level: item.preview_nsfw_level ?? 0, preview_file: file });
+    this.#made(answer, t("did.preview", { name: nameOf(item) }));
+  }
+
+  /** The same by what is at an address. */
+  async previewFrom(item, address) {
+    const answer = await this.#api.post("set-preview-from-url", { model_path: item.file_path, image_url: address, nsfw_level: item.preview_nsfw_level ?? 0 });
+    this.#made(answer, t("did.preview", { name: nameOf(item) }));
+  }
+
+  /** Reads files again that count as copies: `{verified_as_duplicates, mismatched_files}`. */
+  verify(paths, signal) {
+    return this.#api.post("verify-duplicates", { file_paths: paths }, signal);
+  }
+
+  /** What `link` would do: `{results: [{file_path, success, method, bytes_saved, error}], bytes_saved}`. */
+  planLink(wanted, signal) {
+    return this.#api.post("link-duplicates", { ...wanted, dry_run: true }, signal);
+  }
+
+  /** Has the files `replace` share the bytes of `keep`; answers as `planLink`. */
+  async link(wanted) {
+    const answer = await this.#api.post("link-duplicates", wanted);
+    this.#made(answer, tn("did.linked", answer.success_count));
+    return answer;
+  }
+
   /** What `change` would do: `[{file_path, success, changes: [{field, from, to}], error}]`. Nothing is changed. */
   async plan(paths, change, signal) {
     return (await this.#api.post("bulk-edit", { file_paths: paths, ...change, dry_run: true }, signal)).results;
@@ -63,6 +102,53 @@ export class Edits extends EventTarget {
   async many(paths, change) {
     const { results } = await this.#bulk(paths, change, (changed) => tn("did.many", changed));
     return results.filter(({ success }) => !success);
+  }
+
+  /** Puts models into the trash; `name` is said when it is one. Returns what could not be: `[{file_path, error}]`. */
+  async delete(paths, name = fileName(paths[0])) {
+    if (paths.length === 1) {
+      this.#made(await this.#api.post("delete", { file_path: paths[0] }), t("did.deleted", { name }));
+      return [];
+    }
+    const answer = await this.#api.post("bulk-delete", { file_paths: paths });
+    this.#made({ undo_id: answer.undo_id ?? answer.batch_id }, tn("did.deletedMany", answer.total_deleted));
+    return answer.results.filter(({ success }) => !success);
+  }
+
+  /** Gives the model's files another name; the model's path then. */
+  async rename(item, name) {
+    const answer = await this.#api.post("rename", { file_path: item.file_path, new_file_name: name });
+    this.#made(answer, t("did.renamed", { from: item.file_name, to: name }));
+    return answer.new_file_path;
+  }
+
+  /** What moving would do: `{move_count, bytes, results}`. Nothing is moved. */
+  planMove(paths, to, signal) {
+    return this.#api.post("move_models_bulk", { file_paths: paths, target_path: to, dry_run: true }, signal);
+  }
+
+  /** Moves models into the folder `to`. Returns `[{original_file_path, new_file_path, success, message}]`. */
+  async move(paths, to) {
+    const answer = await this.#api.post("move_models_bulk", { file_paths: paths, target_path: to });
+    this.#made(answer, tn("did.moved", answer.success_count, { folder: fileName(to) }));
+    return answer.results;
+  }
+
+  /** What filing by the template would do, for these models or, without any, for all. */
+  planOrganise(paths, signal) {
+    return this.#api.post("auto-organize", { ...(paths && { file_paths: paths }), dry_run: true }, signal);
+  }
+
+  /** Files models by the template. */
+  async organise(paths) {
+    const answer = await this.#api.post("auto-organize", paths ? { file_paths: paths } : {});
+    this.#made(answer, tn("did.organised", answer.summary.success));
+    return answer;
+  }
+
+  /** Asks the long act that runs to stop; what it did stays. */
+  cancelTask() {
+    return this.#api.post("cancel-task");
   }
 
   async #bulk(paths, change, said) {

@@ -1,4 +1,5 @@
 import { isAbort } from "../api.js";
+import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
 import { moment, number, t, tn } from "../texts.js";
 import { fileName, reasonOf } from "./edits.js";
@@ -8,7 +9,6 @@ const NAMED = 3;
 
 /** What was done to the library, newest first; each act can be taken back. */
 export function openHistory(edits) {
-  const dialog = h("dialog", { class: "sheet history", "aria-labelledby": "history-title" });
   const list = h("ol", { class: "history__list" });
   const note = h("p", { class: "history__note", role: "status" }, t("details.loading"));
   const more = h("button", { class: "button button--quiet", type: "button", hidden: true, onclick: () => load() });
@@ -53,23 +53,18 @@ export function openHistory(edits) {
   // What is done elsewhere meanwhile belongs in the list too.
   const follow = () => load(true);
   edits.addEventListener("changed", follow);
-  dialog.append(
-    h("div", { class: "sheet__head" },
-      h("h2", { class: "sheet__title", id: "history-title" }, t("history.title")),
-      h("button", { class: "button button--bare", type: "button", "aria-label": t("shortcuts.close"), onclick: () => dialog.close() }, icon("close"))),
+  openDialog({
+    title: t("history.title"),
+    className: "history",
+    outside: true,
+    onClose: () => {
+      edits.removeEventListener("changed", follow);
+      asking?.abort();
+    },
+  },
     h("p", { class: "history__lead" }, t("history.lead")),
     note, list, more,
   );
-  dialog.addEventListener("close", () => {
-    edits.removeEventListener("changed", follow);
-    asking?.abort();
-    dialog.remove();
-  });
-  dialog.addEventListener("click", ({ target }) => {
-    if (target === dialog) dialog.close();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
   load();
 }
 

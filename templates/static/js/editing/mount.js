@@ -1,4 +1,9 @@
+import { copy } from "../controls/copy-button.js";
 import { byId } from "../dom.js";
+import { mountCardMenu } from "../moving/card-menu.js";
+import { mountDrag } from "../moving/drag.js";
+import { moveDialog } from "../moving/move-dialog.js";
+import { organiseDialog } from "../moving/organise-dialog.js";
 import { isGridView } from "../query.js";
 import { bind } from "../shortcuts.js";
 import { t, tn } from "../texts.js";
@@ -10,8 +15,8 @@ import { Edits, nameOf, reasonOf } from "./edits.js";
 import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 
-/** Everything that changes models outside the details. */
-export function mountEditing({ api, store, source, grid }) {
+/** Everything that changes models outside the details. `open(item)` shows the details, `renameIn(item)` with the file's name being edited. */
+export function mountEditing({ api, store, source, grid, facts, live, open, renameIn, refresh }) {
   const edits = new Edits(api);
   const selection = new Selection({ api, source });
   const failed = (text) => toast(text, { bad: true });
@@ -21,15 +26,47 @@ export function mountEditing({ api, store, source, grid }) {
   mountCards({ grid, root: byId("grid"), source, selection, toggleFavorite });
 
   const atOnce = async (change, end) => {
+    const { paths } = selection;
     try {
-      const left = await edits.many(selection.paths, change);
+      const left = await edits.many(paths, change);
+      if (end) selection.drop(without(paths, left));
       if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
-      else if (end) selection.end();
     } catch (error) {
       failed(t("plan.failed", { reason: reasonOf(error) }));
     }
   };
   const planned = (kind) => () => bulkDialog(kind, { paths: selection.paths, edits, api });
+  const roots = () => store.state.status?.roots ?? [];
+  const moved = (results) => selection.drop(results.filter(({ success }) => success).map(({ original_file_path: path }) => path));
+  const move = (paths, done = () => {}, folder = "") => moveDialog({
+    paths,
+    edits,
+    roots: roots(),
+    tree: facts.tree ?? {},
+    folder,
+    done: (results) => {
+      moved(results);
+      done(results);
+    },
+  });
+  const organise = (paths) => organiseDialog({ paths, edits, live, roots: roots(), done: () => selection.drop(paths ?? selection.paths) });
+  // Answers whether all of them are gone.
+  const remove = async (paths, item) => {
+    try {
+      const left = await edits.delete(paths, item && nameOf(item));
+      selection.drop(without(paths, left));
+      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
+      return !left.length;
+    } catch (error) {
+      failed(t("delete.failed", { reason: reasonOf(error) }));
+      return false;
+    }
+  };
+  const exclude = (item) => edits.exclude(item, !item.exclude).then(() => selection.drop([item.file_path])).catch((error) => failed(t("edit.notDone", { name: nameOf(item), reason: reasonOf(error) })));
+  const bulk = {
+    favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
+    exclude: (yes) => atOnce({ exclude: yes }, true),
+  };
   mountBulkBar({
     store,
     selection,
@@ -37,8 +74,40 @@ export function mountEditing({ api, store, source, grid }) {
       addTags: planned("addTags"),
       removeTags: planned("removeTags"),
       base: planned("base"),
-      favorite: (yes) => atOnce({ set: { favorite: yes } }, false),
-      exclude: (yes) => atOnce({ exclude: yes }, true),
+      refresh: () => refresh(selection.paths),
+      ...bulk,
+      move: () => move(selection.paths),
+      organise: () => organise(selection.paths),
+      remove: () => remove(selection.paths),
+    },
+  });
+  mountCardMenu({
+    grid,
+    root: byId("grid"),
+    source,
+    selection,
+    store,
+    acts: { open, rename: renameIn, favorite: toggleFavorite, copyPath: ({ file_path: path }) => copy(path), move: (paths) => move(paths), organise, exclude, remove, bulk },
+  });
+  mountDrag({
+    cards: byId("grid"),
+    folders: byId("facets"),
+    source,
+    selection,
+    store,
+    move: async (paths, folder, root) => {
+      if (root === null) {
+        move(paths, undefined, folder);
+        return;
+      }
+      try {
+        const results = await edits.move(paths, folder ? `${root}/${folder}` : root);
+        moved(results);
+        const left = results.filter(({ success }) => !success);
+        if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].message }));
+      } catch (error) {
+        failed(t("plan.failed", { reason: reasonOf(error) }));
+      }
     },
   });
   // Other places and libraries show other models; what is chosen must be what can be seen.
@@ -50,5 +119,11 @@ export function mountEditing({ api, store, source, grid }) {
   });
 
   bind("undo", () => edits.undoLast());
-  return { edits, openHistory: () => openHistory(edits) };
+  return { edits, move, remove, openHistory: () => openHistory(edits), organiseAll: () => organise(null) };
+}
+
+/** The paths that are not among those `left` as they were. */
+function without(paths, left) {
+  const stay = new Set(left.map(({ file_path: path }) => path));
+  return paths.filter((path) => !stay.has(path));
 }

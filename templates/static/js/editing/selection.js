@@ -56,6 +56,18 @@ export class Selection extends EventTarget {
     this.#changed();
   }
 
+  /** These are no longer where they were chosen. Without any left the mode ends. */
+  drop(paths) {
+    const before = this.#paths.size;
+    for (const path of paths) {
+      this.#paths.delete(path);
+      this.#before.delete(path);
+    }
+    if (this.#paths.size === before) return;
+    if (this.#paths.size) this.#changed();
+    else this.end();
+  }
+
   /** Chooses the model at `index`, or no longer; a range begins there. */
   toggle(index) {
     const path = this.#source.item(index)?.file_path;

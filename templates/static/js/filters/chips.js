@@ -8,7 +8,7 @@ const labels = new Map(bootstrap.type.sub_types.map(({ id, label }) => [id, labe
 /** Every active filter as a chip that takes it away. */
 export function mountChips({ store }) {
   const list = byId("chips");
-  store.watch(["view", "folder", "bases", "basesNot", "tags", "tagsNot", "subTypes", "favorites", "search"], (state) => {
+  store.watch(["view", "folder", "bases", "basesNot", "tags", "tagsNot", "subTypes", "favorites", "updates", "search"], (state) => {
     const chips = state.view === "all" ? describe(state) : [];
     const focused = list.contains(document.activeElement);
     list.hidden = chips.length === 0;
@@ -28,6 +28,7 @@ function describe(state) {
   const tag = (name) => (name === UNTAGGED ? t("tags.none") : `#${name}`);
   return [
     ...(state.favorites ? [{ text: t("filters.favorites"), patch: { favorites: false } }] : []),
+    ...(state.updates ? [{ text: t("filters.updates"), patch: { updates: false } }] : []),
     ...(state.folder !== null ? [{ text: state.folder, patch: { folder: null } }] : []),
     ...each("bases", base),
     ...each("basesNot", not(base), true),

@@ -27,9 +27,11 @@ export function mountFacets({ store, facts, type }) {
     store.watch(keys, show);
   }
 
-  const favorites = byId("only-favorites");
-  favorites.addEventListener("click", () => store.set({ favorites: !store.state.favorites }));
-  store.watch(["favorites"], (state) => favorites.setAttribute("aria-checked", String(state.favorites)));
+  for (const key of ["favorites", "updates"]) {
+    const only = byId(`only-${key}`);
+    only.addEventListener("click", () => store.set({ [key]: !store.state[key] }));
+    store.watch([key], (state) => only.setAttribute("aria-checked", String(state[key])));
+  }
 }
 
 /** The places of the library: all models, duplicates, problems and so on. */

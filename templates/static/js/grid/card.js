@@ -146,6 +146,7 @@ function marks(item) {
     item.version_count > 1 && mark("layers", t("mark.versions", { n: item.version_count }), "", undefined, String(item.version_count)),
     item.aliases?.length > 0 && mark("link", tn("mark.aliases", item.aliases.length), "", undefined, String(item.aliases.length)),
     item.media_type === "video" && mark("play", t("mark.video"), "mark--end"),
+    item.update_available && mark("update", t("mark.update"), "mark--update"),
     item.favorite && mark("star", t("mark.favorite"), "mark--star"),
   ].filter(Boolean);
 }

@@ -1,5 +1,5 @@
 import { byId, h, icon } from "../dom.js";
-import { bytes, number, t, tn } from "../texts.js";
+import { bytes, number, t, timeLeft, tn } from "../texts.js";
 import { toast } from "../toast.js";
 import { ProgressBar } from "./progress.js";
 
@@ -170,10 +170,4 @@ function speed(rate, files) {
 function shareOf({ done, total, bytes_done: read, bytes_total: all }) {
   if (all > 0) return Math.min(1, read / all);
   return total > 0 ? Math.min(1, done / total) : null;
-}
-
-function timeLeft(seconds) {
-  if (seconds < 50) return t("activity.left.soon");
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? tn("activity.left.minutes", Math.max(1, minutes)) : tn("activity.left.hours", Math.round(minutes / 60));
 }

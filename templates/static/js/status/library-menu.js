@@ -5,10 +5,10 @@ import { t } from "../texts.js";
 import { toast } from "../toast.js";
 
 /**
- * Scans on demand, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
+ * Scans on demand, filing by the template, and the way to the history of changes. The request lasts as long as the scan; what it finds comes as a
  * live change.
  */
-export function mountLibraryMenu({ api, store, live, openHistory }) {
+export function mountLibraryMenu({ api, store, live, remote, openHistory, openSettings, organiseAll }) {
   const scan = async (full) => {
     if (store.state.scan) return;
     store.set({ scan: true });
@@ -33,9 +33,20 @@ export function mountLibraryMenu({ api, store, live, openHistory }) {
       { label: t("scan.everything"), icon: "layers", disabled: store.state.scan, run: () => scan(true) },
     ],
   }, {
+    label: t("remote.menu"),
+    kind: "action",
+    items: [
+      { label: t("refresh.all"), icon: "refresh", disabled: store.state.refreshing !== null, run: () => remote.run() },
+      { label: t("updates.look"), icon: "update", run: () => remote.updates() },
+      { label: t("settings.open"), icon: "sliders", run: openSettings },
+    ],
+  }, {
     label: t("history.menu"),
     kind: "action",
-    items: [{ label: t("history.open"), icon: "history", run: openHistory }],
+    items: [
+      { label: t("organise.open"), icon: "folder", run: organiseAll },
+      { label: t("history.open"), icon: "history", run: openHistory },
+    ],
   }, {
     label: t("plugins.menu"),
     kind: "action",

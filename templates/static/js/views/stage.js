@@ -2,6 +2,7 @@ import { isAbort } from "../api.js";
 import { byId } from "../dom.js";
 import { isGridView } from "../query.js";
 import { t } from "../texts.js";
+import { forgetTold } from "./duplicates.js";
 import { groupsView } from "./groups.js";
 import { problemsView } from "./problems.js";
 
@@ -11,10 +12,11 @@ export class Stage {
   #view = byId("view");
   #asking = null;
 
-  /** `context`: `{api, store, open}`. */
+  /** `context`: `{api, store, open, edits}`. */
   constructor(context) {
     this.#context = context;
     context.store.watch(["view"], () => this.refresh());
+    context.edits.addEventListener("changed", forgetTold);
   }
 
   async refresh() {
@@ -32,7 +34,10 @@ export class Stage {
       const context = { ...this.#context, retry: () => this.refresh(), signal };
       const content = await (view === "problems" ? problemsView(context) : groupsView(view, context));
       if (signal.aborted) return;
+      // What is made anew after a change keeps the focus where it was.
+      const focused = this.#view.contains(document.activeElement) ? document.activeElement : null;
       this.#view.replaceChildren(content);
+      if (focused) (this.#view.querySelector(`[data-focus="${CSS.escape(focused.dataset.focus ?? "")}"]`) ?? byId("main")).focus();
       this.#view.removeAttribute("aria-busy");
     } catch (error) {
       if (!isAbort(error)) throw error;

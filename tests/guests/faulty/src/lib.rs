@@ -1,14 +1,26 @@
 //! A model type that breaks every limit when it is asked to.
 //!
-//! Each route is one way to break; `ok` proves that the others only ended their own call.
+//! Each route is one way to break; `ok` proves that the others only ended their own call. Rules break in versions in which a
+//! test has put `wrong` where a switch says `sound`.
 
 use std::hint::black_box;
 
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, ModelType, Request, Response, Result, Route, export_model_type, routes,
+    Derived, Descriptor, FileFacts, Json, MergeInput, Model, ModelType, Request, Response, Result, Route,
+    export_model_type, routes, rules::merge,
 };
 
 struct Faulty;
+
+/// Whether the format of this version is as it should be.
+const FORMAT: &str = "format-is-sound";
+/// Whether what a person typed stays in this version.
+const MERGE: &str = "merge-is-sound";
+
+/// The switch as it stands in the component, which the compiler must not know.
+fn is_sound(switch: &'static str) -> bool {
+    black_box(switch).ends_with("sound")
+}
 
 impl ModelType for Faulty {
     fn describe() -> Descriptor {
@@ -39,6 +51,18 @@ impl ModelType for Faulty {
             turns = black_box(turns.wrapping_add(1));
         }
         Derived::default()
+    }
+
+    fn format_one(model: &Model) -> Json {
+        assert!(is_sound(FORMAT), "asked to trap by the version");
+        model.fields.clone()
+    }
+
+    fn merge_remote_one(input: &MergeInput) -> Result<Json> {
+        if is_sound(MERGE) {
+            return merge::merge_remote(input);
+        }
+        Ok(r#"{"civitai":{"trainedWords":["one","two"]}}"#.to_owned())
     }
 }
 

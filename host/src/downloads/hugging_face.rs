@@ -1,0 +1,272 @@
+//! Files of repositories at Hugging Face. Source of the routes there: its Hub API, `GET /api/models/{repo}/tree/{revision}`
+//! and `GET /{repo}/resolve/{revision}/{path}`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LINK};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::DownloadError;
+use super::install::{self, Origin};
+use super::ledger::QueueRow;
+use super::resolve::{self, Plan, Resolved};
+use super::transfer::{Key, Source};
+use super::wanted::{RepoFile, Wanted};
+use crate::http::app::App;
+use crate::net::cause;
+use crate::settings::DownloadSettings;
+
+/// Where it is unless settings say otherwise.
+const SITE: &str = "https://huggingface.co";
+/// The setting that holds the key.
+const KEY: &str = "huggingface_token";
+/// Folder below a root that files of repositories go into.
+const FOLDER: &str = "huggingface";
+
+/// Pages of a list that are read; each has a thousand files.
+const PAGES: usize = 200;
+
+/// Why a repository can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// It is not there.
+    #[error("Repo '{0}' not found")]
+    NotFound(String),
+    /// The repository is there, and the file is not.
+    #[error("Repo '{repo}' has no file '{file}'")]
+    NoFile {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+    },
+    /// Its list has no end.
+    #[error("Repo '{0}' lists more files than this server reads. Download the file in a browser")]
+    TooLong(String),
+    /// Another answer.
+    #[error(
+        "Hugging Face answered with status {0}. A private or gated repository needs the setting `huggingface_token`"
+    )]
+    Status(u16),
+    /// No answer.
+    #[error("Hugging Face can't be reached: {0}. Check the network and the settings `proxy_*`")]
+    Network(String),
+}
+
+/// A file of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoEntry {
+    /// Path within it.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, where it is stored as a large file.
+    pub sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TreeEntry {
+    #[serde(rename = "type", default)]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: String,
+    #[serde(default)]
+    size: u64,
+}
+
+/// The site.
+#[derive(Debug)]
+pub struct HuggingFace {
+    site: String,
+    key: Option<Key>,
+}
+
+impl HuggingFace {
+    /// The site that settings name.
+    pub fn new(settings: &DownloadSettings) -> Self {
+        let site = settings.huggingface.trim_end_matches('/');
+        let site = if site.is_empty() { SITE } else { site };
+        let token = settings.huggingface_token.trim();
+        Self {
+            site: site.to_owned(),
+            key: Key::below(format!("{site}/"), token).filter(|_| !token.is_empty()),
+        }
+    }
+
+    /// All files of a revision, at any depth.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub async fn files(&self, app: &App, repo: &str, revision: &str) -> Result<Vec<RepoEntry>, HubError> {
+        let first = format!(
+            "{}/api/models/{repo}/tree/{}?recursive=true",
+            self.site,
+            encoded(revision)
+        );
+        let mut next = Some(Url::parse(&first).map_err(|error| HubError::Network(error.to_string()))?);
+        let client = app.providers.client();
+        let mut files = Vec::new();
+        for _ in 0..PAGES {
+            let Some(url) = next else {
+                return Ok(files);
+            };
+            let mut request = client.transfer().get(url.clone());
+            if let Some(value) = self.key.as_ref().and_then(|key| key.value_for(&url)) {
+                request = request.header(AUTHORIZATION, value);
+            }
+            let network = |error: reqwest::Error| HubError::Network(cause(&error));
+            let response = request.send().await.map_err(network)?;
+            match response.status().as_u16() {
+                200 => {}
+                404 => return Err(HubError::NotFound(repo.to_owned())),
+                status => return Err(HubError::Status(status)),
+            }
+            next = next_page(&url, response.headers());
+            let entries: Vec<Value> = response.json().await.map_err(network)?;
+            let entries = entries
+                .into_iter()
+                .filter_map(|entry| serde_json::from_value::<TreeEntry>(entry).ok());
+            files.extend(
+                entries
+                    .filter(|entry| entry.kind != "directory")
+                    .map(|entry| RepoEntry {
+                        size: entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size.max(entry.size)),
+                        sha256: entry.lfs.map(|lfs| lfs.oid.to_lowercase()),
+                        path: entry.path,
+                    }),
+            );
+        }
+        Err(HubError::TooLong(repo.to_owned()))
+    }
+}
+
+/// The address of the next page of a list, of `Link: <https://...>; rel="next"`; one at another host is none.
+fn next_page(url: &Url, headers: &HeaderMap) -> Option<Url> {
+    let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    let next = links.flat_map(|links| links.split(',')).find_map(|link| {
+        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = rest.split(';').any(|part| {
+            let (name, value) = part.split_once('=').unwrap_or_default();
+            name.trim() == "rel" && value.trim().trim_matches('"') == "next"
+        });
+        is_next.then_some(address)
+    })?;
+    url.join(next).ok().filter(|next| next.origin() == url.origin())
+}
+
+/// Looks up a file of a repository; `before` is where an earlier run of this download wrote.
+///
+/// # Errors
+/// Why it can't be downloaded. Without the list of the repository nobody could tell whether what arrives is the file: only
+/// files that are not stored as large ones have no hash there.
+pub async fn resolve(
+    app: &Arc<App>,
+    site: &HuggingFace,
+    file: &RepoFile,
+    wanted: &Wanted,
+    before: Option<&Path>,
+) -> Result<Resolved, DownloadError> {
+    let place = &wanted.place;
+    let root = PathBuf::from(&place.model_root);
+    if place.model_root.is_empty() {
+        return Err(DownloadError::NoFolder);
+    }
+    let (own, named) = (app.clone(), root.clone());
+    let service = tokio::task::spawn_blocking(move || install::library_with(&own, &named)).await;
+    let service = service
+        .map_err(|error| DownloadError::Broken(error.to_string()))?
+        .ok_or(DownloadError::Outside)?;
+    let name = install::file_name(file.file.rsplit('/').next().unwrap_or_default())?;
+    if service.plugin.info().extension_of(&name).is_none() {
+        return Err(DownloadError::Kind(name));
+    }
+    let relative = if place.use_default_paths {
+        format!("{FOLDER}/{}", file.repo)
+    } else {
+        place.relative_path.clone()
+    };
+    let target = install::folder(&service, &root, &relative).await?.join(name);
+    if before != Some(&*target) && tokio::fs::metadata(&target).await.is_ok_and(|there| there.is_file()) {
+        return Err(DownloadError::Exists(service.plugin.info().id().to_owned()));
+    }
+    let entries = site.files(app, &file.repo, &file.revision).await?;
+    let entry = entries.into_iter().find(|entry| entry.path == file.file);
+    let sha256 = entry
+        .ok_or_else(|| HubError::NoFile {
+            repo: file.repo.clone(),
+            file: file.file.clone(),
+        })?
+        .sha256;
+    let path: Vec<String> = file.file.split('/').map(encoded).collect();
+    let url = format!(
+        "{}/{}/resolve/{}/{}",
+        site.site,
+        file.repo,
+        encoded(&file.revision),
+        path.join("/")
+    );
+    let source = Source {
+        urls: vec![url],
+        key: site.key.clone(),
+        key_setting: KEY,
+        gated: false,
+        sha256,
+    };
+    Ok(Resolved::Plan(Box::new(Plan {
+        service,
+        source,
+        target,
+        origin: Origin {
+            version: None,
+            source: resolve::NOBODY,
+            autov3: None,
+            hf_url: Some(format!("{SITE}/{}", file.repo)),
+        },
+        row: QueueRow {
+            model_name: file.repo.clone(),
+            version_name: file.file.clone(),
+            ..QueueRow::default()
+        },
+        picture: None,
+    })))
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-")
+        .replace("%2E", ".")
+        .replace("%5F", "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_of_a_list_is_at_the_same_host() {
+        let url = Url::parse("https://hub.example/api/models/o/r/tree/main").unwrap();
+        let next = |link: &str| {
+            let headers = HeaderMap::from_iter([(LINK, link.parse().unwrap())]);
+            next_page(&url, &headers).map(String::from)
+        };
+        let page = "https://hub.example/api/models/o/r/tree/main?cursor=a";
+        assert_eq!(next(&format!("<{page}>; rel=\"next\"")).as_deref(), Some(page));
+        assert_eq!(
+            next(&format!("</x>; rel=prev, <{page}>; rel=next")).as_deref(),
+            Some(page)
+        );
+        assert_eq!(next("<https://evil.example/>; rel=\"next\""), None);
+        assert_eq!(next("</x>; rel=\"prev\""), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The preview of a download: which of a version's images, and fetching it. Source: contract section 4.3.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::transfer::{self, Signal};
+use crate::http::app::App;
+use crate::library::previewing::{MAX_BYTES, NewPreview};
+use crate::providers::objects;
+use crate::settings::ContractSettings;
+use crate::web_media::{self, FetchError, Fetched};
+
+/// An image or video of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Its address.
+    pub url: String,
+    /// Its NSFW level.
+    pub level: i64,
+    /// Whether it is a video.
+    pub is_video: bool,
+}
+
+/// The image that stands for a version: its first; where people want none of a level, the first below it, else the tamest.
+pub fn choose(version: &Map<String, Value>, settings: &ContractSettings) -> Option<Picture> {
+    let mut pictures = objects(version.get("images")).filter_map(|image| {
+        Some(Picture {
+            url: image.get("url")?.as_str().filter(|url| !url.is_empty())?.to_owned(),
+            level: image.get("nsfwLevel").and_then(Value::as_i64).unwrap_or_default(),
+            is_video: image.get("type").and_then(Value::as_str) == Some("video"),
+        })
+    });
+    if !settings.flag("blur_mature_content", true) {
+        return pictures.next();
+    }
+    let all: Vec<Picture> = pictures.collect();
+    let below = i64::from(settings.blur_level());
+    let tame = all.iter().find(|picture| picture.level < below);
+    tame.or_else(|| all.iter().min_by_key(|picture| picture.level)).cloned()
+}
+
+/// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
+/// is not worth failing a download for, and when the download is stopped.
+pub async fn fetch(
+    app: &App,
+    picture: &Picture,
+    target: &Path,
+    signal: &mut watch::Receiver<Signal>,
+) -> Option<PathBuf> {
+    let fetched = tokio::select! {
+        fetched = bytes_of(app, picture) => fetched,
+        () = transfer::stopped(signal) => return None,
+    };
+    let bytes = match fetched {
+        Ok(fetched) => fetched.bytes,
+        Err(error) => {
+            tracing::info!(url = picture.url, %error, "a download has no preview");
+            return None;
+        }
+    };
+    let (target, name) = (target.to_owned(), picture.url.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let preview = NewPreview::made_of(bytes, &name).map_err(|error| error.to_string())?;
+        let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let path = target.with_file_name(format!("{stem}{}", preview.ending()));
+        if path.exists() {
+            return Err(format!("{} is there already", path.display()));
+        }
+        crate::files::atomic::write(&path, preview.bytes()).map_err(|error| error.to_string())?;
+        Ok(path)
+    });
+    match written.await {
+        Ok(Ok(path)) => Some(path),
+        Ok(Err(error)) => {
+            tracing::info!(url = picture.url, error, "a download has no preview");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Its small rendition, where there is one. Through a proxy, nobody here could say where an address leads.
+async fn bytes_of(app: &App, picture: &Picture) -> Result<Fetched, FetchError> {
+    let private = app.settings.previews.private_addresses;
+    let client = app.providers.client();
+    let get = async |url: &str| match client.through_proxy() {
+        Some(client) => web_media::fetch_with(client, url, MAX_BYTES, private).await,
+        None => web_media::fetch(url, MAX_BYTES, private).await,
+    };
+    let small = web_media::rendition(&picture.url, picture.is_video);
+    if let Some(small) = small
+        && let Ok(fetched) = get(&small).await
+    {
+        return Ok(fetched);
+    }
+    get(&picture.url).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_picture_below_the_level_that_people_blur_stands_for_a_version() {
+        let version = |levels: &[i64]| {
+            let images: Vec<Value> = levels
+                .iter()
+                .map(|level| json!({"url": format!("https://i/{level}"), "nsfwLevel": level}))
+                .collect();
+            json!({ "images": images }).as_object().cloned().unwrap()
+        };
+        let settings = |value: Value| ContractSettings::new(value.as_object().cloned().unwrap());
+        let level = |levels: &[i64], value: Value| choose(&version(levels), &settings(value)).map(|own| own.level);
+        assert_eq!(level(&[8, 4, 2], json!({})), Some(2));
+        assert_eq!(level(&[16, 8], json!({})), Some(8));
+        assert_eq!(level(&[8, 2], json!({"blur_mature_content": false})), Some(8));
+        assert_eq!(level(&[], json!({})), None);
+    }
+}

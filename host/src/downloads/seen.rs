@@ -1,0 +1,66 @@
+//! Remembering which versions were ever in a library, also after their files are gone. Source: contract section 6.2.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use super::service::Downloads;
+use crate::http::app::App;
+
+/// Changes come in bursts; they are looked at together.
+const REST: Duration = Duration::from_secs(1);
+
+/// Notes what the libraries have, now and after each change, until the server ends.
+pub async fn remember_seen(app: Arc<App>, downloads: Arc<Downloads>) {
+    let mut messages = app.hub.general();
+    let mut noted: HashMap<String, HashSet<u64>> = HashMap::new();
+    loop {
+        if let Err(error) = note(&app, &downloads, &mut noted).await {
+            tracing::error!(%error, "the versions of the libraries are not noted");
+        }
+        loop {
+            match messages.recv().await {
+                Ok(message) if !message.contains("models_changed") => {}
+                Ok(_) | Err(RecvError::Lagged(_)) => break,
+                Err(RecvError::Closed) => return,
+            }
+        }
+        tokio::time::sleep(REST).await;
+        messages = messages.resubscribe();
+    }
+}
+
+async fn note(
+    app: &App,
+    downloads: &Downloads,
+    noted: &mut HashMap<String, HashSet<u64>>,
+) -> Result<(), super::DownloadError> {
+    for slot in app.types.load_full().iter() {
+        let Some(service) = slot.service() else { continue };
+        let id = slot.info.id().to_owned();
+        if !noted.contains_key(&id) {
+            let own = id.clone();
+            let known = downloads.in_ledger(move |ledger| ledger.noted(&own)).await?;
+            noted.insert(id.clone(), known.into_iter().collect());
+        }
+        let Some(known) = noted.get_mut(&id) else { continue };
+        let snapshot = service.library.snapshot();
+        let records = snapshot.records();
+        let ids = records
+            .iter()
+            .filter_map(|(_, record)| Some((record.remote.id?, record.remote.model_id)));
+        let new: Vec<(u64, Option<u64>)> = ids.filter(|(version, _)| !known.contains(version)).collect();
+        if new.is_empty() {
+            continue;
+        }
+        let versions: Vec<u64> = new.iter().map(|(version, _)| *version).collect();
+        downloads
+            .in_ledger(move |ledger| ledger.note_downloaded(&id, &new, "scan"))
+            .await?;
+        // What could not be noted is tried again with the next change.
+        known.extend(versions);
+    }
+    Ok(())
+}

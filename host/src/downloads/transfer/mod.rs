@@ -1,0 +1,570 @@
+//! Fetching one file so that it arrives: in ranges over several connections where the server allows it, going on
+//! where it was after a drop, a pause or a restart, and proved by its SHA-256 before it gets its name.
+//!
+//! A file comes in stretches, fetched in order by as many connections as are allowed. Each hands its bytes to one thread
+//! that writes and hashes them. When the server has another file meanwhile, or knows no ranges, it starts from zero.
+
+mod disk;
+mod error;
+mod fetch;
+mod ranges;
+mod source;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use reqwest::Url;
+use tokio::sync::{mpsc, watch};
+
+pub use error::TransferError;
+use fetch::{Answer, Failure, Request};
+use ranges::Ranges;
+pub use source::{Key, Source};
+use state::State;
+pub use state::{PartOf, part_is_of, part_of, state_of};
+use writer::{Piece, Shared, Writer, lock};
+
+use crate::files::limiter::Limiter;
+use crate::net;
+
+/// What the first request asks for. Smaller files come with it whole.
+const FIRST: u64 = 8 << 20;
+/// What later requests ask for.
+const STRETCH: u64 = 32 << 20;
+/// Pieces on their way to the writer, over all connections of a file; each is as much as one read of a socket gives.
+const PIECES: usize = 32;
+/// How often a file is begun anew.
+const RESTARTS: u32 = 5;
+/// Longest wait between two tries that no server asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A server that wants a longer break than this is not waited for.
+const LONGEST_BREAK: Duration = Duration::from_secs(1800);
+/// How often in a row a server may ask for a break.
+const BREAKS: u32 = 30;
+
+/// What a person wants of a transfer that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// It goes on.
+    Run,
+    /// It stands still, and can go on.
+    Pause,
+    /// It ends.
+    Stop,
+}
+
+/// Ends when it is to stop.
+pub async fn stopped(signal: &mut watch::Receiver<Signal>) {
+    // What is given holds a lock, which no other thread may get.
+    let _ = signal.wait_for(|signal| *signal == Signal::Stop).await.map(|_| ());
+}
+
+/// How files are fetched.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for one file.
+    pub connections: usize,
+    /// Tries in a row without a byte.
+    pub tries: u32,
+    /// Wait after the first failed try; doubled after each.
+    pub first_wait: Duration,
+    /// Longest time without a byte.
+    pub patience: Duration,
+}
+
+/// How far a transfer is, readable at any time.
+#[derive(Debug, Default)]
+pub struct Meter {
+    here: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Meter {
+    /// Bytes that are here.
+    pub fn here(&self) -> u64 {
+        self.here.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the whole; none while unknown.
+    pub fn total(&self) -> Option<u64> {
+        Some(self.total.load(Ordering::Relaxed)).filter(|total| *total > 0)
+    }
+}
+
+/// A file that arrived and was proved.
+#[derive(Debug)]
+pub struct Arrived {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// Removes what has arrived of a file.
+pub fn discard(target: &Path) {
+    State::discard(target);
+}
+
+/// A transfer of one file.
+pub struct Transfer<'a> {
+    /// Sends requests; must follow no redirects by itself.
+    pub client: &'a reqwest::Client,
+    /// What is fetched.
+    pub source: &'a Source,
+    /// Where it will lie. Written is `<target>.part`; the last step, giving it the name, is the caller's.
+    pub target: &'a Path,
+    /// How.
+    pub options: &'a Options,
+    /// Bound of the rate, over all files.
+    pub limiter: &'a Limiter,
+    /// What a person wants.
+    pub signal: watch::Receiver<Signal>,
+    /// How far it is.
+    pub meter: &'a Meter,
+}
+
+// What is to be fetched next.
+struct Plan {
+    url: String,
+    resolved: Option<String>,
+    // Whether ranges are served; none before the first answer.
+    ranges: Option<bool>,
+    // What was received or is being fetched.
+    asked: Ranges,
+    fails: u32,
+    breaks: u32,
+}
+
+impl Transfer<'_> {
+    /// Fetches the file into its part.
+    ///
+    /// # Errors
+    /// Why it did not arrive. What did is kept, unless it proved to be another file's.
+    pub async fn run(&self) -> Result<Arrived, TransferError> {
+        let sha256 = self.source.sha256.as_deref();
+        let mut restarts = 0;
+        let mut address = 0;
+        loop {
+            let url = self.source.urls.get(address).cloned().unwrap_or_default();
+            let (target, wanted) = (self.target.to_owned(), sha256.map(str::to_owned));
+            let state = blocking(move || State::load(&target, wanted.as_deref())).await?;
+            let continued = state.done.len() > 0;
+            match self.attempt(&url, state).await {
+                Ok(arrived) if sha256.is_none_or(|wanted| wanted == arrived.sha256) => return Ok(arrived),
+                // What an earlier run left may be of another file. Once more, all of it.
+                Ok(_) if continued && restarts < RESTARTS => {
+                    tracing::warn!(target = %self.target.display(), "what was here of the file is not of it; it is fetched anew");
+                    restarts += 1;
+                    self.discard().await?;
+                }
+                Ok(arrived) if address + 1 < self.source.urls.len() => {
+                    tracing::warn!(
+                        host = host_of(&url),
+                        actual = arrived.sha256,
+                        "this address has another file; the next one is asked"
+                    );
+                    address += 1;
+                    self.discard().await?;
+                }
+                Ok(arrived) => return Err(self.keep_aside(arrived).await?),
+                Err(Failure::Restart(error)) => {
+                    restarts += 1;
+                    self.discard().await?;
+                    if restarts > RESTARTS.max(self.options.tries) {
+                        return Err(error);
+                    }
+                    self.rest(self.wait_after(restarts)).await?;
+                }
+                Err(Failure::Fatal(error) | Failure::Retry(error, _) | Failure::Expired(error)) => {
+                    if !error.is_of_address() || address + 1 >= self.source.urls.len() {
+                        return Err(error);
+                    }
+                    tracing::info!(%error, "the next address is asked");
+                    address += 1;
+                    // Another server names the same bytes by another ETag; only their hash tells that they are the same.
+                    let (target, keep) = (self.target.to_owned(), sha256.is_some());
+                    let wanted = self.source.sha256.clone();
+                    blocking(move || {
+                        if !keep {
+                            return State::discard(&target);
+                        }
+                        let mut state = State::load(&target, wanted.as_deref());
+                        state.validator = None;
+                        let _ = state.save(&target);
+                    })
+                    .await?;
+                }
+            }
+        }
+    }
+
+    async fn discard(&self) -> Result<(), TransferError> {
+        let target = self.target.to_owned();
+        blocking(move || State::discard(&target)).await
+    }
+
+    /// Puts a file that is not what it should be beside its place, under a name that no library lists.
+    async fn keep_aside(&self, arrived: Arrived) -> Result<TransferError, TransferError> {
+        let target = self.target.to_owned();
+        let kept = blocking(move || {
+            let kept = state::with_ending(&target, ".wrong-hash");
+            let moved = std::fs::rename(part_of(&target), &kept);
+            let _ = std::fs::remove_file(state_of(&target));
+            moved.map(|()| kept)
+        });
+        let kept = kept
+            .await?
+            .map_err(|source| TransferError::disk(part_of(self.target), source))?;
+        Ok(TransferError::WrongHash {
+            kept,
+            expected: self.source.sha256.clone().unwrap_or_default(),
+            actual: arrived.sha256,
+        })
+    }
+
+    /// Fetches what is missing from one address.
+    async fn attempt(&self, url: &str, state: State) -> Result<Arrived, Failure> {
+        self.meter.here.store(state.done.len(), Ordering::Relaxed);
+        self.meter
+            .total
+            .store(state.total.unwrap_or_default(), Ordering::Relaxed);
+        let plan = Mutex::new(Plan {
+            url: url.to_owned(),
+            resolved: None,
+            ranges: None,
+            asked: state.done.clone(),
+            fails: 0,
+            breaks: 0,
+        });
+        let shared: Shared = Arc::new(Mutex::new(state));
+        let (target, own) = (self.target.to_owned(), shared.clone());
+        let writer = blocking(move || Writer::open(&target, own))
+            .await
+            .map_err(Failure::Fatal)?;
+        let writer = writer.map_err(Failure::Fatal)?;
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let writing = tokio::task::spawn_blocking(move || writer.run(receiver));
+        let fetched = self.fetch_all(&plan, &shared, &sender).await;
+        drop(sender);
+        let written = writing.await.map_err(|error| Failure::Fatal(broke_off(&error)))?;
+        // Why it can't be written is the cause when both failed.
+        let sha256 = written.map_err(Failure::Fatal)?;
+        fetched?;
+        let bytes = lock(&shared).done.len();
+        match sha256 {
+            Some(_) if bytes == 0 => {
+                // The next try must not take nothing for the whole.
+                self.discard().await.map_err(Failure::Fatal)?;
+                Err(Failure::Fatal(TransferError::Empty { host: host_of(url) }))
+            }
+            Some(sha256) => Ok(Arrived { sha256, bytes }),
+            None => Err(Failure::Restart(TransferError::Network {
+                host: host_of(url),
+                reason: "the file came to its end too early".into(),
+            })),
+        }
+    }
+
+    /// Runs connections until nothing is missing: one at first, and more when the first answer says that ranges are served.
+    async fn fetch_all(
+        &self,
+        plan: &Mutex<Plan>,
+        shared: &Shared,
+        sender: &mpsc::Sender<Piece>,
+    ) -> Result<(), Failure> {
+        let opened = tokio::sync::Notify::new();
+        let mut running = FuturesUnordered::new();
+        running.push(self.connection(plan, shared, sender, &opened));
+        let mut more = self.options.connections.max(1) - 1;
+        loop {
+            tokio::select! {
+                ended = running.next() => match ended {
+                    Some(Ok(())) => {}
+                    Some(Err(failure)) => return Err(failure),
+                    None => return Ok(()),
+                },
+                () = opened.notified(), if more > 0 => {
+                    if unpoisoned(plan).ranges == Some(true) {
+                        for _ in 0..more {
+                            running.push(self.connection(plan, shared, sender, &opened));
+                        }
+                    }
+                    more = 0;
+                }
+            }
+        }
+    }
+
+    /// Takes one stretch after another.
+    async fn connection(
+        &self,
+        plan: &Mutex<Plan>,
+        shared: &Shared,
+        sender: &mpsc::Sender<Piece>,
+        opened: &tokio::sync::Notify,
+    ) -> Result<(), Failure> {
+        loop {
+            self.allowed().await.map_err(Failure::Fatal)?;
+            let Some((start, end)) = take(plan, shared) else {
+                return Ok(());
+            };
+            let mut at = start;
+            let result = self.stretch(plan, shared, sender, opened, (start, end), &mut at).await;
+            let wait = self.judged(&mut unpoisoned(plan), result, at > start, (at, end))?;
+            if wait > Duration::ZERO {
+                self.rest(wait).await.map_err(Failure::Fatal)?;
+            }
+        }
+    }
+
+    /// How long to wait after a stretch that came to `missing`, before the next one or the rest of it is asked for.
+    fn judged(
+        &self,
+        plan: &mut Plan,
+        result: Result<(), Failure>,
+        moved: bool,
+        missing: (u64, u64),
+    ) -> Result<Duration, Failure> {
+        if moved {
+            plan.fails = 0;
+            plan.breaks = 0;
+        }
+        let Err(failure) = result else {
+            return Ok(Duration::ZERO);
+        };
+        plan.asked.remove(missing.0, missing.1);
+        let comes_whole = plan.ranges == Some(false) && missing.0 > 0;
+        match failure {
+            Failure::Retry(error, _) | Failure::Expired(error) if comes_whole => Err(Failure::Restart(error)),
+            Failure::Retry(_, Some(wait)) if wait > LONGEST_BREAK => Err(Failure::Fatal(TransferError::RateLimited {
+                host: host_of(&plan.url),
+                wait,
+            })),
+            Failure::Retry(error, Some(wait)) => {
+                plan.breaks += 1;
+                if plan.breaks > BREAKS {
+                    return Err(Failure::Fatal(error));
+                }
+                Ok(wait.max(self.wait_after(1)))
+            }
+            Failure::Retry(error, None) => {
+                plan.fails += 1;
+                if plan.fails > self.options.tries {
+                    return Err(Failure::Fatal(error));
+                }
+                tracing::debug!(%error, at = missing.0, "a connection is opened again");
+                Ok(self.wait_after(plan.fails))
+            }
+            Failure::Expired(error) => {
+                plan.fails += 1;
+                if plan.fails > self.options.tries {
+                    return Err(Failure::Fatal(error));
+                }
+                plan.resolved = None;
+                // The first time at once: that addresses expire is nothing unusual.
+                Ok(if plan.fails > 1 {
+                    self.wait_after(plan.fails - 1)
+                } else {
+                    Duration::ZERO
+                })
+            }
+            other => Err(other),
+        }
+    }
+
+    async fn stretch(
+        &self,
+        plan: &Mutex<Plan>,
+        shared: &Shared,
+        sender: &mpsc::Sender<Piece>,
+        opened: &tokio::sync::Notify,
+        (start, end): (u64, u64),
+        at: &mut u64,
+    ) -> Result<(), Failure> {
+        let (url, resolved) = {
+            let plan = unpoisoned(plan);
+            (plan.url.clone(), plan.resolved.clone())
+        };
+        let validator = lock(shared).validator.clone();
+        let request = Request {
+            client: self.client,
+            source: self.source,
+            canonical: &url,
+            resolved: resolved.as_deref(),
+            validator: validator.as_deref(),
+            start,
+            end,
+            patience: self.options.patience,
+        };
+        let answer = request.send().await?;
+        let total = answer.total;
+        self.understood(plan, shared, &answer)?;
+        opened.notify_one();
+        let from = Url::parse(&answer.url).map_err(|_| Failure::Fatal(TransferError::Stopped))?;
+        // A whole file is read to its end; a range to where it was asked for, or less where there is less.
+        let end = if answer.ranges {
+            Some(total.map_or(end, |total| end.min(total)))
+        } else {
+            total
+        };
+        let mut body = answer.response.bytes_stream();
+        while end.is_none_or(|end| *at < end) {
+            self.allowed().await.map_err(Failure::Fatal)?;
+            let next = tokio::time::timeout(self.options.patience, body.next());
+            let mut bytes = match next.await {
+                Err(_) => return Err(Failure::Retry(fetch::silent(&from, self.options.patience), None)),
+                Ok(Some(Ok(bytes))) => bytes,
+                Ok(Some(Err(error))) => return Err(Failure::Retry(fetch::broken(&from, &error), None)),
+                Ok(None) => break,
+            };
+            if let Some(end) = end {
+                bytes.truncate(usize::try_from(end - *at).unwrap_or(usize::MAX));
+            }
+            let length = bytes.len() as u64;
+            // The writer ended: it says why.
+            if sender.send(Piece { at: *at, bytes }).await.is_err() {
+                return Err(Failure::Fatal(TransferError::Stopped));
+            }
+            *at += length;
+            self.meter.here.fetch_add(length, Ordering::Relaxed);
+            let wait = self.limiter.take(length, std::time::Instant::now());
+            if wait > Duration::ZERO {
+                self.rest(wait).await.map_err(Failure::Fatal)?;
+            }
+        }
+        match end {
+            Some(end) if *at < end => Err(Failure::Retry(
+                TransferError::Network {
+                    host: net::host_of(&from),
+                    reason: "it broke off".into(),
+                },
+                None,
+            )),
+            Some(_) => Ok(()),
+            None => {
+                // Nobody said how long it is: it ends where the server ended it.
+                lock(shared).total = Some(*at);
+                self.meter.total.store(*at, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes what an answer says of the file, and looks whether there is room for it.
+    fn understood(&self, plan: &Mutex<Plan>, shared: &Shared, answer: &Answer) -> Result<(), Failure> {
+        let is_first = {
+            let mut plan = unpoisoned(plan);
+            let is_first = plan.ranges.is_none();
+            plan.ranges = Some(answer.ranges);
+            if answer.url != plan.url {
+                plan.resolved = Some(answer.url.clone());
+            }
+            if !answer.ranges {
+                plan.asked.insert(0, u64::MAX);
+            }
+            is_first
+        };
+        let missing = {
+            let mut state = lock(shared);
+            if let (Some(known), Some(total)) = (state.total, answer.total)
+                && known != total
+            {
+                return Err(Failure::Restart(TransferError::Network {
+                    host: host_of(&answer.url),
+                    reason: "the file there has another size now".into(),
+                }));
+            }
+            if let Some(total) = answer.total {
+                state.total = Some(total);
+                self.meter.total.store(total, Ordering::Relaxed);
+            }
+            if answer.validator.is_some() {
+                state.validator.clone_from(&answer.validator);
+            }
+            state.total.map(|total| total.saturating_sub(state.done.len()))
+        };
+        if let (true, Some(needed)) = (is_first, missing)
+            && let Some(free) = disk::free(self.target)
+            && needed.saturating_add(disk::SPARE) > free
+        {
+            return Err(Failure::Fatal(TransferError::DiskFull {
+                path: self.target.to_owned(),
+                needed,
+                free,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Waits while it is paused.
+    async fn allowed(&self) -> Result<(), TransferError> {
+        let mut signal = self.signal.clone();
+        let wanted = signal.wait_for(|signal| *signal != Signal::Pause).await;
+        match wanted.map(|signal| *signal) {
+            Ok(Signal::Run) => Ok(()),
+            _ => Err(TransferError::Stopped),
+        }
+    }
+
+    async fn rest(&self, wait: Duration) -> Result<(), TransferError> {
+        let mut signal = self.signal.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => self.allowed().await,
+            () = stopped(&mut signal) => Err(TransferError::Stopped),
+        }
+    }
+
+    /// Twice as long after each failure, and not the same for all who failed at once.
+    fn wait_after(&self, fails: u32) -> Duration {
+        let doubled = self
+            .options
+            .first_wait
+            .saturating_mul(1 << fails.saturating_sub(1).min(16));
+        doubled.min(LONGEST_WAIT).mul_f64(rand::random_range(0.75..1.25))
+    }
+}
+
+/// The next stretch that nobody fetches.
+fn take(plan: &Mutex<Plan>, shared: &Shared) -> Option<(u64, u64)> {
+    let total = lock(shared).total;
+    let mut plan = unpoisoned(plan);
+    let (start, next) = plan.asked.first_gap();
+    if total.is_some_and(|total| start >= total) {
+        return None;
+    }
+    let length = if plan.ranges.is_none() { FIRST } else { STRETCH };
+    let end = start.saturating_add(length);
+    let end = next.map_or(end, |next| end.min(next));
+    let end = total.map_or(end, |total| end.min(total));
+    plan.asked.insert(start, end);
+    Some((start, end))
+}
+
+fn unpoisoned(plan: &Mutex<Plan>) -> std::sync::MutexGuard<'_, Plan> {
+    plan.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn host_of(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| net::host_of(&url))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| broke_off(&error))
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> TransferError {
+    TransferError::Disk {
+        path: PathBuf::new(),
+        source: std::io::Error::other(error.to_string()),
+    }
+}

@@ -1,0 +1,467 @@
+//! The one declarative table of the shared routes.
+//!
+//! Source: contract section 1 and appendix A.
+
+use axum::http::Method;
+
+/// Who answers a shared route. Handlers are in `handlers`, one file for each concern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// The page of a type.
+    Page,
+    /// Listing.
+    List,
+    /// Listing of excluded models.
+    Excluded,
+    /// Most frequent tags.
+    TopTags,
+    /// Tags that contain a text.
+    SearchTags,
+    /// Base models with counts.
+    BaseModels,
+    /// Sub-types with counts.
+    ModelTypes,
+    /// Roots.
+    Roots,
+    /// Folders as a list.
+    Folders,
+    /// Folders of one root as a tree.
+    FolderTree,
+    /// Folders of all roots as a tree.
+    UnifiedFolderTree,
+    /// Copies of one file.
+    FindDuplicates,
+    /// Reads copies again, to see whether they are.
+    VerifyDuplicates,
+    /// Has copies share their bytes on the disk; ours.
+    LinkDuplicates,
+    /// Files of one name.
+    FindFilenameConflicts,
+    /// Notes by name.
+    GetNotes,
+    /// Preview by name.
+    PreviewUrl,
+    /// Provider's page by name.
+    CivitaiUrl,
+    /// The provider's object from the sidecar.
+    Metadata,
+    /// Words with which a model was trained.
+    TrainedWords,
+    /// Description from the sidecar.
+    ModelDescription,
+    /// Paths for autocompletion.
+    RelativePaths,
+    /// Scans.
+    Scan,
+    /// Stops what runs.
+    CancelTask,
+    /// Files models by the template.
+    AutoOrganize,
+    /// The last progress of auto-organise.
+    AutoOrganizeProgress,
+    /// Readiness, progress and generation; ours.
+    Status,
+    /// Files with something wrong; ours.
+    Problems,
+    /// A preview by key; ours.
+    Media,
+    /// A preview by path.
+    Previews,
+    /// Liveness.
+    HealthCheck,
+    /// Settings without secrets.
+    Settings,
+    /// Changes settings.
+    ChangeSettings,
+    /// Named libraries.
+    Libraries,
+    /// Makes another library the active one.
+    ActivateLibrary,
+    /// Whether a provider's model is here.
+    CheckModelExists,
+    /// Whether several are.
+    CheckModelsExist,
+    /// Tags that stand for a model first.
+    PriorityTags,
+    /// What the hashing service does; ours.
+    Hashing,
+    /// Pauses it; ours.
+    PauseHashing,
+    /// Lets it go on; ours.
+    ResumeHashing,
+    /// Asks for missing hashes; ours.
+    Hash,
+    /// Changes fields of one model's metadata.
+    SaveMetadata,
+    /// Adds tags to one model.
+    AddTags,
+    /// Hides a model.
+    Exclude,
+    /// Shows a hidden model again.
+    Unexclude,
+    /// Replaces a model's preview by a file.
+    ReplacePreview,
+    /// The same by what is at an address.
+    PreviewFromUrl,
+    /// Gives a model another file name.
+    Rename,
+    /// Moves a model.
+    MoveModel,
+    /// Moves several models.
+    MoveModels,
+    /// Puts a model into the trash.
+    Delete,
+    /// Puts several models into the trash.
+    BulkDelete,
+    /// Puts all files of a provider's version into the trash.
+    DeleteModelVersion,
+    /// Brings deleted models back.
+    UndoDelete,
+    /// Frees the disk of what was deleted; ours.
+    EmptyTrash,
+    /// Changes metadata of several models; ours.
+    BulkEdit,
+    /// What was done; ours.
+    History,
+    /// Takes an act back; ours.
+    Undo,
+    /// Metadata of one model from providers.
+    FetchOne,
+    /// Metadata of all models from providers.
+    FetchAll,
+    /// How far that is; ours.
+    FetchAllProgress,
+    /// Links a model to a provider's version.
+    Relink,
+    /// Versions of a provider's model.
+    RemoteVersions,
+    /// A provider's version by its id.
+    RemoteVersion,
+    /// A provider's version by a file's hash.
+    RemoteHash,
+    /// Who is asked, and whether they can be reached; ours.
+    Providers,
+    /// Looks for newer versions.
+    CheckUpdates,
+    /// Fills in licences.
+    FetchLicences,
+    /// Ignores a model's updates.
+    IgnoreUpdates,
+    /// Ignores a version.
+    IgnoreVersion,
+    /// What is known of a model's updates.
+    UpdateStatus,
+    /// The same, with what of it is here.
+    UpdateVersions,
+    /// A route of downloads.
+    Download(DownloadRoute),
+    /// What is known of the plugins; ours.
+    Plugins,
+    /// The page of plugins; ours.
+    PluginsPage,
+    /// Loads a plugin anew; ours.
+    ReloadPlugin,
+    /// Serves a plugin again; ours.
+    EnablePlugin,
+    /// Takes a plugin out of service; ours.
+    DisablePlugin,
+    /// Allows a plugin something, or takes that back; ours.
+    GrantPlugin,
+    /// Not yet: says which part of the plan brings it.
+    Later(&'static str),
+}
+
+/// The routes of downloads, their queue and history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownloadRoute {
+    /// Downloads, and answers when that has ended.
+    Model,
+    /// The same by GET.
+    ModelGet,
+    /// What would be downloaded, and where to; ours.
+    Plan,
+    /// Ends one and removes what has arrived.
+    Cancel,
+    /// Ends one and leaves what has arrived.
+    Skip,
+    /// Has one stand still.
+    Pause,
+    /// Lets it go on.
+    Resume,
+    /// How far one is.
+    Progress,
+    /// The queue.
+    Queue,
+    /// Adds to the queue.
+    Add,
+    /// Takes out of the queue.
+    Remove,
+    /// Makes one the next.
+    MoveToTop,
+    /// Makes one the last.
+    MoveToEnd,
+    /// Empties the queue.
+    Clear,
+    /// Notes that a client has downloaded one.
+    Complete,
+    /// Sets the status of one.
+    Status,
+    /// What was downloaded.
+    History,
+    /// Empties that.
+    ClearHistory,
+    /// Takes a row out of that.
+    DeleteHistory,
+    /// Downloads one again.
+    Retry,
+    /// Downloads all again that failed.
+    RetryAll,
+    /// Counts.
+    Stats,
+    /// Whether a version was ever here.
+    WasDownloaded,
+    /// Says whether it was, by POST.
+    SetDownloaded,
+    /// The same by GET.
+    SetDownloadedGet,
+    /// Files of a repository.
+    RepoFiles,
+    /// Downloads one of them.
+    RepoFile,
+    /// Links a model to a repository.
+    SetRepo,
+}
+
+/// One shared route.
+#[derive(Debug, Clone)]
+pub struct SharedRoute {
+    /// Method.
+    pub method: Method,
+    /// Path with `{prefix}` and other placeholders.
+    pub template: &'static str,
+    /// Who answers.
+    pub handler: Shared,
+    /// Whether it changes something, whatever its method.
+    pub changes_state: bool,
+}
+
+const fn get(template: &'static str, handler: Shared) -> SharedRoute {
+    SharedRoute {
+        method: Method::GET,
+        template,
+        handler,
+        changes_state: false,
+    }
+}
+
+/// A GET that changes state: it stays for the tools that call it.
+const fn get_changing(template: &'static str, handler: Shared) -> SharedRoute {
+    SharedRoute {
+        method: Method::GET,
+        template,
+        handler,
+        changes_state: true,
+    }
+}
+
+const fn post(template: &'static str, handler: Shared) -> SharedRoute {
+    SharedRoute {
+        method: Method::POST,
+        template,
+        handler,
+        changes_state: true,
+    }
+}
+
+const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
+const PROVIDERS: Shared = Shared::Later("looking models up at a provider");
+
+/// Routes of every type.
+pub static TYPE_ROUTES: &[SharedRoute] = &[
+    get("/{prefix}", Shared::Page),
+    get("/api/lm/{prefix}/list", Shared::List),
+    get("/api/lm/{prefix}/excluded", Shared::Excluded),
+    // Management
+    post("/api/lm/{prefix}/delete", Shared::Delete),
+    post("/api/lm/{prefix}/bulk-delete", Shared::BulkDelete),
+    post("/api/lm/{prefix}/exclude", Shared::Exclude),
+    post("/api/lm/{prefix}/unexclude", Shared::Unexclude),
+    post("/api/lm/{prefix}/rename", Shared::Rename),
+    post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
+    post("/api/lm/{prefix}/add-tags", Shared::AddTags),
+    post("/api/lm/{prefix}/replace-preview", Shared::ReplacePreview),
+    post("/api/lm/{prefix}/set-preview-from-url", Shared::PreviewFromUrl),
+    post("/api/lm/{prefix}/verify-duplicates", Shared::VerifyDuplicates),
+    post("/api/lm/{prefix}/cancel-task", Shared::CancelTask),
+    // Queries
+    get("/api/lm/{prefix}/top-tags", Shared::TopTags),
+    get("/api/lm/{prefix}/search-tags", Shared::SearchTags),
+    get("/api/lm/{prefix}/base-models", Shared::BaseModels),
+    get("/api/lm/{prefix}/model-types", Shared::ModelTypes),
+    get_changing("/api/lm/{prefix}/scan", Shared::Scan),
+    get("/api/lm/{prefix}/roots", Shared::Roots),
+    get("/api/lm/{prefix}/folders", Shared::Folders),
+    get("/api/lm/{prefix}/folder-tree", Shared::FolderTree),
+    get("/api/lm/{prefix}/unified-folder-tree", Shared::UnifiedFolderTree),
+    get("/api/lm/{prefix}/find-duplicates", Shared::FindDuplicates),
+    get(
+        "/api/lm/{prefix}/find-filename-conflicts",
+        Shared::FindFilenameConflicts,
+    ),
+    get("/api/lm/{prefix}/get-notes", Shared::GetNotes),
+    get("/api/lm/{prefix}/preview-url", Shared::PreviewUrl),
+    get("/api/lm/{prefix}/civitai-url", Shared::CivitaiUrl),
+    get("/api/lm/{prefix}/metadata", Shared::Metadata),
+    get("/api/lm/{prefix}/model-description", Shared::ModelDescription),
+    get("/api/lm/{prefix}/relative-paths", Shared::RelativePaths),
+    // Moves and auto-organise
+    post("/api/lm/{prefix}/move_model", Shared::MoveModel),
+    post("/api/lm/{prefix}/move_models_bulk", Shared::MoveModels),
+    get_changing("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
+    post("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
+    get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
+    // Provider look-ups
+    post("/api/lm/{prefix}/fetch-civitai", Shared::FetchOne),
+    post("/api/lm/{prefix}/fetch-all-civitai", Shared::FetchAll),
+    post("/api/lm/{prefix}/relink-civitai", Shared::Relink),
+    get("/api/lm/{prefix}/civitai/versions/{model_id}", Shared::RemoteVersions),
+    get(
+        "/api/lm/{prefix}/civitai/model/version/{modelVersionId}",
+        Shared::RemoteVersion,
+    ),
+    get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash),
+    // Update tracking
+    post("/api/lm/{prefix}/updates/refresh", Shared::CheckUpdates),
+    post("/api/lm/{prefix}/updates/fetch-missing-license", Shared::FetchLicences),
+    post("/api/lm/{prefix}/updates/ignore", Shared::IgnoreUpdates),
+    post("/api/lm/{prefix}/updates/ignore-version", Shared::IgnoreVersion),
+    get("/api/lm/{prefix}/updates/status/{model_id}", Shared::UpdateStatus),
+    get("/api/lm/{prefix}/updates/versions/{model_id}", Shared::UpdateVersions),
+    // Ours
+    get("/api/lm/{prefix}/fetch-all-civitai-progress", Shared::FetchAllProgress),
+    get("/api/lm/{prefix}/status", Shared::Status),
+    get("/api/lm/{prefix}/problems", Shared::Problems),
+    post("/api/lm/{prefix}/hash", Shared::Hash),
+    get("/api/lm/{prefix}/media/{key}", Shared::Media),
+    post("/api/lm/{prefix}/bulk-edit", Shared::BulkEdit),
+    post("/api/lm/{prefix}/link-duplicates", Shared::LinkDuplicates),
+];
+
+/// Routes that belong to no type.
+pub static COMMON_ROUTES: &[SharedRoute] = &[
+    get("/api/lm/previews", Shared::Previews),
+    get("/api/lm/health-check", Shared::HealthCheck),
+    get("/api/lm/settings", Shared::Settings),
+    post("/api/lm/settings", Shared::ChangeSettings),
+    get("/api/lm/settings/libraries", Shared::Libraries),
+    post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
+    get("/api/lm/history", Shared::History),
+    post("/api/lm/undo", Shared::Undo),
+    post("/api/lm/trash/empty", Shared::EmptyTrash),
+    get("/api/plugins", Shared::Plugins),
+    get("/plugins", Shared::PluginsPage),
+    post("/api/plugins/{id}/reload", Shared::ReloadPlugin),
+    post("/api/plugins/{id}/enable", Shared::EnablePlugin),
+    post("/api/plugins/{id}/disable", Shared::DisablePlugin),
+    post("/api/plugins/{id}/grants", Shared::GrantPlugin),
+    get("/api/lm/check-model-exists", Shared::CheckModelExists),
+    get("/api/lm/check-models-exist", Shared::CheckModelsExist),
+    get("/api/lm/priority-tags", Shared::PriorityTags),
+    get("/api/lm/providers", Shared::Providers),
+    get("/api/lm/hashing", Shared::Hashing),
+    post("/api/lm/hashing/pause", Shared::PauseHashing),
+    post("/api/lm/hashing/resume", Shared::ResumeHashing),
+    get("/api/lm/trained-words", Shared::TrainedWords),
+    get("/api/lm/get-usage-stats", MUTATIONS),
+    post("/api/lm/update-usage-stats", MUTATIONS),
+    get("/api/lm/base-models", PROVIDERS),
+    post("/api/lm/undo-delete", Shared::UndoDelete),
+    get_changing("/api/lm/delete-model-version", Shared::DeleteModelVersion),
+    get("/api/lm/model-versions-status", PROVIDERS),
+    get(
+        "/api/lm/model-version-download-status",
+        Shared::Download(DownloadRoute::WasDownloaded),
+    ),
+    post(
+        "/api/lm/model-version-download-status",
+        Shared::Download(DownloadRoute::SetDownloaded),
+    ),
+    get_changing(
+        "/api/lm/set-model-version-download-status",
+        Shared::Download(DownloadRoute::SetDownloadedGet),
+    ),
+    post("/api/lm/download-model", Shared::Download(DownloadRoute::Model)),
+    get_changing("/api/lm/download-model-get", Shared::Download(DownloadRoute::ModelGet)),
+    get_changing("/api/lm/cancel-download-get", Shared::Download(DownloadRoute::Cancel)),
+    get_changing("/api/lm/skip-download", Shared::Download(DownloadRoute::Skip)),
+    get_changing("/api/lm/pause-download", Shared::Download(DownloadRoute::Pause)),
+    get_changing("/api/lm/resume-download", Shared::Download(DownloadRoute::Resume)),
+    get(
+        "/api/lm/download-progress/{download_id}",
+        Shared::Download(DownloadRoute::Progress),
+    ),
+    get("/api/lm/downloads/queue", Shared::Download(DownloadRoute::Queue)),
+    get_changing("/api/lm/downloads/queue/add", Shared::Download(DownloadRoute::Add)),
+    get_changing(
+        "/api/lm/downloads/queue/remove",
+        Shared::Download(DownloadRoute::Remove),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/move-to-top",
+        Shared::Download(DownloadRoute::MoveToTop),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/move-to-end",
+        Shared::Download(DownloadRoute::MoveToEnd),
+    ),
+    get_changing("/api/lm/downloads/queue/clear", Shared::Download(DownloadRoute::Clear)),
+    get_changing(
+        "/api/lm/downloads/queue/complete",
+        Shared::Download(DownloadRoute::Complete),
+    ),
+    get_changing(
+        "/api/lm/downloads/queue/status",
+        Shared::Download(DownloadRoute::Status),
+    ),
+    get("/api/lm/downloads/history", Shared::Download(DownloadRoute::History)),
+    get_changing(
+        "/api/lm/downloads/history/clear",
+        Shared::Download(DownloadRoute::ClearHistory),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/delete",
+        Shared::Download(DownloadRoute::DeleteHistory),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/retry",
+        Shared::Download(DownloadRoute::Retry),
+    ),
+    get_changing(
+        "/api/lm/downloads/history/retry-all",
+        Shared::Download(DownloadRoute::RetryAll),
+    ),
+    get("/api/lm/downloads/stats", Shared::Download(DownloadRoute::Stats)),
+    post("/api/lm/downloads/plan", Shared::Download(DownloadRoute::Plan)),
+    get("/api/lm/hf-repo-files", Shared::Download(DownloadRoute::RepoFiles)),
+    post("/api/lm/download-hf-model", Shared::Download(DownloadRoute::RepoFile)),
+    post("/api/lm/set-hf-url", Shared::Download(DownloadRoute::SetRepo)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_shared_route_is_declared_twice() {
+        for (index, route) in TYPE_ROUTES.iter().chain(COMMON_ROUTES).enumerate() {
+            let again = TYPE_ROUTES.iter().chain(COMMON_ROUTES).skip(index + 1);
+            assert!(
+                !again
+                    .into_iter()
+                    .any(|other| other.method == route.method && other.template == route.template),
+                "{}",
+                route.template
+            );
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Folders by template: where a model is filed below its root. Source: contract sections 5.3 and 5.4.
+//!
+//! The values of placeholders are the plugin's word (its rule `organise`), made from what is known of a model. Whatever they
+//! are, a value is one folder's name and no more: it neither makes folders nor leaves the root.
+
+use serde_json::{Map, Value};
+
+use super::priority_tags::{self, PriorityTag};
+use super::record::Record;
+use super::sidecar;
+use crate::plugins::bindings::{OrganiseInput, Placement};
+use crate::plugins::{Plugin, rules};
+
+/// Stands where a model has no tags.
+const NO_TAGS: &str = "no tags";
+/// Stands where the creator is not known.
+const ANONYMOUS: &str = "Anonymous";
+/// Stands where nothing is left of a value.
+const UNNAMED: &str = "unnamed";
+/// Characters that one file system or another does not take in a name.
+const FORBIDDEN: [char; 9] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*'];
+/// Placeholders whose values stay as they are when they are names of folders already, so that libraries that other
+/// programs filed are where this one looks.
+const PLAIN: [&str; 3] = ["base_model", "first_tag", "author"];
+/// Longest name of a folder that common file systems take, in bytes.
+const MAX_NAME: usize = 255;
+
+/// A type's template, with what its placeholders need.
+#[derive(Debug, Clone)]
+pub struct PathTemplate {
+    template: String,
+    // Base model to folder.
+    mappings: Map<String, Value>,
+    priority: Vec<PriorityTag>,
+}
+
+/// Where a model is to be filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// Path of the folder below its root, `/` between folders; empty is the root itself.
+    pub folder: String,
+    /// Key of the kind of root that new models of this sort belong in.
+    pub root_key: String,
+}
+
+impl PathTemplate {
+    /// A template such as `{base_model}/{first_tag}`, the person's folder names for base models, and the text of
+    /// the list of [priority tags](priority_tags::parse).
+    pub fn new(template: &str, mappings: Map<String, Value>, priority: &str) -> Self {
+        Self {
+            template: template.trim().to_owned(),
+            mappings,
+            priority: priority_tags::parse(priority),
+        }
+    }
+
+    /// Whether everything lies in the root.
+    pub fn is_flat(&self) -> bool {
+        self.template.is_empty()
+    }
+
+    /// What the rule is told of a model of the library.
+    pub fn of_record(&self, record: &Record) -> OrganiseInput {
+        let remote = &record.remote;
+        let author = remote.creator.as_deref().filter(|_| remote.id.is_some());
+        OrganiseInput {
+            base_model: self.mapped(&record.base_model),
+            first_tag: self.first_tag(record.tags.iter().map(AsRef::as_ref)),
+            author: author.unwrap_or(ANONYMOUS).to_owned(),
+            model_name: record.model_name.to_string(),
+            version_name: remote.name.as_deref().unwrap_or_default().to_owned(),
+            sub_type: record.sub_type.to_string(),
+            fields: record.fields.to_string(),
+        }
+    }
+
+    /// What the rule is told of a model that a provider has: its version object, with its model inside.
+    pub fn of_remote(&self, version: &Map<String, Value>) -> OrganiseInput {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let within = |object: &str, key: &str| version.get(object).and_then(|object| object.get(key));
+        let tags = sidecar::texts(within("model", "tags")).unwrap_or_default();
+        let author = text(within("creator", "username"));
+        OrganiseInput {
+            base_model: self.mapped(&text(version.get("baseModel"))),
+            first_tag: self.first_tag(tags.into_iter()),
+            author: if author.is_empty() { ANONYMOUS.into() } else { author },
+            model_name: text(within("model", "name")),
+            version_name: text(version.get("name")),
+            sub_type: text(within("model", "type")).to_lowercase(),
+            fields: "{}".to_owned(),
+        }
+    }
+
+    fn mapped(&self, base_model: &str) -> String {
+        let mapped = self.mappings.get(base_model).and_then(Value::as_str);
+        mapped.unwrap_or(base_model).to_owned()
+    }
+
+    fn first_tag<'t>(&self, tags: impl Iterator<Item = &'t str>) -> String {
+        priority_tags::first_of(&self.priority, tags).unwrap_or_else(|| NO_TAGS.to_owned())
+    }
+
+    /// The folder below the root for these values; empty for a flat template, and when nothing is left of it.
+    pub fn fill(&self, placement: &Placement) -> String {
+        let mut filled = String::new();
+        let mut rest = self.template.as_str();
+        while let Some(open) = rest.find('{') {
+            let (before, from) = rest.split_at(open);
+            filled.push_str(before);
+            let value = from.find('}').and_then(|close| {
+                let name = &from[1..close];
+                let values = placement.placeholders.iter();
+                let value = values.clone().find(|(own, _)| own == name).map(|(_, value)| value)?;
+                Some((self.folder_name(name, value), close + 1))
+            });
+            // What is no placeholder stays as it is.
+            let (text, length) = value.unwrap_or_else(|| ("{".to_owned(), 1));
+            filled.push_str(&text);
+            rest = &from[length..];
+        }
+        filled.push_str(rest);
+        if let Some(spaces) = &placement.spaces {
+            filled = filled.replace(' ', &spaces.replace(FORBIDDEN, "_"));
+        }
+        let folders = filled.split('/').map(shortened);
+        let folders = folders.filter(|name| !["", ".", ".."].contains(name));
+        folders.collect::<Vec<_>>().join("/")
+    }
+
+    /// A value as a part of a path. The person's own folder for a base model may be several folders deep.
+    fn folder_name(&self, placeholder: &str, value: &str) -> String {
+        let is_mapped = || self.mappings.values().any(|mapped| mapped.as_str() == Some(value));
+        if placeholder == "base_model" && value.contains('/') && is_mapped() {
+            return value.split('/').map(sanitise).collect::<Vec<_>>().join("/");
+        }
+        // What is cut off must not be what made it a name.
+        let name = match shortened(value) {
+            "" => value.trim(),
+            cut => cut,
+        };
+        let is_a_name = || !has_forbidden(name) && !name.trim_matches([' ', '.']).is_empty();
+        if PLAIN.contains(&placeholder) && is_a_name() {
+            return name.to_owned();
+        }
+        sanitise(if name.is_empty() { value } else { name })
+    }
+}
+
+/// Where models are filed by a template: one answer for each input. An error is for a person: the plugin failed on it.
+pub async fn file(plugin: &Plugin, template: &PathTemplate, inputs: Vec<OrganiseInput>) -> Vec<Result<Filed, String>> {
+    let placements = rules::organise(plugin, inputs).await;
+    let filed = placements.into_iter().map(|placement| {
+        placement.map(|placement| Filed {
+            folder: template.fill(&placement),
+            root_key: placement.root_key,
+        })
+    });
+    filed.collect()
+}
+
+fn has_forbidden(value: &str) -> bool {
+    value.contains(FORBIDDEN) || value.chars().any(char::is_control)
+}
+
+/// A value as the name of one folder; an empty one stays empty.
+pub fn sanitise(value: &str) -> String {
+    if value.is_empty() {
+        return String::new();
+    }
+    let is_forbidden = |character: char| FORBIDDEN.contains(&character) || character.is_control();
+    let mut name = String::with_capacity(value.len());
+    for character in value.trim().chars() {
+        let character = if is_forbidden(character) { '_' } else { character };
+        if character != '_' || !name.ends_with('_') {
+            name.push(character);
+        }
+    }
+    let name = name.trim_end_matches([' ', '.', '_']).trim_start_matches([' ', '_']);
+    if name.is_empty() {
+        UNNAMED.to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// A name as long as file systems take it.
+fn shortened(name: &str) -> &str {
+    name[..name.floor_char_boundary(MAX_NAME)].trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn template(text: &str) -> PathTemplate {
+        let mappings = json!({"SDXL 1.0": "XL", "Pony": "SD/Pony", "Odd": "../up"});
+        PathTemplate::new(text, mappings.as_object().cloned().unwrap(), "style(look), concept")
+    }
+
+    fn placement(input: &OrganiseInput) -> Placement {
+        let pair = |name: &str, value: &String| (name.to_owned(), value.clone());
+        Placement {
+            placeholders: vec![
+                pair("base_model", &input.base_model),
+                pair("first_tag", &input.first_tag),
+                pair("author", &input.author),
+                pair("model_name", &input.model_name),
+                pair("version_name", &input.version_name),
+            ],
+            spaces: None,
+            root_key: "models".into(),
+        }
+    }
+
+    fn filled(text: &str, version: Value) -> String {
+        let template = template(text);
+        let input = template.of_remote(version.as_object().unwrap());
+        template.fill(&placement(&input))
+    }
+
+    #[test]
+    fn placeholders_are_filled_from_a_providers_version() {
+        let version = json!({
+            "name": "v1.0 / beta", "baseModel": "SDXL 1.0", "creator": {"username": "_me_"},
+            "model": {"name": "A: name...", "tags": ["Cats", "LOOK"], "type": "LORA"},
+        });
+        assert_eq!(filled("{base_model}/{first_tag}", version.clone()), "XL/style");
+        let all = "{author}/{model_name} {version_name}/{unknown}/{";
+        assert_eq!(filled(all, version), "_me_/A_ name v1.0 _ beta/{unknown}/{");
+        assert_eq!(
+            filled(
+                "{base_model}/{first_tag}/{author}/{version_name}",
+                json!({"baseModel": "Flux.1 D"})
+            ),
+            "Flux.1 D/no tags/Anonymous"
+        );
+        assert_eq!(filled("", json!({})), "");
+    }
+
+    #[test]
+    fn no_value_makes_folders_or_leaves_the_root() {
+        for evil in [
+            "../../etc",
+            "..",
+            ".",
+            "a/b",
+            "a\\b",
+            "/",
+            "\0",
+            " . ",
+            "C:",
+            "{author}/..",
+            &format!("..{}x", " ".repeat(253)),
+            &format!("{}x", " ".repeat(255)),
+        ] {
+            let version = json!({
+                "name": evil, "baseModel": evil, "creator": {"username": evil}, "model": {"name": evil, "tags": [evil]},
+            });
+            for name in ["base_model", "first_tag", "author", "model_name", "version_name"] {
+                let folder = filled(&format!("x/{{{name}}}"), version.clone());
+                assert_eq!(folder.matches('/').count(), 1, "{name} {evil:?}: {folder}");
+                assert!(
+                    !folder.contains("..") || !folder.ends_with(".."),
+                    "{name} {evil:?}: {folder}"
+                );
+            }
+        }
+        assert_eq!(filled("../{author}/./x//y/", json!({})), "Anonymous/x/y");
+    }
+
+    #[test]
+    fn a_persons_own_folder_for_a_base_model_may_be_deeper_but_not_outside() {
+        assert_eq!(filled("{base_model}", json!({"baseModel": "Pony"})), "SD/Pony");
+        assert_eq!(filled("{base_model}", json!({"baseModel": "Odd"})), "unnamed/up");
+    }
+
+    #[test]
+    fn spaces_are_replaced_last_and_long_names_cut() {
+        let template = template("{model_name}/a b");
+        let input = template.of_remote(json!({"model": {"name": "x y"}}).as_object().unwrap());
+        let spaced = Placement {
+            spaces: Some("_".into()),
+            ..placement(&input)
+        };
+        assert_eq!(template.fill(&spaced), "x_y/a_b");
+        let long = "ü".repeat(200);
+        let input = template.of_remote(json!({"model": {"name": long}}).as_object().unwrap());
+        assert_eq!(template.fill(&placement(&input)), format!("{}/a b", "ü".repeat(127)));
+    }
+
+    #[test]
+    fn values_are_sanitised_as_the_contract_says() {
+        for (value, name) in [
+            ("a<>b", "a_b"),
+            ("__a__", "a"),
+            (" .hidden. ", ".hidden"),
+            ("???", "unnamed"),
+            ("", ""),
+        ] {
+            assert_eq!(sanitise(value), name, "{value:?}");
+        }
+    }
+}

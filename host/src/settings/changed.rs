@@ -1,0 +1,258 @@
+//! Settings that were changed while the server ran, in files of the data folder. They are stronger than every file that a
+//! person writes, and weaker than the command line and the environment.
+//!
+//! Secrets are in a file of their own that nobody but its owner can read.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::SettingsError;
+use super::libraries::belongs_to_a_library;
+use crate::compat::compat;
+use crate::files::atomic;
+
+/// The files in the data folder.
+const FILE: &str = "changed_settings.json";
+const SECRETS: &str = "secrets.json";
+/// Value that takes a secret away.
+const DELETE: &str = "__DELETE__";
+/// Parts of a key's name that make it a secret.
+const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
+
+/// Whether a setting must never be shown.
+pub fn is_secret(key: &str) -> bool {
+    SECRET.iter().any(|part| key.contains(part)) && !key.ends_with("_set")
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Values {
+    // For every library.
+    settings: Map<String, Value>,
+    // What belongs to one, by its name.
+    libraries: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    values: Values,
+    secrets: Map<String, Value>,
+}
+
+/// Changed settings.
+#[derive(Debug, Default)]
+pub struct ChangedSettings {
+    folder: PathBuf,
+    // The key of the environment.
+    key: Option<String>,
+    state: Mutex<State>,
+}
+
+impl ChangedSettings {
+    /// Reads what was changed in earlier runs.
+    ///
+    /// # Errors
+    /// When a file can't be read or is spoilt; it is never overwritten then.
+    pub fn open(data_folder: &Path) -> Result<Self, SettingsError> {
+        let values: Option<Values> = read(&data_folder.join(FILE))?;
+        let secrets: Option<Map<String, Value>> = read(&data_folder.join(SECRETS))?;
+        let key = std::env::var(&compat().providers.key_variable).ok();
+        Ok(Self {
+            folder: data_folder.to_owned(),
+            key: key.filter(|key| !key.is_empty()),
+            state: Mutex::new(State {
+                values: values.unwrap_or_default(),
+                secrets: secrets.unwrap_or_default(),
+            }),
+        })
+    }
+
+    /// Puts what was changed over what files say for a library.
+    pub fn apply(&self, library: &str, contract: &mut Map<String, Value>) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = state.values.libraries.get(library).and_then(Value::as_object);
+        let changed = [Some(&state.values.settings), own, Some(&state.secrets)];
+        for (key, value) in changed.into_iter().flatten().flatten() {
+            contract.insert(key.clone(), value.clone());
+        }
+        if let Some(key) = &self.key {
+            contract.insert("civitai_api_key".into(), key.as_str().into());
+        }
+    }
+
+    /// Changes settings while this library is active, and keeps them; `check` says with the new ones in force whether they
+    /// can be used. Blocks.
+    ///
+    /// # Errors
+    /// The reason of `check`, or why a file can't be written; nothing is different then.
+    pub fn change<E: From<SettingsError>>(
+        &self,
+        library: &str,
+        changes: &Map<String, Value>,
+        check: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = state.clone();
+            for (key, value) in changes {
+                put(&mut state, library, key, value);
+            }
+            before
+        };
+        let done = check().and_then(|()| self.save(&before).map_err(E::from));
+        if done.is_err() {
+            *self.state.lock().unwrap_or_else(PoisonError::into_inner) = before;
+        }
+        done
+    }
+
+    fn save(&self, before: &State) -> Result<(), SettingsError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if state.secrets != before.secrets {
+            let path = self.folder.join(SECRETS);
+            owners_alone(&path)
+                .and_then(|()| write(&path, &state.secrets))
+                .map_err(|source| SettingsError::Io { path, source })?;
+        }
+        if state.values != before.values {
+            let path = self.folder.join(FILE);
+            write(&path, &state.values).map_err(|source| SettingsError::Io { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+fn put(state: &mut State, library: &str, key: &str, value: &Value) {
+    let key = key.to_owned();
+    if is_secret(&key) {
+        let value = match value {
+            Value::String(text) if text == DELETE => "".into(),
+            other => other.clone(),
+        };
+        state.secrets.insert(key, value);
+    } else if belongs_to_a_library(&key) {
+        let own = state
+            .values
+            .libraries
+            .entry(library)
+            .or_insert_with(|| Map::new().into());
+        if let Value::Object(own) = own {
+            own.insert(key, value.clone());
+        }
+    } else {
+        state.values.settings.insert(key, value.clone());
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(SettingsError::Io {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| SettingsError::Format {
+            path: path.to_owned(),
+            // No text of the file: it may be a secret.
+            reason: format!(
+                "line {}, column {}: {:?}",
+                error.line(),
+                error.column(),
+                error.classify()
+            ),
+        })
+}
+
+fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
+    atomic::write(path, &text)
+}
+
+/// Makes an empty file for its owner alone where there is none: a write keeps the rights of what is there.
+fn owners_alone(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+    }
+    #[cfg(not(unix))]
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(changed: &ChangedSettings, values: Value) -> Result<(), SettingsError> {
+        changed.change("a", values.as_object().unwrap(), || Ok(()))
+    }
+
+    fn applied(changed: &ChangedSettings, library: &str) -> Map<String, Value> {
+        let mut contract = json!({"show_only_sfw": false}).as_object().cloned().unwrap();
+        changed.apply(library, &mut contract);
+        contract
+    }
+
+    #[test]
+    fn changes_are_kept_and_a_librarys_own_stay_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let changed = ChangedSettings::open(folder.path()).unwrap();
+        change(
+            &changed,
+            json!({"show_only_sfw": true, "default_x_root": "/x", "civitai_api_key": "k"}),
+        )
+        .unwrap();
+        let again = ChangedSettings::open(folder.path()).unwrap();
+        for changed in [&changed, &again] {
+            let a = applied(changed, "a");
+            assert_eq!(
+                (&a["show_only_sfw"], &a["default_x_root"]),
+                (&json!(true), &json!("/x"))
+            );
+            assert_eq!(a["civitai_api_key"], "k");
+            assert!(!applied(changed, "b").contains_key("default_x_root"));
+        }
+        let open = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(!open.contains("api_key"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(folder.path().join(SECRETS))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        change(&again, json!({"civitai_api_key": DELETE})).unwrap();
+        assert_eq!(applied(&again, "a")["civitai_api_key"], "");
+    }
+
+    #[test]
+    fn what_can_not_be_used_changes_nothing_and_a_spoilt_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let changed = ChangedSettings::open(folder.path()).unwrap();
+        let values = json!({"proxy_port": "x"});
+        let refused = changed.change("a", values.as_object().unwrap(), || Err(SettingsError::NoDataFolder));
+        assert!(refused.is_err() && !applied(&changed, "a").contains_key("proxy_port"));
+        std::fs::write(folder.path().join(SECRETS), "{\"civitai_api_key\": hidden").unwrap();
+        let error = ChangedSettings::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(SECRETS) && !error.contains("hidden"), "{error}");
+    }
+}

@@ -1,0 +1,468 @@
+//! Metadata of many models from providers. Source: contract section 6.4.
+//!
+//! What is known is not asked for again, so a run that a crash cut off is taken up by starting another one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::identify::{self, Answer};
+use super::metadata::{self, now};
+use crate::cancel::Cancel;
+use crate::http::app::App;
+use crate::http::types::TypeService;
+use crate::library::history::ActKind;
+use crate::library::record::{HashStatus, Record};
+use crate::library::refreshing::Word;
+use crate::providers::{BATCH, ProviderError};
+use crate::settings::ContractSettings;
+
+/// Refusals for too many requests in a row after which a run ends.
+const RATE_LIMITS: u32 = 3;
+/// Models of one act; a crash loses the answers for at most as many.
+const ACT: usize = 25;
+/// Failures that are named in the answer.
+const NAMED: usize = 200;
+/// How often hashes that are being computed are looked for.
+const HASH_LOOK: Duration = Duration::from_millis(200);
+
+/// How a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// To its end.
+    Completed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The provider asks to come back later.
+    RateLimited,
+    /// The provider can't be asked.
+    Failed,
+}
+
+/// The counts of a run. Source of the names: contract sections 3.2 and 6.4.1.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// How it ended; none while it runs.
+    pub ended: Option<Ended>,
+    /// Models of the library.
+    pub total: usize,
+    /// Models that were asked about.
+    pub processed: usize,
+    /// Models that have new metadata.
+    pub updated: usize,
+    /// Models that were left out.
+    pub skipped: usize,
+    /// Models whose hash is not known, left out on the way.
+    pub without_hash: usize,
+    /// Name and reason of models without an answer.
+    pub failures: Vec<(String, String)>,
+    /// How many there are.
+    pub failure_count: usize,
+    /// Why it ended early.
+    pub error: Option<String>,
+    /// Seconds.
+    pub elapsed: f64,
+}
+
+impl Summary {
+    /// The message for WebSockets, which polling answers too.
+    fn message(&self, page_type: &str, current: Option<&str>, started: bool) -> Value {
+        let status = match self.ended {
+            None if started => "started",
+            None => "processing",
+            Some(Ended::Completed) => "completed",
+            Some(Ended::Cancelled) => "cancelled",
+            Some(Ended::RateLimited) => "rate_limited",
+            Some(Ended::Failed) => "error",
+        };
+        let mut message = json!({
+            "status": status,
+            "total": self.total,
+            "processed": self.processed,
+            "success": self.updated,
+            "failure_count": self.failure_count,
+            "skipped_count": self.skipped + self.without_hash,
+            "handled": self.processed + self.skipped,
+            "elapsed_seconds": self.elapsed,
+            // Ours: which type, and what this is.
+            "pageType": page_type,
+            "task": "fetch_all",
+        });
+        if let Some(name) = current {
+            message["current_name"] = name.into();
+        }
+        if self.ended.is_some() && !self.failures.is_empty() {
+            message["failures"] = self.named();
+        }
+        if let Some(error) = &self.error {
+            message["error"] = error.as_str().into();
+        }
+        message
+    }
+
+    /// Failures with their names.
+    pub fn named(&self) -> Value {
+        let named = self.failures.iter();
+        named
+            .map(|(name, error)| json!({ "name": name, "error": error }))
+            .collect()
+    }
+
+    fn fail(&mut self, record: &Record, error: &str) {
+        self.failure_count += 1;
+        if self.failures.len() < NAMED {
+            self.failures.push((record.model_name.to_string(), error.to_owned()));
+        }
+    }
+}
+
+/// The runs of all types.
+#[derive(Debug, Default)]
+pub struct Refreshes {
+    running: Mutex<HashMap<String, Cancel>>,
+    last: Mutex<HashMap<String, Value>>,
+}
+
+impl Refreshes {
+    /// Asks the runs of a type to stop.
+    pub fn cancel(&self, page_type: &str) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in [page_type, &check_key(page_type)] {
+            if let Some(cancel) = running.get(key) {
+                cancel.set();
+            }
+        }
+    }
+
+    /// Begins a search for updates of a type.
+    ///
+    /// # Errors
+    /// While one is under way.
+    pub fn begin_check(&self, app: &Arc<App>, page_type: &str) -> Result<Turn, Busy> {
+        let key = check_key(page_type);
+        let cancel = self.begin(&key).ok_or(Busy)?;
+        Ok(Turn {
+            app: app.clone(),
+            key,
+            cancel,
+        })
+    }
+
+    /// Asks all to stop: the server ends.
+    pub fn cancel_all(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().for_each(Cancel::set);
+    }
+
+    /// The last message of a type's run.
+    pub fn last(&self, page_type: &str) -> Option<Value> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(page_type).cloned()
+    }
+
+    /// Begins a run of a type; none while one runs.
+    fn begin(&self, page_type: &str) -> Option<Cancel> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.contains_key(page_type) {
+            return None;
+        }
+        let cancel = Cancel::default();
+        running.insert(page_type.to_owned(), cancel.clone());
+        Some(cancel)
+    }
+
+    fn end(&self, page_type: &str) {
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(page_type);
+    }
+}
+
+fn check_key(page_type: &str) -> String {
+    format!("updates of {page_type}")
+}
+
+/// Another run of the type is under way.
+#[derive(Debug, thiserror::Error)]
+#[error("Providers are being asked about these models already. Wait for the end of that, or cancel it")]
+pub struct Busy;
+
+/// A run.
+struct Run<'a> {
+    app: &'a Arc<App>,
+    service: &'a Arc<TypeService>,
+    cancel: Cancel,
+    started: Instant,
+    summary: Summary,
+    limits: u32,
+}
+
+/// Refreshes all models that need it, or these, whatever is known of them. Progress goes to all clients.
+///
+/// # Errors
+/// When a run of this type is under way.
+pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<String>>) -> Result<Summary, Busy> {
+    let page_type = service.plugin.info().prefix().to_owned();
+    let cancel = app.refreshes.begin(&page_type).ok_or(Busy)?;
+    let turn = Turn {
+        app: app.clone(),
+        key: page_type,
+        cancel,
+    };
+    let snapshot = service.library.snapshot();
+    let visible = || snapshot.visible().iter().filter_map(|slot| snapshot.get(slot));
+    let (total, work): (usize, Vec<Arc<Record>>) = match &only {
+        Some(paths) => {
+            let named: Vec<_> = paths
+                .iter()
+                .filter_map(|path| snapshot.by_path(path))
+                .cloned()
+                .collect();
+            (named.len(), named)
+        }
+        None => {
+            let needs = Needs::new(&app.active.load().contract);
+            let work = visible().filter(|record| needs.refresh(record)).cloned().collect();
+            (visible().count(), work)
+        }
+    };
+    drop(snapshot);
+    let mut run = Run {
+        app,
+        service,
+        cancel: turn.cancel.clone(),
+        started: Instant::now(),
+        summary: Summary {
+            ended: None,
+            total,
+            processed: 0,
+            updated: 0,
+            skipped: total - work.len(),
+            without_hash: 0,
+            failures: Vec::new(),
+            failure_count: 0,
+            error: None,
+            elapsed: 0.0,
+        },
+        limits: 0,
+    };
+    run.tell(None, true);
+    let ended = run.all(work).await;
+    run.summary.ended = Some(ended);
+    run.tell(None, false);
+    Ok(run.summary)
+}
+
+/// The right to run; however the run ends, another one may begin when this is dropped.
+pub struct Turn {
+    app: Arc<App>,
+    key: String,
+    cancel: Cancel,
+}
+
+impl Turn {
+    /// Set when the run should stop.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.app.refreshes.end(&self.key);
+    }
+}
+
+impl Run<'_> {
+    async fn all(&mut self, work: Vec<Arc<Record>>) -> Ended {
+        let (hashed, unhashed): (Vec<_>, Vec<_>) = work.into_iter().partition(|record| record.sha256.is_some());
+        // Files are hashed in the background while the others are asked about.
+        let mut waiting = Vec::new();
+        let mut hints = true;
+        for record in unhashed {
+            if self.cancel.is_set() {
+                return Ended::Cancelled;
+            }
+            let found = match hints {
+                true => identify::by_hint(&self.app.providers, &record).await,
+                false => Ok(None),
+            };
+            match found {
+                Ok(Some(found)) => self.take(&[record], vec![Ok(found)]).await,
+                Ok(None) => waiting.push(record),
+                Err(error) => {
+                    // A hint only saves time: what can't be asked now is asked when files are hashed.
+                    tracing::info!(%error, "models are not asked about by their headers");
+                    hints = false;
+                    waiting.push(record);
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            let paths = waiting.iter().map(|record| record.path.to_string()).collect();
+            identify::want_hashes(self.service, paths).await;
+        }
+        for batch in hashed.chunks(BATCH) {
+            if let Some(ended) = self.batch(batch).await {
+                return ended;
+            }
+        }
+        self.when_hashed(waiting).await
+    }
+
+    /// Asks about files as their hashes come.
+    async fn when_hashed(&mut self, mut waiting: Vec<Arc<Record>>) -> Ended {
+        while !waiting.is_empty() {
+            if self.cancel.is_set() {
+                return Ended::Cancelled;
+            }
+            let snapshot = self.service.library.snapshot();
+            let (mut ready, mut still) = (Vec::new(), Vec::new());
+            for record in waiting {
+                match snapshot.by_path(&record.path) {
+                    Some(now) if now.sha256.is_some() && ready.len() < BATCH => ready.push(now.clone()),
+                    Some(now) if now.sha256.is_some() || now.hash_status == HashStatus::Calculating => {
+                        still.push(now.clone());
+                    }
+                    _ => self.summary.without_hash += 1,
+                }
+            }
+            waiting = still;
+            if ready.is_empty() {
+                tokio::time::sleep(HASH_LOOK).await;
+            } else if let Some(ended) = self.batch(&ready).await {
+                return ended;
+            }
+        }
+        Ended::Completed
+    }
+
+    /// Asks about models with hashes; how the run ends, when it ends here.
+    async fn batch(&mut self, batch: &[Arc<Record>]) -> Option<Ended> {
+        let answers = loop {
+            if self.cancel.is_set() {
+                return Some(Ended::Cancelled);
+            }
+            match identify::by_hash(&self.app.providers, batch).await {
+                Ok(answers) => break answers,
+                Err(error) => {
+                    let limited = matches!(error, ProviderError::RateLimited { .. });
+                    self.limits += u32::from(limited);
+                    if limited && self.limits < RATE_LIMITS {
+                        continue;
+                    }
+                    self.summary.error = Some(error.to_string());
+                    // It alone is away.
+                    match identify::by_hash_of_others(&self.app.providers, batch, &error).await {
+                        Some(answers) => break answers,
+                        None if limited => return Some(Ended::RateLimited),
+                        None => return Some(Ended::Failed),
+                    }
+                }
+            }
+        };
+        for (records, answers) in batch.chunks(ACT).zip(answers.chunks(ACT)) {
+            self.take(records, answers.to_vec()).await;
+            if self.limits >= RATE_LIMITS {
+                return Some(Ended::RateLimited);
+            }
+            if self.cancel.is_set() {
+                return Some(Ended::Cancelled);
+            }
+        }
+        None
+    }
+
+    /// Takes answers into the sidecars of their models.
+    async fn take(&mut self, records: &[Arc<Record>], answers: Vec<Answer>) {
+        let mut words = Vec::new();
+        let mut found = Vec::new();
+        for (record, answer) in records.iter().zip(answers) {
+            self.summary.processed += 1;
+            if !matches!(answer, Err(ProviderError::RateLimited { .. })) {
+                self.limits = 0;
+            }
+            match &answer {
+                Ok(_) => found.push(record.clone()),
+                Err(error) => {
+                    self.limits += u32::from(matches!(error, ProviderError::RateLimited { .. }));
+                    self.summary.fail(record, &error.to_string());
+                }
+            }
+            let Ok(said) = identify::said(&self.app.providers, record, answer) else {
+                continue;
+            };
+            words.push(Word {
+                path: record.path.to_string(),
+                said,
+                at: now(),
+            });
+        }
+        if !words.is_empty() {
+            match metadata::take(self.app, self.service, ActKind::Refresh, words).await {
+                Ok(outcome) => {
+                    for model in outcome.models {
+                        let Some(record) = found.iter().find(|record| *record.path == *model.path) else {
+                            continue;
+                        };
+                        match model.result {
+                            Ok(_) => self.summary.updated += 1,
+                            Err(error) => self.summary.fail(record, &error.to_string()),
+                        }
+                    }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    found.iter().for_each(|record| self.summary.fail(record, &reason));
+                }
+            }
+        }
+        self.tell(records.last().map(|record| &*record.model_name), false);
+    }
+
+    fn tell(&mut self, current: Option<&str>, started: bool) {
+        self.summary.elapsed = self.started.elapsed().as_secs_f64();
+        let page_type = self.service.plugin.info().prefix();
+        let message = self.summary.message(page_type, current, started);
+        let mut last = self.app.refreshes.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that polling never shows what no socket was sent.
+        self.app.hub.broadcast(message.to_string());
+        last.insert(page_type.to_owned(), message);
+    }
+}
+
+/// Which models a run asks about. Source: contract section 6.4.1.
+struct Needs {
+    skipped_folders: Vec<String>,
+    archive: bool,
+}
+
+impl Needs {
+    fn new(contract: &ContractSettings) -> Self {
+        Self {
+            skipped_folders: contract.list("metadata_refresh_skip_paths"),
+            archive: contract.flag("enable_metadata_archive_db", false),
+        }
+    }
+
+    fn refresh(&self, record: &Record) -> bool {
+        let archive_may_know = self.archive && !record.db_checked;
+        let gone = record.civitai_deleted && !record.from_civitai && !archive_may_know;
+        let skipped = |folder: &String| {
+            let folder = folder.trim_matches('/');
+            *record.folder == *folder
+                || record
+                    .folder
+                    .strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        !record.skip_metadata_refresh
+            && record.remote.id.is_none()
+            && record.hf_url.is_none()
+            && !gone
+            && !self.skipped_folders.iter().any(skipped)
+    }
+}

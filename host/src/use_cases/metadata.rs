@@ -1,0 +1,159 @@
+//! Metadata of one model from providers: found by its file's hash, or linked to a version that a person names.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::identify;
+use crate::http::app::App;
+use crate::http::types::TypeService;
+use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::history::ActKind;
+use crate::library::record::{HashStatus, Record};
+use crate::library::refreshing::{Said, Word};
+use crate::providers::ProviderError;
+
+/// How long a hash that is asked for may take: hundreds of gigabytes from a slow disk.
+const HASH_LIMIT: Duration = Duration::from_secs(1800);
+/// How often it is looked for.
+const HASH_LOOK: Duration = Duration::from_millis(50);
+
+/// Why a model has no new metadata.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The library has no such model.
+    #[error("Model not found in cache")]
+    NotInLibrary,
+    /// Its hash can't be computed, so nobody can be asked.
+    #[error("No SHA256 hash found")]
+    NoHash,
+    /// Providers.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// Its sidecar can't be written.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The work broke off.
+    #[error("the work broke off: {0}")]
+    Broken(String),
+}
+
+/// A model with a provider's word.
+pub struct Refreshed {
+    /// It.
+    pub record: Arc<Record>,
+    /// For taking the word back; none when it changed nothing.
+    pub undo_id: Option<String>,
+}
+
+/// Asks providers for one model by its hash and takes their word.
+///
+/// # Errors
+/// When there is no word. That nobody knows the model is noted in its sidecar; a failure of the moment is not.
+pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Result<Refreshed, MetadataError> {
+    let record = hashed(service, path).await?;
+    let sha256 = record.sha256_hex();
+    let found = identify::ask(&app.providers, &record, &sha256).await;
+    let failure = found.as_ref().err().cloned();
+    let said = identify::said(&app.providers, &record, found)?;
+    let refreshed = take_one(app, service, ActKind::Refresh, path, said).await?;
+    failure.map_or(Ok(refreshed), |error| Err(error.into()))
+}
+
+/// Links a model to a version that a person names.
+///
+/// # Errors
+/// When there is no such version, or it can't be asked for.
+pub async fn relink(
+    app: &Arc<App>,
+    service: &Arc<TypeService>,
+    path: &str,
+    model: u64,
+    version: Option<u64>,
+) -> Result<Refreshed, MetadataError> {
+    if service.library.snapshot().by_path(path).is_none() {
+        return Err(MetadataError::NotInLibrary);
+    }
+    let found = app.providers.version(Some(model), version).await?;
+    let said = Said::Version {
+        version: found.value,
+        source: found.source.as_str(),
+    };
+    take_one(app, service, ActKind::Relink, path, said).await
+}
+
+async fn take_one(
+    app: &Arc<App>,
+    service: &Arc<TypeService>,
+    kind: ActKind,
+    path: &str,
+    said: Said,
+) -> Result<Refreshed, MetadataError> {
+    let word = Word {
+        path: path.to_owned(),
+        said,
+        at: now(),
+    };
+    let outcome = take(app, service, kind, vec![word]).await?;
+    let model = outcome.models.into_iter().next();
+    let record = model.map_or(Ok(None), |model| model.result)?;
+    Ok(Refreshed {
+        record: record.ok_or(MetadataError::NotInLibrary)?,
+        undo_id: outcome.undo_id,
+    })
+}
+
+/// Takes words into sidecars away from the threads that serve requests.
+///
+/// # Errors
+/// When the act can't be done at all.
+pub async fn take(
+    app: &Arc<App>,
+    service: &Arc<TypeService>,
+    kind: ActKind,
+    words: Vec<Word>,
+) -> Result<Outcome, MetadataError> {
+    let (history, own, handle) = (app.history.clone(), service.clone(), tokio::runtime::Handle::current());
+    let work = move || {
+        let tools = Tools {
+            plugin: &own.plugin,
+            history: &history,
+            handle: &handle,
+        };
+        own.library.take_words(&tools, kind, &words)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| MetadataError::Broken(error.to_string()))??)
+}
+
+/// The record with its hash, which is computed when it is missing.
+async fn hashed(service: &Arc<TypeService>, path: &str) -> Result<Arc<Record>, MetadataError> {
+    let look = || {
+        let snapshot = service.library.snapshot();
+        snapshot.by_path(path).cloned().ok_or(MetadataError::NotInLibrary)
+    };
+    let record = look()?;
+    if record.sha256.is_some() {
+        return Ok(record);
+    }
+    identify::want_hashes(service, vec![path.to_owned()]).await;
+    let until = tokio::time::Instant::now() + HASH_LIMIT;
+    while tokio::time::Instant::now() < until {
+        let record = look()?;
+        if record.sha256.is_some() {
+            return Ok(record);
+        }
+        if record.hash_status != HashStatus::Calculating {
+            break;
+        }
+        tokio::time::sleep(HASH_LOOK).await;
+    }
+    Err(MetadataError::NoHash)
+}
+
+/// Seconds since 1970-01-01 UTC.
+pub fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}

@@ -1,0 +1,6 @@
+//! What people do that takes several parts of the server: providers, plugins and libraries. Knows nothing of requests.
+
+pub mod bulk_refresh;
+pub mod identify;
+pub mod metadata;
+pub mod update_check;
