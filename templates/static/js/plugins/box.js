@@ -1,5 +1,5 @@
 import { h } from "../dom.js";
-import { bytes, moment, number, t } from "../texts.js";
+import { moment, number, t } from "../texts.js";
 
 /** One plugin. What a person may hold the focus on stays the same element while its figures change. */
 export class PluginBox {
@@ -121,9 +121,9 @@ function factsOf(plugin) {
     ["digest", plugin.digest],
     ["loaded", plugin.loaded_at ? at(plugin.loaded_at) : ""],
     ["used", t("plugins.used", { calls: number(usage.calls), p99: time(p99), traps: number(usage.traps) })],
-    ["memory", t("plugins.memory", { peak: bytes(usage.peak_memory_bytes), most: bytes(plugin.limits.memory_mib * 2 ** 20) })],
+    ["memory", t("plugins.memory", { peak: size(usage.peak_memory_bytes), most: size(plugin.limits.memory_mib * 2 ** 20) })],
   );
-  if (capabilities.kv) facts.push(["stored", t("plugins.memory", { peak: bytes(usage.stored_bytes), most: bytes(plugin.limits.stored_kib * 1024) })]);
+  if (capabilities.kv) facts.push(["stored", t("plugins.memory", { peak: size(usage.stored_bytes), most: size(plugin.limits.stored_kib * 1024) })]);
   if (capabilities.remote_hosts.length) facts.push(["requests", t("plugins.requests", { all: number(usage.requests), minute: number(usage.requests_in_minute), most: number(plugin.limits.requests_per_minute) })]);
   if (capabilities.events.length) facts.push(["events", capabilities.events.join(", ")]);
   return facts;
@@ -137,12 +137,12 @@ function fact(key, value) {
 function limits({ limits: own, usage }) {
   const reached = (name) => number(usage.limits_reached[name] ?? 0);
   return [
-    ["memory", bytes(own.memory_mib * 2 ** 20), reached("memory")],
+    ["memory", size(own.memory_mib * 2 ** 20), reached("memory")],
     ["call", time(own.call_ms), reached("time")],
     ["rule", time(own.rule_ms), reached("time")],
-    ["output", bytes(own.output_mib * 2 ** 20), reached("output")],
+    ["output", size(own.output_mib * 2 ** 20), reached("output")],
     ["instances", number(own.instances_each), number(usage.waited)],
-    ["stored", bytes(own.stored_kib * 1024), reached("stored")],
+    ["stored", size(own.stored_kib * 1024), reached("stored")],
     ["requests", number(own.requests_per_minute), reached("requests")],
     ["quarantine", t("plugins.limit.within", { n: number(own.quarantine_traps), s: number(own.quarantine_seconds) }), ""],
   ].map(([name, most, count]) => row(t(`plugins.limit.${name}`), most, count));
@@ -168,4 +168,10 @@ function at(seconds) {
 
 function time(ms) {
   return ms >= 1000 ? `${number(Math.round(ms / 100) / 10)} s` : `${number(ms >= 10 ? Math.round(ms) : Math.round(ms * 100) / 100)} ms`;
+}
+
+/** In the units of the settings. */
+function size(bytes) {
+  const [unit, count] = bytes >= 2 ** 20 ? ["MiB", bytes / 2 ** 20] : ["KiB", bytes / 1024];
+  return `${number(Math.round(count * 10) / 10)} ${unit}`;
 }
