@@ -4,6 +4,7 @@ mod bench;
 mod browser;
 mod demo;
 mod plugins;
+mod python;
 mod run;
 mod steps;
 mod test;

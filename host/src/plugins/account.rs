@@ -285,15 +285,16 @@ impl Health {
             "it trapped or ran into limits {} times within {} s; the last time: {}",
             strikes.len(),
             limits.quarantine_seconds,
-            first_line(&last.to_string())
+            beginning(&last.to_string())
         );
         self.quarantine.store(Some(Arc::new(reason)));
         true
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// Two lines: a panic tells its place in the first and its reason in the second. The backtrace is in the last failure.
+fn beginning(text: &str) -> String {
+    text.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

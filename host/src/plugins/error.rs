@@ -160,6 +160,18 @@ pub enum LoadError {
         /// The versions that fit.
         known: &'static str,
     },
+    /// It imports what this host does not have.
+    #[error(
+        "{name} imports `{import}`, which this server does not have: a component gets the interfaces of \
+         `modelshelf:plugin`, and of WASI 0.2 an empty `wasi:cli`, `clocks`, `filesystem`, `io`, `random` and `sockets`. \
+         Build it without what uses that import"
+    )]
+    Import {
+        /// File or built-in name.
+        name: String,
+        /// The import.
+        import: String,
+    },
     /// What `describe` said can't be used.
     #[error("plugin `{name}` describes itself wrongly: {reason}")]
     Descriptor {

@@ -2,31 +2,38 @@
 //! reach, bounded in memory and time, and thrown away afterwards.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
 
 use super::account::Account;
 use super::bindings::{ModelType, ModelTypePre};
-use super::engine::{CallKind, PluginEngine};
+use super::clock::Clock;
+use super::engine::{CallKind, PluginEngine, TICK};
 use super::error::{CallError, LimitError};
 use super::imports::Reach;
+use super::wasi::{self, Printed};
 
 /// What lives in a store during a call.
 pub struct CallState {
     memory: MemoryLimit,
-    started: Instant,
-    /// How long it waited for what is not its own work.
-    pub waited: Duration,
-    time_limit: Duration,
+    /// Its time.
+    pub clock: Arc<Clock>,
+    /// WASI, once the guest asked for something of it.
+    pub(super) wasi: Option<WasiCtx>,
+    /// What it printed.
+    pub(super) printed: Printed,
     /// Resources that the guest holds.
     pub table: ResourceTable,
     /// What the guest can reach through its imports.
     pub reach: Reach,
 }
 
+/// Most resources that a guest holds at a time.
+const MAX_RESOURCES: usize = 10_000;
 /// Most elements in a table.
 const MAX_TABLE: usize = 1 << 20;
 
@@ -51,10 +58,11 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// A linker with every import of the world and nothing else.
-pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallState>> {
+/// A linker with every import of the world, WASI for a component that imports it, and nothing else.
+pub(super) fn linker(engine: &wasmtime::Engine, component: &Component) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     ModelType::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut CallState| state)?;
+    wasi::add_to_linker(&mut linker, component)?;
     Ok(linker)
 }
 
@@ -130,16 +138,18 @@ impl Call<'_> {
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T>,
     {
         let limits = self.account.limits();
-        let started = Instant::now();
+        let clock = Arc::new(Clock::new(self.time_limit));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
         let state = CallState {
             memory: MemoryLimit {
                 most: limits.memory_bytes(),
                 had: 0,
             },
-            started,
-            waited: Duration::ZERO,
-            time_limit: self.time_limit,
-            table: ResourceTable::new(),
+            clock: clock.clone(),
+            wasi: None,
+            printed: Printed::default(),
+            table,
             reach: self.reach,
         };
         let mut store = Store::new(self.engine.engine(), state);
@@ -150,26 +160,41 @@ impl Call<'_> {
         // Every tick the guest hands its thread to the next task, so that one endless loop can't
         // starve the others until its own time is over.
         store.epoch_deadline_callback(|mut context| {
-            let state = context.data_mut();
-            if state.started.elapsed() > state.time_limit + state.waited {
-                return Err(LimitError::Time(state.time_limit).into());
+            let clock = &context.data_mut().clock;
+            if clock.left().is_zero() {
+                return Err(LimitError::Time(clock.limit()).into());
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        let outcome = match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => body(&instance, &mut store).await,
-            Err(error) => Err(error),
-        };
-        self.account.note(self.export, started.elapsed());
+        let outcome = in_time(&clock, async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            body(&instance, &mut store).await
+        })
+        .await;
+        self.account.note(self.export, clock.elapsed());
         self.account.had_memory(store.data().memory.had);
+        let CallState { reach, printed, .. } = store.into_data();
+        let printed = printed.take();
+        if let Some(text) = &printed {
+            tracing::info!(target: "plugin", plugin = self.plugin, "{text}");
+        }
         match outcome {
-            Ok(value) => Ok((value, store.into_data().reach)),
-            Err(error) => Err(failure(
-                self.plugin,
-                self.export,
-                &error,
-                store.into_data().reach.last_error,
-            )),
+            Ok(value) => Ok((value, reach)),
+            // What it logged says more than what its language printed, such as a traceback, and either more than the trap.
+            Err(error) => Err(failure(self.plugin, self.export, &error, reach.last_error.or(printed))),
+        }
+    }
+}
+
+/// Ends a call whose time is over while it waits: a guest that sleeps in WASI runs nothing, and so is not asked for the
+/// time.
+async fn in_time<T>(clock: &Clock, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let mut call = std::pin::pin!(call);
+    loop {
+        match tokio::time::timeout(clock.left() + TICK, &mut call).await {
+            Ok(outcome) => return outcome,
+            Err(_) if clock.left().is_zero() => return Err(LimitError::Time(clock.limit()).into()),
+            Err(_) => {}
         }
     }
 }

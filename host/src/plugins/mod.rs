@@ -4,6 +4,7 @@
 pub mod account;
 pub mod bindings;
 pub mod builtin;
+mod clock;
 mod code_cache;
 pub mod descriptor;
 pub mod engine;
@@ -16,6 +17,7 @@ pub mod limits;
 mod output;
 pub mod plugin;
 pub mod rules;
+mod wasi;
 
 pub use code_cache::CodeCache;
 pub use descriptor::TypeInfo;

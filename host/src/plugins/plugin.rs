@@ -18,21 +18,34 @@ use super::error::{CallError, LimitError, LoadError};
 use super::imports::{Reach, RouteCollector, RouteWish};
 use super::instance::{self, Call, CallFuture, CallState};
 use super::output::Output;
+use super::wasi;
 
 /// The version of the interface in `wit/`. A component built for a later patch of the same minor version fits, too, as long
 /// as it uses nothing that is new there.
 const INTERFACE: &str = "0.1.0";
 
-/// The version of our interface that a component imports, where it is none that fits.
-fn foreign_interface(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Option<String> {
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    let ty = component.component_type();
-    let versions = ty.imports(engine).filter_map(|(name, _)| {
-        let (_, version) = name.strip_prefix("modelshelf:plugin/")?.split_once('@')?;
-        Some(version.to_owned())
-    });
-    let mut foreign = versions.filter(|version| minor(version) != minor(INTERFACE));
-    foreign.next()
+/// What a component imports and nobody here has.
+enum Foreign {
+    /// Our interface in this version.
+    Version(String),
+    /// Something else, by its whole name.
+    Other(String),
+}
+
+impl Foreign {
+    /// The first that there is.
+    fn import_of(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Option<Self> {
+        let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+        let ty = component.component_type();
+        ty.imports(engine)
+            .find_map(|(name, _)| match name.strip_prefix("modelshelf:plugin/") {
+                Some(own) => {
+                    let (_, version) = own.split_once('@')?;
+                    (minor(version) != minor(INTERFACE)).then(|| Self::Version(version.to_owned()))
+                }
+                None => (!wasi::serves(name)).then(|| Self::Other(name.to_owned())),
+            })
+    }
 }
 
 /// A model type, ready to be called.
@@ -68,14 +81,16 @@ impl Plugin {
             .await
             .map_err(|error| LoadError::Engine(error.to_string()))?
             .map_err(misfit)?;
-        let linker = instance::linker(engine.engine()).map_err(misfit)?;
+        let linker = instance::linker(engine.engine(), &component).map_err(misfit)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
-            match foreign_interface(engine.engine(), &component) {
-                Some(wanted) => LoadError::Interface {
-                    name: name.to_owned(),
+            let name = name.to_owned();
+            match Foreign::import_of(engine.engine(), &component) {
+                Some(Foreign::Version(wanted)) => LoadError::Interface {
+                    name,
                     wanted,
                     known: INTERFACE,
                 },
+                Some(Foreign::Other(import)) => LoadError::Import { name, import },
                 None => misfit(error),
             }
         })?;

@@ -29,6 +29,7 @@ mod not_yet;
 mod odd_names;
 mod offline;
 mod organising;
+mod other_languages;
 mod pages;
 mod plugin_capabilities;
 mod plugin_faults;

@@ -92,7 +92,7 @@ async fn a_plugin_that_traps_too_often_is_quarantined_and_comes_back_by_a_reload
     assert!(
         now["reason"]
             .as_str()
-            .is_some_and(|text| text.contains("3 times within 3600 s")),
+            .is_some_and(|text| text.contains("3 times within 3600 s") && text.contains("asked to trap")),
         "{now}"
     );
     assert_eq!(now["usage"]["traps"], 3);

@@ -1,7 +1,5 @@
 //! `library`: the models of the plugin's own type.
 
-use std::time::Instant;
-
 use rand::seq::index;
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -57,7 +55,6 @@ impl CallState {
         let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(patch) else {
             return Err(Error::Invalid("the patch is no JSON object".into()));
         };
-        let started = Instant::now();
         let edited = tokio::task::spawn_blocking(move || {
             let tools = Tools {
                 plugin: &rules,
@@ -68,9 +65,7 @@ impl CallState {
             let edited = outcome.models.into_iter().next();
             edited.map_or(Ok(None), |edited| edited.result)
         });
-        let edited = edited.await;
-        self.waited += started.elapsed();
-        match edited {
+        match self.clock.waiting(edited).await {
             Ok(Ok(Some(record))) => Ok(item::model(&record)),
             Ok(Ok(None)) => Err(Error::NotFound("the model is gone".into())),
             Ok(Err(error)) => Err(refused(&error)),

@@ -279,10 +279,8 @@ async fn read(mut answer: reqwest::Response) -> Result<FetchResponse, Error> {
 
 impl Host for CallState {
     async fn fetch(&mut self, request: FetchRequest) -> wasmtime::Result<Result<FetchResponse, Error>> {
-        let started = Instant::now();
-        let answer = self.fetched(request).await;
-        self.waited += started.elapsed();
-        Ok(answer)
+        let clock = self.clock.clone();
+        Ok(clock.waiting(self.fetched(request)).await)
     }
 }
 

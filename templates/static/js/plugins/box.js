@@ -112,7 +112,7 @@ function callout(lead, reason) {
 }
 
 function factsOf(plugin) {
-  const facts = [["source", plugin.built_in ? t("plugins.built_in") : plugin.source]];
+  const facts = [plugin.built_in ? ["origin", t("plugins.built_in")] : ["source", plugin.source]];
   if (!plugin.id) return facts;
   const { usage, capabilities } = plugin;
   const p99 = Math.max(0, ...usage.exports.map((own) => own.p99_ms));
@@ -131,7 +131,7 @@ function factsOf(plugin) {
 
 function fact(key, value) {
   const text = ["digest", "id", "source"].includes(key) ? h("code", {}, value) : value;
-  return h("div", { class: "fact" }, h("dt", {}, t(`plugins.fact.${key}`)), h("dd", {}, text));
+  return h("div", { class: "fact" }, h("dt", {}, t(`plugins.fact.${key === "origin" ? "source" : key}`)), h("dd", {}, text));
 }
 
 function limits({ limits: own, usage }) {
