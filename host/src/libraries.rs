@@ -110,7 +110,8 @@ pub async fn activate(app: Arc<App>, name: &str) -> Result<(), ActivateError> {
     }
     let types = app.types.load_full();
     let mut served = Vec::new();
-    for slot in types.iter() {
+    // One that is switched off opens its library when it is served again.
+    for slot in types.iter().filter(|slot| slot.off().is_none()) {
         served.push((slot, slot.service().ok_or(ActivateError::NotReady)?));
     }
     // What is on its way to the store may be of the library that is opened again.

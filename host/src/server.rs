@@ -24,9 +24,10 @@ use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
-use crate::plugins::PluginEngine;
+use crate::plugins::imports::Outside;
+use crate::plugins::{KvStore, PluginEngine};
 use crate::providers::{Options, Providers};
-use crate::roster::{self, Roster};
+use crate::roster::{self, Choices, Roster};
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 use crate::updates::Updates;
@@ -64,13 +65,21 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
     let engine = PluginEngine::new(settings.limits.clone())?;
+    let hub = Arc::new(Hub::with_terminal(terminal));
+    let outside = Outside {
+        hub: hub.clone(),
+        history: history.clone(),
+        kv: KvStore::new(settings.data_folder.join("plugins.sqlite")),
+        handle: tokio::runtime::Handle::current(),
+    };
+    let choices = Choices::open(settings.data_folder.join("plugins.json"))?;
     let downloads = Arc::new(Downloads::new(
         Ledger::open(&settings.data_folder)?,
         settings.downloads.clone(),
     ));
     let app = Arc::new(App {
         downloads,
-        roster: Roster::new(engine, settings.data_folder.join("compiled")),
+        roster: Roster::new(engine, settings.data_folder.join("compiled"), outside, choices),
         history,
         organising: Arc::default(),
         providers,
@@ -82,7 +91,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         switching: Arc::default(),
         store: store.clone(),
         settings,
-        hub: Arc::new(Hub::with_terminal(terminal)),
+        hub,
         hashing,
         thumbnails: Arc::new(thumbnails),
         pages: Pages::new()?,
@@ -96,6 +105,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
+    let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
     let to_load = app.clone();
     let builds: Vec<Running> = app.settings.plugin_paths.iter().map(|_| Running::default()).collect();
     let to_build = builds.clone();
@@ -117,6 +127,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             loading.abort();
             live::end_builds(&builds);
             forgetting.abort();
+            quarantining.abort();
             telling.abort();
             app.refreshes.cancel_all();
             app.downloads.close();

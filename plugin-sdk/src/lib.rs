@@ -74,6 +74,8 @@ struct Handbook;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     #[test]
     fn the_handbook_shows_the_minimal_plugin_as_it_is() {
         let handbook = include_str!("../../docs/plugins.md");
@@ -85,4 +87,53 @@ mod tests {
         );
         assert!(plugin.lines().count() < 40);
     }
+
+    #[test]
+    fn the_handbook_names_every_item_of_the_interface() {
+        let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let handbook = include_str!("../../docs/plugins.md");
+        let named: HashSet<&str> = handbook.split(|letter| !is_word(letter)).collect();
+        for wit in [
+            include_str!("../../wit/v0.1.0/describe.wit"),
+            include_str!("../../wit/v0.1.0/host.wit"),
+            include_str!("../../wit/v0.1.0/rules.wit"),
+            include_str!("../../wit/v0.1.0/types.wit"),
+            include_str!("../../wit/v0.1.0/world.wit"),
+        ] {
+            let code = wit.lines().map(|line| line.split("//").next().unwrap_or_default());
+            // Names of parameters, and types of results, are in parentheses.
+            for line in code.map(|line| line.split('(').next().unwrap_or_default()) {
+                for word in line.split(|letter| !is_word(letter)).filter(|word| !word.is_empty()) {
+                    assert!(
+                        named.contains(word) || WIT_WORDS.contains(&word),
+                        "{word:?} of {line:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What WIT itself is made of.
+    const WIT_WORDS: [&str; 20] = [
+        "package",
+        "interface",
+        "world",
+        "use",
+        "import",
+        "export",
+        "record",
+        "variant",
+        "enum",
+        "resource",
+        "type",
+        "func",
+        "list",
+        "option",
+        "tuple",
+        "string",
+        "bool",
+        "u32",
+        "u64",
+        "f64",
+    ];
 }

@@ -11,7 +11,7 @@ use crate::{plugins, steps};
 /// # Errors
 /// When something doesn't build, or a measurement fails.
 pub fn bench(arguments: &[String]) -> Result<()> {
-    plugins::build(false)?;
+    plugins::build(true)?;
     steps::run(&mut steps::cargo(&[
         "build",
         "--release",

@@ -5,6 +5,7 @@ mod browser;
 mod demo;
 mod install;
 mod plugins;
+mod python;
 mod run;
 mod steps;
 mod test;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use modelshelf_plugin_builder::{BuildOptions, Toolchain, ToolchainOptions, build_all};
 
+use crate::python;
 use crate::steps::root;
 
 const GUESTS: &str = "tests/guests";
@@ -36,7 +37,10 @@ pub fn build(guests: bool) -> Result<()> {
         // The server's build looks at this list.
         write_if_changed(&out_dir.join("only-with-folders"), &only_with_folders(&crates, prefix)?)?;
         // What is left of a renamed or removed crate would be embedded too.
-        let kept: Vec<&Path> = built.iter().map(|plugin| plugin.wasm.as_path()).collect();
+        let mut kept: Vec<PathBuf> = built.into_iter().map(|plugin| plugin.wasm).collect();
+        if sources == GUESTS {
+            kept.extend(python::build(&out_dir)?);
+        }
         remove_others(&out_dir, &kept)?;
     }
     Ok(())
@@ -97,11 +101,11 @@ fn write_if_changed(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| file.display().to_string())
 }
 
-fn remove_others(folder: &Path, kept: &[&Path]) -> Result<()> {
+fn remove_others(folder: &Path, kept: &[PathBuf]) -> Result<()> {
     for entry in folder.read_dir().with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         let is_component = path.extension().is_some_and(|extension| extension == "wasm");
-        if is_component && !kept.contains(&path.as_path()) {
+        if is_component && !kept.contains(&path) {
             std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
     }

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use modelshelf_plugin_builder::{BuildError, BuildOptions, CargoError, Profile, Running, Toolchain, ToolchainOptions};
+use modelshelf_plugin_builder::{
+    BuildError, BuildOptions, CargoError, KnownCrate, Profile, Running, Toolchain, ToolchainOptions,
+};
 use notify::RecursiveMode;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -106,9 +108,10 @@ fn follow_crate(app: &Arc<App>, runtime: &Handle, named: Named, running: &Runnin
     } = named;
     // Of the crate until the first build tells the component's name.
     let mut source = Source::File(folder.clone());
+    let mut known = None;
     loop {
         watch.renew();
-        match build(&folder, running) {
+        match build(&folder, &mut known, running) {
             Ok((file, wasm)) => {
                 let built = Source::File(file);
                 if built != source {
@@ -130,16 +133,23 @@ fn follow_crate(app: &Arc<App>, runtime: &Handle, named: Named, running: &Runnin
     }
 }
 
-/// The component of a crate, quickly made.
-fn build(folder: &Path, running: &Running) -> Result<(PathBuf, Vec<u8>), String> {
-    let toolchain = Toolchain::ensure(&ToolchainOptions::default()).map_err(|error| error.to_string())?;
-    let out = modelshelf_plugin_builder::target_folder(&toolchain, folder).map_err(described)?;
+/// The component of a crate, quickly made. What is known of the crate is kept from one build to the next, unless one fails:
+/// the compiler itself may have gone.
+fn build(folder: &Path, known: &mut Option<KnownCrate>, running: &Running) -> Result<(PathBuf, Vec<u8>), String> {
+    let own = match known.take().filter(KnownCrate::is_current) {
+        Some(own) => own,
+        None => {
+            let toolchain = Toolchain::ensure(&ToolchainOptions::default()).map_err(|error| error.to_string())?;
+            KnownCrate::new(toolchain, folder).map_err(described)?
+        }
+    };
     let options = BuildOptions {
         profile: Profile::Dev,
         running: Some(running.clone()),
-        ..BuildOptions::into_dir(out.join("plugins-dev"))
+        ..BuildOptions::into_dir(own.target_folder().join("plugins-dev"))
     };
-    let built = modelshelf_plugin_builder::build(&toolchain, folder, &options).map_err(described)?;
+    let built = own.build(&options).map_err(described)?;
+    *known = Some(own);
     let wasm = std::fs::read(&built.wasm).map_err(|error| format!("{}: {error}", built.wasm.display()))?;
     Ok((built.wasm, wasm))
 }

@@ -10,12 +10,13 @@ use super::conformance::files;
 use crate::hub::Hub;
 use crate::library::Library;
 use crate::library::hashing::{Hashing, HashingOptions};
+use crate::library::history::{History, HistorySettings};
 use crate::library::roots::Root;
 use crate::library::store::Store;
 use crate::library::watch::Keeping;
-use crate::plugins::imports::{LibraryView, Reach};
-use crate::plugins::limits::Limits;
-use crate::plugins::{CodeCache, Plugin, PluginEngine, builtin};
+use crate::plugins::imports::{LibraryView, Outside, Reach};
+use crate::plugins::limits::{AllLimits, Limits};
+use crate::plugins::{CodeCache, Grants, KvStore, Plugin, PluginEngine, builtin};
 
 /// How long a first reading of a dozen files may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub struct Subject {
     pub patience: Duration,
     engine: Arc<PluginEngine>,
     cache: Arc<CodeCache>,
+    outside: Arc<Outside>,
     // Store, roots and compiled code; goes when the examination is over.
     folder: tempfile::TempDir,
 }
@@ -45,9 +47,15 @@ impl Subject {
     /// When the file can't be read, or the server would leave it out.
     pub async fn load(path: &Path, memory_mib: usize) -> anyhow::Result<Self> {
         let wasm = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-        let engine = Arc::new(PluginEngine::new(Limits {
+        let general = Limits {
             memory_mib,
+            // Every check is made, whatever the ones before it found.
+            quarantine_traps: 0,
             ..Limits::default()
+        };
+        let engine = Arc::new(PluginEngine::new(AllLimits {
+            general,
+            ..AllLimits::default()
         })?);
         let folder = tempfile::tempdir().context("can't make a temporary folder")?;
         // Where there is a lasting place for caches, the built-in types are compiled once.
@@ -56,6 +64,12 @@ impl Subject {
             |cache| cache.join("modelshelf/compiled"),
         );
         let cache = Arc::new(CodeCache::new(compiled, engine.engine()));
+        let outside = Outside {
+            hub: Arc::new(Hub::default()),
+            history: Arc::new(History::open(&folder.path().join("data"), HistorySettings::default())),
+            kv: KvStore::new(folder.path().join("plugins.sqlite")),
+            handle: tokio::runtime::Handle::current(),
+        };
         let started = Instant::now();
         let name = path.display().to_string();
         let plugin = Arc::new(Plugin::load(&engine, &cache, &name, &wasm).await?);
@@ -67,6 +81,7 @@ impl Subject {
             patience: PATIENCE,
             engine,
             cache,
+            outside: Arc::new(outside),
             folder,
         })
     }
@@ -137,9 +152,15 @@ impl Subject {
         Ok(Some(library))
     }
 
-    /// What a request to a route of its own may reach, on this library.
+    /// What a request to a route of its own may reach, on this library: no host was granted.
     pub fn reach(&self, library: &Arc<Library>) -> Reach {
-        let hub = Arc::new(Hub::default());
-        Reach::request(self.plugin.info(), LibraryView::of(library), Arc::default(), hub)
+        let view = LibraryView::of(library);
+        Reach::request(
+            &self.plugin,
+            view,
+            Arc::default(),
+            self.outside.clone(),
+            Grants::default(),
+        )
     }
 }

@@ -18,12 +18,16 @@ use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
+use super::types::{Off, TypeSlot};
 use crate::library::previewing;
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
 /// The same where a body names any number of models.
 const MAX_BODY_OF_MANY: usize = 64 << 20;
+
+/// Common routes that answer while libraries are being opened.
+const ALWAYS: [Shared; 3] = [Shared::HealthCheck, Shared::Plugins, Shared::PluginsPage];
 
 /// A request on its way to a handler.
 pub struct Call {
@@ -138,9 +142,11 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     }
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {
-        Some(slot) => Some(slot.service().ok_or_else(ApiError::not_ready)?),
+        Some(slot) => Some(slot.service().ok_or_else(|| not_served(slot, &path))?),
         // "No such model" would be a lie while libraries are still being opened.
-        None if target != Target::Shared(Shared::HealthCheck) && !is_ready(&app) => return Err(ApiError::not_ready()),
+        None if !ALWAYS.iter().any(|shared| target == Target::Shared(*shared)) && !is_ready(&app) => {
+            return Err(ApiError::not_ready());
+        }
         None => None,
     };
     let params = found
@@ -171,7 +177,28 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
 /// Whether every type is loaded and its library attached.
 pub fn is_ready(app: &App) -> bool {
     let types = app.types.load();
-    !app.starting.load(Ordering::Relaxed) && !types.is_empty() && types.iter().all(|slot| slot.service().is_some())
+    !app.starting.load(Ordering::Relaxed)
+        && !types.is_empty()
+        && types
+            .iter()
+            .all(|slot| slot.service().is_some() || slot.off().is_some())
+}
+
+/// 503. Clients of the API know its text; a person who opens the page is told why.
+fn not_served(slot: &TypeSlot, path: &str) -> ApiError {
+    let name = &slot.info.descriptor.display_name;
+    let why = match slot.off() {
+        Some(Off::Disabled) => "its plugin is disabled".to_owned(),
+        Some(Off::Quarantined(reason)) => format!("its plugin is quarantined: {reason}"),
+        None => return ApiError::not_ready(),
+    };
+    if path.starts_with("/api/") {
+        return ApiError::not_ready();
+    }
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{name} are not served: {why}. The page /plugins brings them back."),
+    )
 }
 
 fn max_body(target: &Target) -> usize {

@@ -74,8 +74,10 @@ impl IntoResponse for ApiError {
 
 impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
-        let CallError::Guest(guest) = &error else {
-            return Self::internal(&error);
+        let guest = match &error {
+            CallError::Guest(guest) => guest,
+            CallError::Quarantined { .. } => return Self::not_ready(),
+            other => return Self::internal(other),
         };
         let status = match guest {
             GuestError::Invalid(_) => StatusCode::BAD_REQUEST,

@@ -70,7 +70,9 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The first type's page.
 async fn home(State(app): State<Arc<App>>) -> Response {
-    match app.types.load().first() {
+    let types = app.types.load();
+    let first = types.iter().find(|slot| slot.off().is_none()).or(types.first());
+    match first {
         Some(slot) => (
             StatusCode::FOUND,
             [(header::LOCATION, format!("/{}", slot.info.prefix()))],

@@ -80,6 +80,7 @@ fn reserved(prefix: &str) -> Option<String> {
         "static",
         "ws",
         "locales",
+        "plugins",
         "healthz",
         "readyz",
         "version",

@@ -175,8 +175,16 @@ pub enum Shared {
     Download(DownloadRoute),
     /// What is known of the plugins; ours.
     Plugins,
+    /// The page of plugins; ours.
+    PluginsPage,
     /// Loads a plugin anew; ours.
     ReloadPlugin,
+    /// Serves a plugin again; ours.
+    EnablePlugin,
+    /// Takes a plugin out of service; ours.
+    DisablePlugin,
+    /// Allows a plugin something, or takes that back; ours.
+    GrantPlugin,
     /// Not yet: says which part of the plan brings it.
     Later(&'static str),
 }
@@ -368,7 +376,11 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/undo", Shared::Undo),
     post("/api/lm/trash/empty", Shared::EmptyTrash),
     get("/api/plugins", Shared::Plugins),
+    get("/plugins", Shared::PluginsPage),
     post("/api/plugins/{id}/reload", Shared::ReloadPlugin),
+    post("/api/plugins/{id}/enable", Shared::EnablePlugin),
+    post("/api/plugins/{id}/disable", Shared::DisablePlugin),
+    post("/api/plugins/{id}/grants", Shared::GrantPlugin),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),

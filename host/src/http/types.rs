@@ -1,6 +1,7 @@
 //! The model types that are served, and the gate in front of those that are not ready.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +20,16 @@ pub struct TypeSlot {
     /// The plugin that says so and has its routes bound.
     pub plugin: Arc<Plugin>,
     service: ArcSwapOption<TypeService>,
+    disabled: AtomicBool,
+}
+
+/// Why a type is out of service until somebody does something about it.
+#[derive(Debug, Clone)]
+pub enum Off {
+    /// A person disabled it.
+    Disabled,
+    /// Its plugin trapped too often; the text says how.
+    Quarantined(Arc<String>),
 }
 
 impl TypeSlot {
@@ -28,6 +39,7 @@ impl TypeSlot {
             info: plugin.info().clone(),
             plugin,
             service: ArcSwapOption::empty(),
+            disabled: AtomicBool::new(false),
         }
     }
 
@@ -36,9 +48,32 @@ impl TypeSlot {
         self.service.store(Some(Arc::new(service)));
     }
 
-    /// The service; none while the library is not attached.
+    /// The service; none while the library is not attached, and of a plugin that is quarantined.
     pub fn service(&self) -> Option<Arc<TypeService>> {
+        self.attached().filter(|service| service.plugin.quarantine().is_none())
+    }
+
+    /// The service, be its plugin quarantined or not.
+    pub fn attached(&self) -> Option<Arc<TypeService>> {
         self.service.load_full()
+    }
+
+    /// Closes the gate; gives the service that was behind it.
+    pub fn detach(&self) -> Option<Arc<TypeService>> {
+        self.service.swap(None)
+    }
+
+    /// Notes that a person wants it out of service.
+    pub fn disable(&self) {
+        self.disabled.store(true, Ordering::Relaxed);
+    }
+
+    /// Why it is out of service, if it is not just being opened.
+    pub fn off(&self) -> Option<Off> {
+        if self.disabled.load(Ordering::Relaxed) {
+            return Some(Off::Disabled);
+        }
+        self.plugin.quarantine().map(Off::Quarantined)
     }
 }
 

@@ -8,6 +8,9 @@ use wasmtime::component::Component;
 
 use crate::files::atomic;
 
+/// Most compiled components that are kept.
+const KEPT: usize = 64;
+
 /// A folder of compiled components, named by the digest of the component and of the
 /// engine that compiled it.
 pub struct CodeCache {
@@ -78,8 +81,27 @@ impl CodeCache {
     }
 
     fn store(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
-        atomic::write(path, code)
+        atomic::write(path, code)?;
+        // A plugin that is worked on is another one with each save.
+        path.parent().map_or(Ok(()), forget_oldest)
     }
+}
+
+/// Removes the files that were compiled longest ago, beyond those that are kept.
+fn forget_oldest(folder: &Path) -> std::io::Result<()> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    files.sort_unstable();
+    let beyond = files.len().saturating_sub(KEPT);
+    files
+        .iter()
+        .take(beyond)
+        .try_for_each(|(_, path)| std::fs::remove_file(path))
 }
 
 /// Fails where a file or folder belongs to another user.
@@ -94,4 +116,26 @@ fn is_own(path: &Path) -> std::io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn what_was_compiled_longest_ago_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        for age in 0..KEPT as u64 + 3 {
+            let file = std::fs::File::create(folder.path().join(format!("{age}.cwasm"))).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age * 60))
+                .unwrap();
+        }
+        std::fs::write(folder.path().join("other"), "").unwrap();
+        forget_oldest(folder.path()).unwrap();
+        let is_there = |age: usize| folder.path().join(format!("{age}.cwasm")).exists();
+        assert!(is_there(0) && is_there(KEPT - 1) && !is_there(KEPT) && !is_there(KEPT + 2));
+        assert!(folder.path().join("other").exists());
+    }
 }

@@ -2,14 +2,17 @@
 //! for time limits, and a runtime of its own so that a busy plugin never holds up
 //! the threads that serve HTTP.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::account::Account;
 use super::error::LoadError;
-use super::limits::Limits;
+use super::limits::{AllLimits, Limits};
 use crate::library::parallel::lower_priority;
 
 /// How often running guests look at their deadline and let others run.
@@ -24,11 +27,24 @@ const BACKGROUND: [&str; 2] = ["derive", "format"];
 /// Stack of a guest call in bytes; deep recursion traps when it is used up.
 const GUEST_STACK: usize = 512 << 10;
 
+/// What a call may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// It may edit a model, which calls rules.
+    Request,
+    /// It waits for nothing.
+    Rule,
+}
+
 /// The engine, its clock and its threads.
 pub struct PluginEngine {
     engine: Engine,
-    limits: Limits,
-    slots: Arc<tokio::sync::Semaphore>,
+    limits: AllLimits,
+    // By id of the plugin.
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    quarantined: tokio::sync::Notify,
+    requests: Arc<Semaphore>,
+    rules: Arc<Semaphore>,
     // An Option because dropping a runtime inside async code panics; shutdown takes it.
     runtime: Option<tokio::runtime::Runtime>,
     // For rules that scans ask: behind everything that answers requests.
@@ -41,15 +57,17 @@ impl PluginEngine {
     ///
     /// # Errors
     /// When the pool's address space can't be reserved or threads can't be started.
-    pub fn new(limits: Limits) -> Result<Self, LoadError> {
-        let instances = u32::try_from(limits.instances.clamp(1, 1_000)).unwrap_or(1_000);
+    pub fn new(limits: AllLimits) -> Result<Self, LoadError> {
+        let instances = u32::try_from(limits.general.instances.clamp(1, 500)).unwrap_or(500);
+        // A request may edit a model, and then waits for rules; so these have places of their own.
+        let places = instances * 2;
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(instances)
-            .total_core_instances(instances * 4)
-            .total_memories(instances)
-            .total_tables(instances * 4)
-            .total_stacks(instances)
-            .max_memory_size(limits.memory_bytes())
+        pool.total_component_instances(places)
+            .total_core_instances(places * 4)
+            .total_memories(places)
+            .total_tables(places * 4)
+            .total_stacks(places)
+            .max_memory_size(limits.most_memory())
             .max_memories_per_component(1)
             .max_component_instance_size(4 << 20)
             .max_core_instance_size(4 << 20)
@@ -74,7 +92,7 @@ impl PluginEngine {
                 .worker_threads(threads)
                 .thread_name(name)
                 .on_thread_start(begin)
-                .enable_time()
+                .enable_all()
                 .build()
                 .map_err(|error| LoadError::Engine(error.to_string()))
         };
@@ -94,7 +112,10 @@ impl PluginEngine {
             .map_err(|error| LoadError::Engine(error.to_string()))?;
         Ok(Self {
             engine,
-            slots: Arc::new(tokio::sync::Semaphore::new(instances as usize)),
+            accounts: Mutex::default(),
+            quarantined: tokio::sync::Notify::new(),
+            requests: Arc::new(Semaphore::new(instances as usize)),
+            rules: Arc::new(Semaphore::new(instances as usize)),
             limits,
             runtime: Some(runtime),
             background: Some(background),
@@ -107,14 +128,29 @@ impl PluginEngine {
         &self.engine
     }
 
-    /// The limits in force.
+    /// The limits of plugins that have none of their own.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.limits.general
+    }
+
+    /// What the plugin with this id may use and used, in all of its versions.
+    pub fn account(&self, id: &str) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Account::new(self.limits.of(id).clone()));
+        accounts.entry(id.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Told whenever a plugin was quarantined.
+    pub fn quarantined(&self) -> &tokio::sync::Notify {
+        &self.quarantined
     }
 
     /// Places for instances; a call holds one.
-    pub(super) fn slots(&self) -> &Arc<tokio::sync::Semaphore> {
-        &self.slots
+    pub(super) fn places(&self, kind: CallKind) -> &Arc<Semaphore> {
+        match kind {
+            CallKind::Request => &self.requests,
+            CallKind::Rule => &self.rules,
+        }
     }
 
     /// The threads that guests run on in a call of this export.

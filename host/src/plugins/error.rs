@@ -1,6 +1,7 @@
 //! What can go wrong between the host and a plugin.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bindings::GuestError;
@@ -11,6 +12,20 @@ pub enum LimitError {
     /// The call took longer than its share.
     #[error("ran longer than its limit of {} ms", .0.as_millis())]
     Time(Duration),
+    /// The call wanted more memory than it may have, in bytes.
+    #[error("wanted more memory than its limit of {0} bytes")]
+    Memory(usize),
+    /// What it keeps in `kv` would be more than it may be, in bytes.
+    #[error("kv would hold {size} bytes, more than its limit of {limit}")]
+    Stored {
+        /// Bytes with the new value.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// More requests of `remote` in a minute than there may be.
+    #[error("made more than its limit of {0} requests in a minute")]
+    Requests(usize),
     /// The answer is larger than the output limit, in bytes.
     #[error("answered {size} bytes, more than its limit of {limit}")]
     Output {
@@ -19,6 +34,19 @@ pub enum LimitError {
         /// Bytes allowed.
         limit: usize,
     },
+}
+
+impl LimitError {
+    /// The limit's name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Memory(_) => "memory",
+            Self::Stored { .. } => "stored",
+            Self::Requests(_) => "requests",
+            Self::Output { .. } => "output",
+        }
+    }
 }
 
 /// A call into a plugin that failed on the plugin's side of the boundary.
@@ -57,9 +85,24 @@ pub enum CallError {
     /// It answered with an error of its own.
     #[error("{}", text(.0))]
     Guest(GuestError),
+    /// It trapped too often before, and is not called any more.
+    #[error("plugin `{plugin}` is quarantined: {reason}")]
+    Quarantined {
+        /// Id of the plugin.
+        plugin: String,
+        /// Why.
+        reason: Arc<String>,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Shutdown,
+}
+
+impl CallError {
+    /// Whether it is the plugin that broke a rule of the sandbox.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Trap { .. } | Self::Limit { .. } | Self::Answer { .. })
+    }
 }
 
 /// Longest text of a guest's error that is shown or logged, in bytes.
@@ -67,17 +110,19 @@ const MAX_TEXT: usize = 2 << 10;
 
 /// The text of a guest's error, cut where it is very long.
 pub fn text(error: &GuestError) -> &str {
+    let text = whole_text(error);
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// The text of a guest's error as it is.
+pub(super) fn whole_text(error: &GuestError) -> &str {
     let (GuestError::Invalid(text)
     | GuestError::Unauthorised(text)
     | GuestError::NotFound(text)
     | GuestError::Conflict(text)
     | GuestError::Unsupported(text)
     | GuestError::Internal(text)) = error;
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    text
 }
 
 /// A plugin that can't be used at all.
@@ -114,6 +159,18 @@ pub enum LoadError {
         wanted: String,
         /// The versions that fit.
         known: &'static str,
+    },
+    /// It imports what this host does not have.
+    #[error(
+        "{name} imports `{import}`, which this server does not have: a component gets the interfaces of \
+         `modelshelf:plugin`, and of WASI 0.2 an empty `wasi:cli`, `clocks`, `filesystem`, `io`, `random` and `sockets`. \
+         Build it without what uses that import"
+    )]
+    Import {
+        /// File or built-in name.
+        name: String,
+        /// The import.
+        import: String,
     },
     /// What `describe` said can't be used.
     #[error("plugin `{name}` describes itself wrongly: {reason}")]

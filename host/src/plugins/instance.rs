@@ -2,32 +2,67 @@
 //! reach, bounded in memory and time, and thrown away afterwards.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
 
+use super::account::Account;
 use super::bindings::{ModelType, ModelTypePre};
-use super::engine::PluginEngine;
+use super::clock::Clock;
+use super::engine::{CallKind, PluginEngine, TICK};
 use super::error::{CallError, LimitError};
 use super::imports::Reach;
+use super::wasi::{self, Printed};
 
 /// What lives in a store during a call.
 pub struct CallState {
-    limits: StoreLimits,
-    started: Instant,
-    time_limit: Duration,
+    memory: MemoryLimit,
+    /// Its time.
+    pub clock: Arc<Clock>,
+    /// WASI, once the guest asked for something of it.
+    pub(super) wasi: Option<WasiCtx>,
+    /// What it printed.
+    pub(super) printed: Printed,
     /// Resources that the guest holds.
     pub table: ResourceTable,
     /// What the guest can reach through its imports.
     pub reach: Reach,
 }
 
-/// A linker with every import of the world and nothing else.
-pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallState>> {
+/// Most resources that a guest holds at a time.
+const MAX_RESOURCES: usize = 10_000;
+/// Most elements in a table.
+const MAX_TABLE: usize = 1 << 20;
+
+/// The memory that a call has and may have, in bytes.
+struct MemoryLimit {
+    most: usize,
+    had: usize,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.most {
+            // Guests can't go on without memory; so this names what an abort would not.
+            return Err(LimitError::Memory(self.most).into());
+        }
+        self.had = self.had.max(desired);
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= maximum.unwrap_or(MAX_TABLE).min(MAX_TABLE))
+    }
+}
+
+/// A linker with every import of the world, WASI for a component that imports it, and nothing else.
+pub(super) fn linker(engine: &wasmtime::Engine, component: &Component) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     ModelType::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut CallState| state)?;
+    wasi::add_to_linker(&mut linker, component)?;
     Ok(linker)
 }
 
@@ -46,6 +81,10 @@ pub(super) struct Call<'a> {
     pub export: &'static str,
     /// How long it may take.
     pub time_limit: Duration,
+    /// What the plugin may use and used.
+    pub account: &'a Arc<Account>,
+    /// What it may wait for.
+    pub kind: CallKind,
     /// What its imports reach.
     pub reach: Reach,
 }
@@ -61,24 +100,23 @@ impl Call<'_> {
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
         let runtime = self.engine.runtime(self.export).ok_or(CallError::Shutdown)?.clone();
-        let slot = self
-            .engine
-            .slots()
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| CallError::Shutdown)?;
+        let own_place = self.account.place(self.kind).await?;
+        let places = self.engine.places(self.kind).clone();
+        let place = places.acquire_owned().await.map_err(|_| CallError::Shutdown)?;
         let (engine, pre, plugin) = (self.engine.clone(), self.pre.clone(), self.plugin.to_owned());
+        let (account, kind) = (self.account.clone(), self.kind);
         let (export, time_limit, reach) = (self.export, self.time_limit, self.reach);
         runtime
             .spawn(async move {
-                let _slot = slot;
+                let _places = (own_place, place);
                 Call {
                     engine: &engine,
                     pre: &pre,
                     plugin: &plugin,
                     export,
                     time_limit,
+                    account: &account,
+                    kind,
                     reach,
                 }
                 .run_here(body)
@@ -99,43 +137,64 @@ impl Call<'_> {
     where
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T>,
     {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(self.engine.limits().memory_bytes())
-            .memories(1)
-            .trap_on_grow_failure(true)
-            .build();
-        let time_limit = self.time_limit;
+        let limits = self.account.limits();
+        let clock = Arc::new(Clock::new(self.time_limit));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
         let state = CallState {
-            limits,
-            started: Instant::now(),
-            time_limit,
-            table: ResourceTable::new(),
+            memory: MemoryLimit {
+                most: limits.memory_bytes(),
+                had: 0,
+            },
+            clock: clock.clone(),
+            wasi: None,
+            printed: Printed::default(),
+            table,
             reach: self.reach,
         };
         let mut store = Store::new(self.engine.engine(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.memory);
+        // Enough to say by how much an answer is too large, one that says the same text several times, too.
+        store.set_hostcall_fuel(limits.output_bytes().saturating_mul(8).max(1 << 20));
         store.set_epoch_deadline(1);
         // Every tick the guest hands its thread to the next task, so that one endless loop can't
         // starve the others until its own time is over.
         store.epoch_deadline_callback(|mut context| {
-            let state = context.data_mut();
-            if state.started.elapsed() > state.time_limit {
-                return Err(LimitError::Time(state.time_limit).into());
+            let clock = &context.data_mut().clock;
+            if clock.left().is_zero() {
+                return Err(LimitError::Time(clock.limit()).into());
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        let outcome = match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => body(&instance, &mut store).await,
-            Err(error) => Err(error),
-        };
+        let outcome = in_time(&clock, async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            body(&instance, &mut store).await
+        })
+        .await;
+        self.account.note(self.export, clock.elapsed());
+        self.account.had_memory(store.data().memory.had);
+        let CallState { reach, printed, .. } = store.into_data();
+        let printed = printed.take();
+        if let Some(text) = &printed {
+            tracing::info!(target: "plugin", plugin = self.plugin, "{text}");
+        }
         match outcome {
-            Ok(value) => Ok((value, store.into_data().reach)),
-            Err(error) => Err(failure(
-                self.plugin,
-                self.export,
-                &error,
-                store.into_data().reach.last_error,
-            )),
+            Ok(value) => Ok((value, reach)),
+            // What it logged says more than what its language printed, such as a traceback, and either more than the trap.
+            Err(error) => Err(failure(self.plugin, self.export, &error, reach.last_error.or(printed))),
+        }
+    }
+}
+
+/// Ends a call whose time is over while it waits: a guest that sleeps in WASI runs nothing, and so is not asked for the
+/// time.
+async fn in_time<T>(clock: &Clock, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let mut call = std::pin::pin!(call);
+    loop {
+        match tokio::time::timeout(clock.left() + TICK, &mut call).await {
+            Ok(outcome) => return outcome,
+            Err(_) if clock.left().is_zero() => return Err(LimitError::Time(clock.limit()).into()),
+            Err(_) => {}
         }
     }
 }

@@ -1,34 +1,51 @@
 //! A loaded model type and the calls that the host makes into it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use wasmtime::Store;
 
+use super::account::{Account, Health};
 use super::bindings::{
-    Derived, FileFacts, GuestError, GuestRequest, GuestResponse, MergeInput, Model, ModelTypePre, OrganiseInput,
-    Placement, QueryFilter, SelectInput, Selection,
+    Derived, FileFacts, GuestError, GuestRequest, GuestResponse, MergeInput, Model, ModelType, ModelTypePre,
+    OrganiseInput, Placement, QueryFilter, SelectInput, Selection,
 };
 use super::code_cache::CodeCache;
 use super::descriptor::TypeInfo;
-use super::engine::PluginEngine;
+use super::engine::{CallKind, PluginEngine};
 use super::error::{CallError, LimitError, LoadError};
 use super::imports::{Reach, RouteCollector, RouteWish};
-use super::instance::{self, Call, CallState};
+use super::instance::{self, Call, CallFuture, CallState};
+use super::output::Output;
+use super::wasi;
 
 /// The version of the interface in `wit/`. A component built for a later patch of the same minor version fits, too, as long
 /// as it uses nothing that is new there.
 const INTERFACE: &str = "0.1.0";
 
-/// The version of our interface that a component imports, where it is none that fits.
-fn foreign_interface(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Option<String> {
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    let ty = component.component_type();
-    let versions = ty.imports(engine).filter_map(|(name, _)| {
-        let (_, version) = name.strip_prefix("modelshelf:plugin/")?.split_once('@')?;
-        Some(version.to_owned())
-    });
-    let mut foreign = versions.filter(|version| minor(version) != minor(INTERFACE));
-    foreign.next()
+/// What a component imports and nobody here has.
+enum Foreign {
+    /// Our interface in this version.
+    Version(String),
+    /// Something else, by its whole name.
+    Other(String),
+}
+
+impl Foreign {
+    /// The first that there is.
+    fn import_of(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Option<Self> {
+        let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+        let ty = component.component_type();
+        ty.imports(engine)
+            .find_map(|(name, _)| match name.strip_prefix("modelshelf:plugin/") {
+                Some(own) => {
+                    let (_, version) = own.split_once('@')?;
+                    (minor(version) != minor(INTERFACE)).then(|| Self::Version(version.to_owned()))
+                }
+                None => (!wasi::serves(name)).then(|| Self::Other(name.to_owned())),
+            })
+    }
 }
 
 /// A model type, ready to be called.
@@ -38,6 +55,8 @@ pub struct Plugin {
     info: Arc<TypeInfo>,
     digest: String,
     routes: Vec<RouteWish>,
+    account: Arc<Account>,
+    health: Health,
 }
 
 impl Plugin {
@@ -62,14 +81,16 @@ impl Plugin {
             .await
             .map_err(|error| LoadError::Engine(error.to_string()))?
             .map_err(misfit)?;
-        let linker = instance::linker(engine.engine()).map_err(misfit)?;
+        let linker = instance::linker(engine.engine(), &component).map_err(misfit)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
-            match foreign_interface(engine.engine(), &component) {
-                Some(wanted) => LoadError::Interface {
-                    name: name.to_owned(),
+            let name = name.to_owned();
+            match Foreign::import_of(engine.engine(), &component) {
+                Some(Foreign::Version(wanted)) => LoadError::Interface {
+                    name,
                     wanted,
                     known: INTERFACE,
                 },
+                Some(Foreign::Other(import)) => LoadError::Import { name, import },
                 None => misfit(error),
             }
         })?;
@@ -82,12 +103,16 @@ impl Plugin {
             plugin: name,
             export: "describe",
             time_limit,
+            account: &Arc::new(Account::new(engine.limits().clone())),
+            kind: CallKind::Rule,
             reach: Reach::closed(name),
         };
         let (descriptor, _) = call
             .run(|instance, store| Box::pin(instance.call_describe(store)))
             .await?;
+        let descriptor = within(name, "describe", engine.limits().output_bytes(), descriptor)?;
         let info = Arc::new(TypeInfo::new(name, descriptor)?);
+        let account = engine.account(info.id());
 
         let export = "setup-specific-routes";
         let reach = Reach::setup(&info);
@@ -96,7 +121,9 @@ impl Plugin {
             pre: &pre,
             plugin: info.id(),
             export,
-            time_limit,
+            time_limit: account.limits().call_time(),
+            account: &account,
+            kind: CallKind::Rule,
             reach,
         };
         let (answer, reach) = call
@@ -121,6 +148,8 @@ impl Plugin {
             info,
             digest,
             routes: reach.routes,
+            account,
+            health: Health::default(),
         })
     }
 
@@ -144,6 +173,16 @@ impl Plugin {
         &self.routes
     }
 
+    /// What it may use, and what it used in all of its versions.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Why this version is not called any more: it trapped too often.
+    pub fn quarantine(&self) -> Option<Arc<String>> {
+        self.health.quarantine()
+    }
+
     /// Answers a request to one of its routes.
     ///
     /// # Errors
@@ -154,21 +193,13 @@ impl Plugin {
         request: GuestRequest,
         reach: Reach,
     ) -> Result<GuestResponse, CallError> {
-        let limit = self.engine.limits().output_bytes();
-        let (answer, _) = self
-            .call("handle", self.engine.limits().call_time(), reach)
-            .run(move |instance, store| Box::pin(async move { instance.call_handle(store, &handler, &request).await }))
+        let call = self.call("handle", CallKind::Request, self.account.limits().call_time(), reach)?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_handle(store, &handler, &request).await })
+            })
             .await?;
-        let response = answer.map_err(CallError::Guest)?;
-        if response.body.len() > limit {
-            let size = response.body.len();
-            return Err(CallError::Limit {
-                plugin: self.info.id().to_owned(),
-                export: "handle",
-                limit: LimitError::Output { size, limit },
-            });
-        }
-        Ok(response)
+        answer.map_err(CallError::Guest)
     }
 
     /// What only the type can say of files; as many answers as files.
@@ -177,9 +208,11 @@ impl Plugin {
     /// When the whole call failed.
     pub async fn derive(&self, files: Arc<[FileFacts]>) -> Result<Vec<Derived>, CallError> {
         let expected = files.len();
-        let (answer, _) = self
-            .call("derive", self.engine.limits().rule_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_derive(store, &files).await }))
+        let call = self.rule("derive")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_derive(store, &files).await })
+            })
             .await?;
         self.same_length("derive", expected, answer)
     }
@@ -191,7 +224,7 @@ impl Plugin {
     /// When the whole call failed.
     pub async fn derive_here(&self, files: Arc<[FileFacts]>) -> Result<Vec<Derived>, CallError> {
         let (answer, _) = self
-            .call("derive", self.engine.limits().rule_time(), self.rule_reach())
+            .rule("derive")?
             .run_here(move |instance, store| Box::pin(async move { instance.call_derive(store, &files).await }))
             .await?;
         Ok(answer)
@@ -203,9 +236,11 @@ impl Plugin {
     /// When the whole call failed.
     pub async fn format(&self, models: Arc<[Model]>) -> Result<Vec<String>, CallError> {
         let expected = models.len();
-        let (answer, _) = self
-            .call("format", self.engine.limits().rule_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_format(store, &models).await }))
+        let call = self.rule("format")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_format(store, &models).await })
+            })
             .await?;
         self.same_length("format", expected, answer)
     }
@@ -215,9 +250,11 @@ impl Plugin {
     /// # Errors
     /// [`CallError::Guest`] when it can't use them.
     pub async fn parse_query(&self, parameters: Vec<(String, String)>) -> Result<QueryFilter, CallError> {
-        let (answer, _) = self
-            .call("parse-query", self.engine.limits().call_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_parse_query(store, &parameters).await }))
+        let call = self.question("parse-query")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_parse_query(store, &parameters).await })
+            })
             .await?;
         answer.map_err(CallError::Guest)
     }
@@ -228,9 +265,11 @@ impl Plugin {
     /// When the whole call failed.
     pub async fn merge_remote(&self, inputs: Arc<[MergeInput]>) -> Result<Vec<Result<String, GuestError>>, CallError> {
         let expected = inputs.len();
-        let (answer, _) = self
-            .call("merge-remote", self.engine.limits().rule_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_merge_remote(store, &inputs).await }))
+        let call = self.rule("merge-remote")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_merge_remote(store, &inputs).await })
+            })
             .await?;
         self.same_length("merge-remote", expected, answer)
     }
@@ -241,9 +280,11 @@ impl Plugin {
     /// When the whole call failed.
     pub async fn organise(&self, inputs: Arc<[OrganiseInput]>) -> Result<Vec<Placement>, CallError> {
         let expected = inputs.len();
-        let (answer, _) = self
-            .call("organise", self.engine.limits().rule_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_organise(store, &inputs).await }))
+        let call = self.rule("organise")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_organise(store, &inputs).await })
+            })
             .await?;
         self.same_length("organise", expected, answer)
     }
@@ -257,9 +298,11 @@ impl Plugin {
         inputs: Arc<[SelectInput]>,
     ) -> Result<Vec<Result<Selection, GuestError>>, CallError> {
         let expected = inputs.len();
-        let (answer, _) = self
-            .call("select-file", self.engine.limits().rule_time(), self.rule_reach())
-            .run(move |instance, store| Box::pin(async move { instance.call_select_file(store, &inputs).await }))
+        let call = self.rule("select-file")?;
+        let answer = self
+            .ask(call, move |instance, store| {
+                Box::pin(async move { instance.call_select_file(store, &inputs).await })
+            })
             .await?;
         self.same_length("select-file", expected, answer)
     }
@@ -269,42 +312,107 @@ impl Plugin {
     /// # Errors
     /// [`CallError::Guest`] that says what was expected, when it is not.
     pub async fn validate_remote_type(&self, remote_type: String) -> Result<(), CallError> {
-        let (answer, _) = self
-            .call(
-                "validate-remote-type",
-                self.engine.limits().call_time(),
-                self.rule_reach(),
-            )
-            .run(move |instance, store| {
+        let call = self.question("validate-remote-type")?;
+        let answer = self
+            .ask(call, move |instance, store| {
                 Box::pin(async move { instance.call_validate_remote_type(store, &remote_type).await })
             })
             .await?;
         answer.map_err(CallError::Guest)
     }
 
-    fn call(&self, export: &'static str, time_limit: std::time::Duration, reach: Reach) -> Call<'_> {
-        Call {
+    fn call(
+        &self,
+        export: &'static str,
+        kind: CallKind,
+        time_limit: Duration,
+        reach: Reach,
+    ) -> Result<Call<'_>, CallError> {
+        if let Some(reason) = self.quarantine() {
+            return Err(CallError::Quarantined {
+                plugin: self.info.id().to_owned(),
+                reason,
+            });
+        }
+        Ok(Call {
             engine: &self.engine,
             pre: &self.pre,
             plugin: self.info.id(),
             export,
             time_limit,
+            account: &self.account,
+            kind,
             reach,
+        })
+    }
+
+    /// A call of a batched rule.
+    fn rule(&self, export: &'static str) -> Result<Call<'_>, CallError> {
+        let time = self.account.limits().rule_time();
+        self.call(export, CallKind::Rule, time, Reach::closed(self.info.id()))
+    }
+
+    /// A call of a rule about one thing that a request waits for.
+    fn question(&self, export: &'static str) -> Result<Call<'_>, CallError> {
+        let time = self.account.limits().call_time();
+        self.call(export, CallKind::Rule, time, Reach::closed(self.info.id()))
+    }
+
+    /// Makes a call, and notes what the plugin did wrong.
+    async fn ask<T, F>(&self, call: Call<'_>, body: F) -> Result<T, CallError>
+    where
+        T: Output + Send + 'static,
+        F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
+    {
+        let (export, limit) = (call.export, self.account.limits().output_bytes());
+        let outcome = call.run(body).await;
+        let outcome = outcome.and_then(|(answer, _)| within(self.info.id(), export, limit, answer));
+        outcome.inspect_err(|error| self.failed(export, error))
+    }
+
+    fn failed(&self, export: &'static str, error: &CallError) {
+        if !error.is_fault() {
+            return;
+        }
+        self.account.fail(export, error);
+        // A batch of these is halved until one file stands alone, which is no reason to end all.
+        if !["derive", "format", "merge-remote", "organise"].contains(&export) {
+            self.strike(1, error);
         }
     }
 
-    fn rule_reach(&self) -> Reach {
-        Reach::closed(self.info.id())
+    /// Notes that the plugin did what counts as so many traps. When that is too much, it is quarantined.
+    pub(super) fn strike(&self, weight: usize, error: &CallError) {
+        if !self.health.strike(self.account.limits(), weight, error) {
+            return;
+        }
+        let reason = self.quarantine().unwrap_or_default();
+        tracing::error!(plugin = self.info.id(), %reason, "a plugin is quarantined");
+        self.engine.quarantined().notify_one();
     }
 
     fn same_length<T>(&self, export: &'static str, expected: usize, answer: Vec<T>) -> Result<Vec<T>, CallError> {
         if answer.len() == expected {
             return Ok(answer);
         }
-        Err(CallError::Answer {
+        let error = CallError::Answer {
             plugin: self.info.id().to_owned(),
             export,
             reason: format!("{} answers for {expected} inputs", answer.len()),
-        })
+        };
+        self.failed(export, &error);
+        Err(error)
+    }
+}
+
+/// Refuses an answer that is larger than it may be.
+fn within<T: Output>(plugin: &str, export: &'static str, limit: usize, answer: T) -> Result<T, CallError> {
+    match answer.bytes() {
+        size if size > limit => Err(CallError::Limit {
+            plugin: plugin.to_owned(),
+            export,
+            limit: LimitError::Output { size, limit },
+        }),
+        _ => Ok(answer),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::future::BoxFuture;
 
 use super::bindings::{Derived, FileFacts, GuestError, MergeInput, Model, OrganiseInput, Placement};
-use super::error::{CallError, text};
+use super::error::{CallError, LimitError, text};
 use super::plugin::Plugin;
 
 /// Longest text that a rule may give for one file, in bytes: it is kept in memory.
@@ -16,6 +16,8 @@ const MAX_TEXT: usize = 64 << 10;
 /// counts as many, so that a plugin that always loops holds a scan up for seconds, not hours.
 const MAX_FAILURES: u32 = 48;
 const TIME_FAILURE: u32 = 16;
+/// As how many traps a batch that is given up counts: it is not one odd file that the plugin fails on.
+const GIVEN_UP: usize = 5;
 /// Models that cross the boundary in one call, where a rule does not come with a batch of its own.
 const BATCH: usize = 128;
 
@@ -112,20 +114,24 @@ where
             Ok(answers) => return answers.into_iter().map(Ok).collect(),
             Err(error) => error,
         };
-        let cost = if matches!(error, CallError::Limit { .. }) {
-            TIME_FAILURE
-        } else {
-            1
+        let cost = match error {
+            CallError::Limit {
+                limit: LimitError::Time(_),
+                ..
+            } => TIME_FAILURE,
+            CallError::Quarantined { .. } => MAX_FAILURES,
+            _ => 1,
         };
         let before = failures.fetch_add(cost, Ordering::Relaxed);
+        if before < MAX_FAILURES && before + cost >= MAX_FAILURES && error.is_fault() {
+            tracing::error!(plugin = id, export, %error, "a rule fails too often; the rest of the batch is given up");
+            plugin.strike(GIVEN_UP, &error);
+        }
         if items.len() == 1 {
             tracing::error!(plugin = id, export, %error, "a rule failed on one file");
             return vec![Err(format!(
                 "The plugin `{id}` failed on this file; the server's log says why."
             ))];
-        }
-        if before < MAX_FAILURES && before + cost >= MAX_FAILURES {
-            tracing::error!(plugin = id, export, %error, "a rule fails too often; the rest of the batch is given up");
         }
         let (left, right) = items.split_at(items.len() / 2);
         let mut answers = contained(plugin, export, failures, left, rule).await;

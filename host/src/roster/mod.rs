@@ -1,36 +1,47 @@
 //! The model types that there are: loading them at the start, and replacing and adding them while the server runs.
 
+mod choices;
 mod entry;
 mod start;
 mod swap;
+mod switch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use choices::{Choices, ChoicesError};
 pub use entry::{Entry, Failure, Source};
 pub use start::load;
 pub use swap::{SwapError, Swapped, replace};
+pub use switch::{disable, enable, watch_quarantine};
 
 use crate::http::app::App;
 use crate::http::registrar::{BindError, RouteTable};
 use crate::http::types::TypeSlot;
-use crate::plugins::{CodeCache, LoadError, Plugin, PluginEngine};
+use crate::plugins::imports::Outside;
+use crate::plugins::{CodeCache, Grants, LoadError, Plugin, PluginEngine};
 
 /// Every plugin that the server knows of, those that can't be served too, and what is needed to load one.
 pub struct Roster {
     engine: Arc<PluginEngine>,
     cache: Arc<CodeCache>,
+    /// What requests to plugins reach beside the models.
+    pub outside: Arc<Outside>,
+    /// What a person chose.
+    pub choices: Choices,
     // In the order in which they were found.
     entries: Mutex<Vec<Entry>>,
 }
 
 impl Roster {
     /// Knows of no plugin yet. Compiled code is kept in the folder.
-    pub fn new(engine: PluginEngine, compiled: PathBuf) -> Self {
+    pub fn new(engine: PluginEngine, compiled: PathBuf, outside: Outside, choices: Choices) -> Self {
         let cache = CodeCache::new(compiled, engine.engine());
         Self {
             engine: Arc::new(engine),
             cache: Arc::new(cache),
+            outside: Arc::new(outside),
+            choices,
             entries: Mutex::default(),
         }
     }
@@ -41,6 +52,13 @@ impl Roster {
     /// When it is no model type for this host.
     pub async fn examine(&self, source: &Source, wasm: &[u8]) -> Result<Plugin, LoadError> {
         Plugin::load(&self.engine, &self.cache, &source.to_string(), wasm).await
+    }
+
+    /// What a plugin may do beyond the sandbox: by the settings, and by what was chosen.
+    pub fn grants(&self, app: &App, id: &str) -> Grants {
+        let mut grants = app.settings.grants.get(id).cloned().unwrap_or_default();
+        grants.remote_hosts.extend(self.choices.hosts(id));
+        grants
     }
 
     /// All plugins that are known, as they are now.

@@ -82,7 +82,11 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     app.types.store(Arc::new(served.clone()));
     app.routes.store(Arc::new(table));
     app.starting.store(false, Ordering::Relaxed);
-    let attaching = served.into_iter().map(|slot| {
+    let (disabled, enabled): (Vec<_>, Vec<_>) = served
+        .into_iter()
+        .partition(|slot| app.roster.choices.is_disabled(slot.info.id()));
+    disabled.iter().for_each(|slot| slot.disable());
+    let attaching = enabled.into_iter().map(|slot| {
         let (app, active) = (app.clone(), active.clone());
         tokio::spawn(async move {
             let library = libraries::open(&app, &slot, &active).await?;

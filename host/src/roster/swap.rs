@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Source, announce, arrange, bind};
+use super::{ChoicesError, Source, announce, arrange, bind};
 use crate::http::app::App;
 use crate::http::registrar::BindError;
 use crate::http::types::{TypeService, TypeSlot};
@@ -49,6 +49,15 @@ pub enum SwapError {
     /// The library of the type can't be opened.
     #[error("the library of {0} can't be opened; the server's log has the reason")]
     Library(String),
+    /// What a person chose can't be kept.
+    #[error(transparent)]
+    Choices(#[from] ChoicesError),
+    /// Work on it came to no end.
+    #[error("a change of plugins broke off: {0}")]
+    BrokeOff(String),
+    /// There is no such plugin.
+    #[error("no plugin with the id `{0}` is loaded")]
+    Unknown(String),
 }
 
 /// Serves a component from now on, in place of the one with its id, or as a new type. It is loaded and checked beside the
@@ -105,19 +114,19 @@ pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swa
 
 /// What is left to do once types changed places.
 #[derive(Default)]
-struct Placed {
+pub(super) struct Placed {
     replaced: bool,
     /// A built-in plugin that is back.
     returned: Option<(Source, Arc<Plugin>)>,
     /// Libraries that are not served any more.
-    left: Vec<Arc<Library>>,
+    pub(super) left: Vec<Arc<Library>>,
     /// Libraries that were opened.
     begun: Vec<(Arc<Library>, Arc<Plugin>)>,
 }
 
 /// Ends the work of libraries that were left, then begins that of those that were opened. The next swap, or switch of
 /// libraries, waits for the first: it may open the same libraries again.
-fn settle(app: &Arc<App>, placed: Placed, turn: OwnedMutexGuard<()>) {
+pub(super) fn settle(app: &Arc<App>, placed: Placed, turn: OwnedMutexGuard<()>) {
     let keeping = libraries::keeping(&app.settings.scan);
     tokio::spawn(async move {
         join_all(placed.left.iter().map(|library| libraries::retire(library))).await;
@@ -142,7 +151,8 @@ fn former_self(app: &App, source: &Source, next: &Plugin) -> Option<(Arc<TypeSlo
     Some((slot.clone(), entry.stands_in_for()))
 }
 
-async fn take_place(app: &Arc<App>, source: &Source, plugin: &Arc<Plugin>) -> Result<Placed, SwapError> {
+/// Has a version take its place in the routes and, unless its type is disabled, be served.
+pub(super) async fn take_place(app: &Arc<App>, source: &Source, plugin: &Arc<Plugin>) -> Result<Placed, SwapError> {
     let mut placed = Placed::default();
     let former = former_self(app, source, plugin);
     if let Some((_, Some(built_in))) = &former {
@@ -180,7 +190,12 @@ async fn take_place(app: &Arc<App>, source: &Source, plugin: &Arc<Plugin>) -> Re
     let active = app.active.load_full();
     let mut libraries_of = Vec::new();
     for slot in &newcomers {
-        let served = before(slot.info.id()).and_then(|slot| slot.service());
+        let served = before(slot.info.id()).and_then(|slot| slot.attached());
+        if app.roster.choices.is_disabled(slot.info.id()) {
+            slot.disable();
+            placed.left.extend(served.map(|service| service.library.clone()));
+            continue;
+        }
         let kept = served
             .as_ref()
             .filter(|service| fits(&service.library, &slot.info, &active));
@@ -221,7 +236,7 @@ async fn take_place(app: &Arc<App>, source: &Source, plugin: &Arc<Plugin>) -> Re
     if let Some((former, None)) = &former {
         placed
             .left
-            .extend(former.service().map(|service| service.library.clone()));
+            .extend(former.attached().map(|service| service.library.clone()));
     }
     Ok(placed)
 }

@@ -11,7 +11,8 @@ use super::SettingsError;
 use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
-use crate::plugins::limits::Limits;
+use crate::plugins::Grants;
+use crate::plugins::limits::{AllLimits, Limits};
 
 /// The table `[server]`.
 #[derive(Debug, Default, Deserialize)]
@@ -55,8 +56,10 @@ pub struct OwnSettings {
     pub exists: bool,
     /// `[server]`.
     pub server: ServerTable,
-    /// `[limits]`.
-    pub limits: Limits,
+    /// `[limits]`, and `[plugins.ID.limits]`.
+    pub limits: AllLimits,
+    /// `[plugins.ID.grants]`.
+    pub grants: HashMap<String, Grants>,
     /// `[scan]`.
     pub scan: ScanSettings,
     /// `[hashing]`.
@@ -109,11 +112,27 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         path: path.to_owned(),
         reason,
     };
-    let tables: Tables = toml::from_str(&text).map_err(|error| format(error.to_string()))?;
+    let mut tables: Tables = toml::from_str(&text).map_err(|error| format(error.to_string()))?;
+    let (mut own_limits, mut grants) = (HashMap::new(), HashMap::new());
+    for (id, table) in &mut tables.plugins {
+        if let Some(Value::Object(own)) = table.remove("limits") {
+            let own = tables.limits.with(own);
+            let own = own.map_err(|error| format(format!("[plugins.{id}.limits]: {error}")))?;
+            own_limits.insert(id.clone(), own);
+        }
+        if let Some(own) = table.remove("grants") {
+            let own = serde_json::from_value(own).map_err(|error| format(format!("[plugins.{id}.grants]: {error}")))?;
+            grants.insert(id.clone(), own);
+        }
+    }
     Ok(OwnSettings {
         exists: true,
         server: tables.server,
-        limits: tables.limits,
+        limits: AllLimits {
+            general: tables.limits,
+            own: own_limits,
+        },
+        grants,
         scan: tables.scan,
         hashing: tables.hashing,
         previews: tables.previews,
@@ -145,9 +164,22 @@ mod tests {
     fn tables_and_the_contracts_keys_are_told_apart() {
         let own = parse("show_only_sfw = true\n[server]\nbind = '127.0.0.1:1'\n[limits]\nmemory_mib = 8\n[folder_paths]\nmodels = ['/a']\n[plugins.x]\ny = 1").unwrap();
         assert_eq!(own.server.bind.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(own.limits.memory_mib, 8);
+        assert_eq!(own.limits.general.memory_mib, 8);
         assert_eq!(own.plugins["x"]["y"], 1);
         assert!(own.names_folders() && own.contract["show_only_sfw"] == true);
+    }
+
+    #[test]
+    fn a_plugin_has_limits_and_grants_beside_its_own_settings() {
+        let own = parse("[limits]\ncall_ms = 7\n[plugins.x]\ny = 1\n[plugins.x.limits]\nmemory_mib = 8\n[plugins.x.grants]\nremote_hosts = ['a.example']").unwrap();
+        assert_eq!((own.limits.of("x").memory_mib, own.limits.of("x").call_ms), (8, 7));
+        assert_eq!(own.grants["x"].remote_hosts, ["a.example"]);
+        assert_eq!(own.plugins["x"].keys().collect::<Vec<_>>(), ["y"]);
+        let error = parse("[plugins.x.limits]\nmemory = 8").unwrap_err().to_string();
+        assert!(
+            error.contains("plugins.x.limits") && error.contains("memory"),
+            "{error}"
+        );
     }
 
     #[test]

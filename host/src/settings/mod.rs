@@ -23,7 +23,8 @@ pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
 use crate::library::history::HistorySettings;
-use crate::plugins::limits::Limits;
+use crate::plugins::Grants;
+use crate::plugins::limits::AllLimits;
 
 /// Port when none is set: ComfyUI-compatible tools expect the server there.
 const DEFAULT_BIND: &str = "127.0.0.1:8188";
@@ -76,7 +77,9 @@ pub struct Settings {
     /// Secret that lets a tool change state from anywhere.
     pub token: Option<String>,
     /// Limits of plugins.
-    pub limits: Limits,
+    pub limits: AllLimits,
+    /// What plugins are allowed beyond the sandbox, by id.
+    pub grants: std::collections::HashMap<String, Grants>,
     /// How folders are looked through and watched.
     pub scan: ScanSettings,
     /// How files are hashed.
@@ -175,6 +178,7 @@ impl Settings {
             allowed_origins: own.server.allowed_origins,
             token: own.server.token.filter(|token| !token.is_empty()),
             limits: own.limits,
+            grants: own.grants,
             scan: own.scan,
             hashing: own.hashing,
             previews: own.previews,

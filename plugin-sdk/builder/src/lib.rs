@@ -18,6 +18,7 @@
 
 mod cargo;
 mod component;
+mod known;
 mod process;
 mod toolchain;
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use cargo::CargoError;
 pub use component::{ComponentError, componentise};
+pub use known::KnownCrate;
 pub use process::Running;
 pub use toolchain::{Options as ToolchainOptions, Route, Toolchain, ToolchainError};
 
@@ -162,25 +164,35 @@ pub fn build_all(
             .or_default()
             .push(package);
     }
+    let mut built = Vec::new();
+    for packages in workspaces.values() {
+        built.extend(build_workspace(toolchain, packages, options)?);
+    }
+    Ok(built)
+}
+
+/// Builds crates of one workspace.
+fn build_workspace(
+    toolchain: &Toolchain,
+    packages: &[cargo::Package],
+    options: &BuildOptions,
+) -> Result<Vec<BuiltPlugin>, BuildError> {
     std::fs::create_dir_all(&options.out_dir).map_err(|source| BuildError::Io {
         path: options.out_dir.clone(),
         source,
     })?;
 
-    let mut built = Vec::new();
-    for packages in workspaces.values() {
-        let modules = cargo::compile(
-            toolchain,
-            packages,
-            &options.profile,
-            options.target_dir.as_deref(),
-            options.running.as_ref(),
-        )?;
-        for (package, module) in packages.iter().zip(modules) {
-            built.push(finish(package, &module, options)?);
-        }
-    }
-    Ok(built)
+    let modules = cargo::compile(
+        toolchain,
+        packages,
+        &options.profile,
+        options.target_dir.as_deref(),
+        options.running.as_ref(),
+    )?;
+    let finished = packages.iter().zip(modules);
+    finished
+        .map(|(package, module)| finish(package, &module, options))
+        .collect()
 }
 
 fn finish(package: &cargo::Package, module: &Path, options: &BuildOptions) -> Result<BuiltPlugin, BuildError> {

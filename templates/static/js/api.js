@@ -12,8 +12,8 @@ const RETRY_AFTER = 1500;
 export class Api {
   #base;
 
-  constructor(prefix = "") {
-    this.#base = prefix ? `/api/lm/${encodeURIComponent(prefix)}/` : "/api/lm/";
+  constructor(prefix = "", base = "/api/lm/") {
+    this.#base = prefix ? `${base}${encodeURIComponent(prefix)}/` : base;
   }
 
   async get(route, params = {}, signal = undefined) {

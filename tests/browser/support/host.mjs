@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { temporaryFolder } from "./library.mjs";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const BINARY = path.resolve(process.env.MODELSHELF_HOST_BIN ?? path.join(HERE, "../../../target/debug/host"));
+export const BINARY = path.resolve(process.env.MODELSHELF_HOST_BIN ?? path.join(HERE, "../../../target/debug/host"));
 const STARTS_WITHIN = 60_000;
 const READS_WITHIN = 180_000;
 const ENDS_WITHIN = 10_000;

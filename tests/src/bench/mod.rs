@@ -16,6 +16,7 @@ mod refreshing;
 mod report;
 mod scenarios;
 mod starts;
+mod swaps;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +37,7 @@ usage: bench [OPTIONS]
                                              that out
   --download-gib G                           size of the file that is downloaded beside curl (4); 0 leaves that out
   --no-small                                 only the part with the sizes
-  --no-plugins                               leave the server's own plugin benchmark out
+  --no-plugins                               leave out what calls and swaps of plugins cost
   --no-index                                 leave the server's own index benchmark out
   --no-tables                                of the part with the sizes only starting, reading and changing
   --out FILE                                 the report (docs/benchmarks.md)";
@@ -54,7 +55,7 @@ pub struct Options {
     pub length: Duration,
     /// Where the report goes.
     pub out: PathBuf,
-    /// Whether the server's plugin benchmark is run too.
+    /// Whether calls and swaps of plugins are measured too.
     pub plugins: bool,
     /// Whether the server's index benchmark is run too.
     pub index: bool,
@@ -178,6 +179,7 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     if options.plugins {
         measured.extend(plugins::measure("plugin_bench", "plugins", &[])?);
+        measured.extend(swaps::measure(options.length).await?);
     }
     if options.refresh > 0 {
         measured.extend(refreshing::measure(options.refresh).await?);

@@ -18,11 +18,14 @@ fn target() -> PathBuf {
 
 /// Runs the program to its end, with what it builds and compiles kept for the other tests.
 async fn host(arguments: &[&str], folder: &Path) -> Result<Output> {
-    let mut command = Command::new(binary::find()?);
+    let (program, caches) = (binary::find()?, target().join("test-cache"));
+    // What the checks compile, the tests' servers find, and the other way round.
+    binary::share_compiled_code(&program, &caches.join("modelshelf"))?;
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .current_dir(folder)
-        .env("XDG_CACHE_HOME", target().join("test-cache"))
+        .env("XDG_CACHE_HOME", caches)
         .env("MODELSHELF_PLUGIN_TARGET", target().join("plugins-build"))
         .stdin(Stdio::null());
     let running = tokio::task::spawn_blocking(move || command.output());
@@ -30,7 +33,7 @@ async fn host(arguments: &[&str], folder: &Path) -> Result<Output> {
 }
 
 /// What `check --json` says, and whether the program ended without an error.
-async fn checked(file: &Path) -> Result<(Value, bool)> {
+pub async fn checked(file: &Path) -> Result<(Value, bool)> {
     let file = file.display().to_string();
     let output = host(&["plugin", "check", "--json", &file], Path::new(".")).await?;
     let report = serde_json::from_slice(&output.stdout).with_context(|| {
@@ -44,7 +47,7 @@ async fn checked(file: &Path) -> Result<(Value, bool)> {
 }
 
 /// What one check found, as text.
-fn found(report: &Value, check: &str) -> String {
+pub fn found(report: &Value, check: &str) -> String {
     let checks = report["checks"].as_array().into_iter().flatten();
     checks
         .filter(|case| case["name"] == check)

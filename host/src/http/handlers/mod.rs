@@ -134,7 +134,11 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::DeleteModelVersion => deleting::version(call).await,
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),
+        Shared::PluginsPage => page::plugins(&call),
         Shared::ReloadPlugin => plugins::reload(call).await,
+        Shared::EnablePlugin => plugins::enable(call).await,
+        Shared::DisablePlugin => plugins::disable(call).await,
+        Shared::GrantPlugin => plugins::grant(call).await,
         Shared::Download(route) => downloads::answer(route, call).await,
         Shared::Later(what) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,

@@ -15,20 +15,7 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
     let active = call.app.active.load();
     let settings = &active.contract;
     let descriptor = &service.plugin.info().descriptor;
-    let types: Vec<_> = call
-        .app
-        .types
-        .load()
-        .iter()
-        .map(|slot| {
-            json!({
-                "id": slot.info.id(),
-                "prefix": slot.info.prefix(),
-                "display_name": slot.info.descriptor.display_name,
-                "current": slot.info.prefix() == descriptor.prefix,
-            })
-        })
-        .collect();
+    let types = navigation(call, Some(&descriptor.prefix));
     let sub_types: Vec<_> = descriptor
         .sub_types
         .iter()
@@ -65,15 +52,50 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
             "model_name_display": settings.text("model_name_display", "model_name"),
         },
     });
+    render(call, "page.html", values)
+}
+
+/// GET `/plugins`.
+pub fn plugins(call: &Call) -> Result<Response, ApiError> {
+    let active = call.app.active.load();
+    let values = json!({
+        "version": pages::version(),
+        "types": navigation(call, None),
+        "libraries": call.app.settings.libraries.names().collect::<Vec<_>>(),
+        "active_library": active.name,
+    });
+    render(call, "plugins.html", values)
+}
+
+/// The types for the navigation.
+fn navigation(call: &Call, current: Option<&str>) -> Vec<serde_json::Value> {
+    let types = call.app.types.load();
+    types
+        .iter()
+        .map(|slot| {
+            json!({
+                "id": slot.info.id(),
+                "prefix": slot.info.prefix(),
+                "display_name": slot.info.descriptor.display_name,
+                "current": current == Some(slot.info.prefix()),
+            })
+        })
+        .collect()
+}
+
+/// A page in the person's language.
+fn render(call: &Call, template: &str, values: serde_json::Value) -> Result<Response, ApiError> {
+    let active = call.app.active.load();
     let accepted = call
         .headers
         .get(header::ACCEPT_LANGUAGE)
         .and_then(|value| value.to_str().ok());
-    let language = settings
+    let language = active
+        .contract
         .get("language")
         .and_then(|language| language.as_str())
         .or(accepted);
     call.app
         .pages
-        .render("page.html", language, Value::from(minijinja::value::Serde(values)))
+        .render(template, language, Value::from(minijinja::value::Serde(values)))
 }

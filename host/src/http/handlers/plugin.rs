@@ -51,11 +51,13 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         body: call.body.to_vec(),
     };
     let view = LibraryView::of(&service.library);
+    let roster = &call.app.roster;
     let reach = Reach::request(
-        service.plugin.info(),
+        &service.plugin,
         view,
         service.settings.clone(),
-        call.app.hub.clone(),
+        roster.outside.clone(),
+        roster.grants(&call.app, service.plugin.info().id()),
     );
     let answer = service.plugin.handle(handler, request, reach).await?;
     let status = StatusCode::from_u16(answer.status)

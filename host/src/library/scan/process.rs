@@ -337,10 +337,14 @@ pub fn with_broken_sidecar(known: &Record, found: &Found, error: &SidecarError) 
     }
 }
 
-/// Asks the plugin about a batch of files and finishes their records.
+/// Asks the plugin about a batch of files and finishes their records. None, when the plugin is quarantined: what was
+/// known of the files stays.
 pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
     let facts: Vec<FileFacts> = batch.iter_mut().map(facts).collect();
     let derived = rules::derive(plugin, facts).await;
+    if plugin.quarantine().is_some() {
+        return Vec::new();
+    }
     for (read, derived) in batch.iter_mut().zip(derived) {
         let record = &mut read.record;
         match derived {
@@ -389,6 +393,10 @@ pub async fn serialise(plugin: &Plugin, records: &mut [Record]) {
             Err(problem) => {
                 record.problem.get_or_insert(problem.into());
                 record.item = item::open(record, plugin.info().prefix(), "{}");
+                if plugin.quarantine().is_some() {
+                    // The plugin's next version is asked again.
+                    record.derived_by = 0;
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ const MAX_EVENTS: u32 = 64;
 
 impl Host for CallState {
     async fn broadcast(&mut self, kind: String, payload: String) -> wasmtime::Result<Result<(), Error>> {
-        let Some(hub) = &self.reach.hub else {
+        let Some(outside) = &self.reach.outside else {
             return Ok(unsupported("events"));
         };
         if OWN_EVENTS.contains(&kind.as_str()) {
@@ -40,7 +40,7 @@ impl Host for CallState {
         match serde_json::from_str::<Value>(&payload) {
             Ok(Value::Object(mut message)) => {
                 message.insert("type".into(), Value::String(kind));
-                hub.broadcast(Value::Object(message).to_string());
+                outside.hub.broadcast(Value::Object(message).to_string());
                 Ok(Ok(()))
             }
             _ => Ok(Err(Error::Invalid(format!(

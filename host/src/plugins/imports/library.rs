@@ -9,9 +9,12 @@ use super::wit::library::{Facet, Host, Lookup, Order, Page, Root, Selection, Tag
 use super::wit::types::Error;
 use super::{LibraryView, unsupported};
 use crate::library::chunk::Slot;
+use crate::library::edit::Edit;
+use crate::library::editing::{EditError, Tools};
 use crate::library::filter::Filter;
 use crate::library::groups::Grouping;
 use crate::library::haystack::Field;
+use crate::library::history::ActKind;
 use crate::library::item;
 use crate::library::listing::{Listing, Sort};
 use crate::library::orders::SortKey;
@@ -20,6 +23,10 @@ use crate::library::text::Initial;
 
 /// Most models in one answer of `query`.
 const MAX_PAGE: u32 = 1_000;
+/// Most models that one call changes.
+const MAX_EDITS: u32 = 100;
+/// Largest patch in bytes.
+const MAX_PATCH: usize = 256 << 10;
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
@@ -29,6 +36,64 @@ impl CallState {
             Some(view) => Ok(view),
             None => unsupported("library"),
         }
+    }
+}
+
+impl CallState {
+    async fn patched(&mut self, path: String, patch: &str) -> Result<Model, Error> {
+        let library = self.view()?.library.clone();
+        let (Some(outside), Some(rules)) = (self.reach.outside.clone(), self.reach.rules.clone()) else {
+            return unsupported("library.patch-metadata");
+        };
+        self.reach.edits_made += 1;
+        if self.reach.edits_made > MAX_EDITS {
+            return Err(Error::Conflict(format!("more than {MAX_EDITS} changes in one call")));
+        }
+        if patch.len() > MAX_PATCH {
+            return Err(Error::Invalid(format!("the patch is larger than {MAX_PATCH} bytes")));
+        }
+        let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(patch) else {
+            return Err(Error::Invalid("the patch is no JSON object".into()));
+        };
+        let edited = tokio::task::spawn_blocking(move || {
+            let tools = Tools {
+                plugin: &rules,
+                history: &outside.history,
+                handle: &outside.handle,
+            };
+            let outcome = library.edit(&tools, ActKind::Edit, std::slice::from_ref(&path), &[Edit::Set(fields)])?;
+            let edited = outcome.models.into_iter().next();
+            edited.map_or(Ok(None), |edited| edited.result)
+        });
+        match self.clock.waiting(edited).await {
+            Ok(Ok(Some(record))) => Ok(item::model(&record)),
+            Ok(Ok(None)) => Err(Error::NotFound("the model is gone".into())),
+            Ok(Err(error)) => Err(refused(&error)),
+            Err(error) => Err(Error::Internal(error.to_string())),
+        }
+    }
+}
+
+fn refused(error: &EditError) -> Error {
+    let text = error.to_string();
+    match error {
+        EditError::NotFound(_) => Error::NotFound(text),
+        EditError::Outside(_) | EditError::Open(_) => Error::Unauthorised(text),
+        EditError::Shared { .. }
+        | EditError::NameTaken(_)
+        | EditError::TargetTaken(_)
+        | EditError::Away(_)
+        | EditError::NotHashed(_)
+        | EditError::Differs(..)
+        | EditError::IsLink(_)
+        | EditError::CantLink { .. }
+        | EditError::ChangedSince(_) => Error::Conflict(text),
+        EditError::Name(..) => Error::Invalid(text),
+        EditError::Sidecar(_)
+        | EditError::History(_)
+        | EditError::Merge { .. }
+        | EditError::NotFiled(_)
+        | EditError::Write { .. } => Error::Internal(text),
     }
 }
 
@@ -195,7 +260,7 @@ impl Host for CallState {
         }))
     }
 
-    async fn patch_metadata(&mut self, _path: String, _patch: String) -> Answer<Model> {
-        Ok(unsupported("library.patch-metadata"))
+    async fn patch_metadata(&mut self, path: String, patch: String) -> Answer<Model> {
+        Ok(self.patched(path, &patch).await)
     }
 }

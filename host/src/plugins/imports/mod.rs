@@ -12,10 +12,13 @@ use std::sync::Arc;
 
 pub use routes::{RouteCollector, RouteWish};
 
-use super::TypeInfo;
+use super::account::Account;
 use super::bindings::modelshelf::plugin as wit;
 use super::instance::CallState;
+use super::kv_store::KvStore;
+use super::{Grants, Plugin, TypeInfo};
 use crate::hub::Hub;
+use crate::library::history::History;
 use crate::library::{Library, Snapshot};
 
 /// The models that a call sees: one snapshot for all of it.
@@ -37,18 +40,38 @@ impl LibraryView {
     }
 }
 
+/// What requests to any plugin reach beside the models.
+pub struct Outside {
+    /// Messages to clients.
+    pub hub: Arc<Hub>,
+    /// Where edits are noted.
+    pub history: Arc<History>,
+    /// Small state of plugins.
+    pub kv: KvStore,
+    /// Where calls are awaited on behalf of edits.
+    pub handle: tokio::runtime::Handle,
+}
+
 /// What one call may reach through the plugin's imports. What is absent answers `unsupported`.
 pub struct Reach {
     plugin: Arc<str>,
     library: Option<LibraryView>,
     settings: Arc<serde_json::Map<String, serde_json::Value>>,
-    hub: Option<Arc<Hub>>,
-    // Message types that the plugin's description names.
+    outside: Option<Arc<Outside>>,
+    account: Option<Arc<Account>>,
+    // The plugin whose rules an edit asks.
+    rules: Option<Arc<Plugin>>,
+    // What the plugin's description asks for: message types, hosts, state.
     events: Vec<String>,
+    hosts: Vec<String>,
+    keeps_state: bool,
+    grants: Grants,
     log_lines: u32,
     /// The last error that it logged in this call: where a panic was, since the trap that follows does not know.
     pub(super) last_error: Option<String>,
     events_sent: u32,
+    requests_made: u32,
+    edits_made: u32,
     collects_routes: bool,
     /// Routes that were asked for.
     pub(super) routes: Vec<RouteWish>,
@@ -61,11 +84,18 @@ impl Reach {
             plugin: plugin.into(),
             library: None,
             settings: Arc::default(),
-            hub: None,
+            outside: None,
+            account: None,
+            rules: None,
             events: Vec::new(),
+            hosts: Vec::new(),
+            keeps_state: false,
+            grants: Grants::default(),
             log_lines: 0,
             last_error: None,
             events_sent: 0,
+            requests_made: 0,
+            edits_made: 0,
             collects_routes: false,
             routes: Vec::new(),
         }
@@ -81,18 +111,24 @@ impl Reach {
 
     /// Everything that a request may use.
     pub fn request(
-        info: &TypeInfo,
+        plugin: &Arc<Plugin>,
         library: LibraryView,
         settings: Arc<serde_json::Map<String, serde_json::Value>>,
-        hub: Arc<Hub>,
+        outside: Arc<Outside>,
+        grants: Grants,
     ) -> Self {
-        let events = info.descriptor.capabilities.events.clone();
+        let asked = plugin.info().descriptor.capabilities.clone();
         Self {
             library: Some(library),
             settings,
-            hub: Some(hub),
-            events,
-            ..Self::closed(info.id())
+            outside: Some(outside),
+            account: Some(plugin.account().clone()),
+            rules: Some(plugin.clone()),
+            events: asked.events,
+            hosts: asked.remote_hosts,
+            keeps_state: asked.kv,
+            grants,
+            ..Self::closed(plugin.info().id())
         }
     }
 }

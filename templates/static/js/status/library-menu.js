@@ -47,6 +47,10 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
       { label: t("organise.open"), icon: "folder", run: organiseAll },
       { label: t("history.open"), icon: "history", run: openHistory },
     ],
+  }, {
+    label: t("plugins.menu"),
+    kind: "action",
+    items: [{ label: t("plugins.open"), icon: "layers", run: () => location.assign("/plugins") }],
   }]);
 
   return {

@@ -1,8 +1,9 @@
-//! A model type written against `wit/v0.1.0` itself, as one in any language is. Newer servers must go on loading it.
+//! A model type written against the interface itself, as one in any language is: against the copy of 0.1.0 beside it, as it
+//! was published. Newer servers must go on loading it, so that copy stays as it is.
 
 wit_bindgen::generate!({
     world: "model-type",
-    path: "../../../wit/v0.1.0",
+    path: "wit",
 });
 
 use modelshelf::plugin::description::{Capabilities, Column, Facet, HashPolicy, HeaderInterest, RootKind, SubType};
