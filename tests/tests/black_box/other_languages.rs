@@ -39,6 +39,24 @@ async fn a_component_that_imports_what_nobody_has_hears_what() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_component_of_the_first_published_interface_is_served_beside_newer_ones() -> Result<()> {
+    let library = Library::of([Model::new("bares", "one").extension("bare")])?;
+    let options = library.options().plugin(&component::guest("bare")?);
+    let options = options.plugin(&component::guest("minimal")?);
+    let server = options.root("bares", &library.root("bares")).serve().await?;
+    for prefix in ["bares", "minimals"] {
+        server.wait_ready(prefix).await?;
+    }
+    assert_eq!(server.list("bares", &[]).await?["total"], 1);
+    assert_eq!(
+        server.get_json("/api/lm/bares/hello", &[]).await?,
+        json!({"success": true, "hello": "bare"})
+    );
+    assert_eq!(server.list("minimals", &[]).await?["total"], 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_type_in_python_passes_the_kit_and_is_served_with_an_empty_machine() -> Result<()> {
     let Some(file) = python() else { return Ok(()) };
     let (report, passed) = checked(&file).await?;
