@@ -114,7 +114,7 @@ mod tests {
     }
 
     /// What WIT itself is made of.
-    const WIT_WORDS: [&str; 20] = [
+    const WIT_WORDS: [&str; 22] = [
         "package",
         "interface",
         "world",
@@ -132,6 +132,8 @@ mod tests {
         "tuple",
         "string",
         "bool",
+        "u8",
+        "u16",
         "u32",
         "u64",
         "f64",

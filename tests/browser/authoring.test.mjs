@@ -56,6 +56,8 @@ test("the page of a type follows its source while the server runs, and shows wha
     context.diagnostic(`another heading was seen after ${Date.now() - since} ms`);
 
     // What does not compile: where, while the last good version serves.
+    await page.keyboard.press("Escape");
+    await page.locator("#details").waitFor({ state: "hidden" });
     await writeFile(source, `${named}\nfn broken( {}\n`);
     const told = page.locator(".banner__reason");
     await told.waitFor();

@@ -305,7 +305,7 @@ mod tests {
         CallError::Trap {
             plugin: "x".into(),
             export: "handle",
-            reason: "unreachable\n at f".into(),
+            reason: "panicked at src/lib.rs:1:2:\nno\n at f".into(),
         }
     }
 
@@ -360,7 +360,7 @@ mod tests {
         assert!(health.strike(&limits, 1, &trap()));
         let reason = health.quarantine().unwrap();
         assert!(
-            reason.contains("3 times") && reason.ends_with("`handle`: unreachable"),
+            reason.contains("3 times") && reason.ends_with("`handle`: panicked at src/lib.rs:1:2: no"),
             "{reason}"
         );
         let never = Limits {

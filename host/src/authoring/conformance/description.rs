@@ -35,6 +35,8 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
         }
     }
     let (imports, _) = inspect::interfaces(subject)?;
+    // A language with a runtime imports the whole world, whatever its program uses of it.
+    let has_runtime = imports.keys().any(|name| name.starts_with("wasi:"));
     let uses = |interface: &str| {
         imports
             .iter()
@@ -59,7 +61,7 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
         Case::new(
             "capabilities",
             "it asks for what it uses, and for nothing else",
-            capabilities(&info.descriptor, uses),
+            capabilities(&info.descriptor, uses, has_runtime),
         ),
     ])
 }
@@ -156,7 +158,7 @@ async fn clashes(subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-fn capabilities(descriptor: &Descriptor, uses: impl Fn(&str) -> bool) -> Vec<Finding> {
+fn capabilities(descriptor: &Descriptor, uses: impl Fn(&str) -> bool, has_runtime: bool) -> Vec<Finding> {
     let asked = &descriptor.capabilities;
     let mut findings = Vec::new();
     for (interface, asks, how) in [
@@ -166,7 +168,7 @@ fn capabilities(descriptor: &Descriptor, uses: impl Fn(&str) -> bool) -> Vec<Fin
     ] {
         let name = interface.trim_matches(['/', '@']);
         match (uses(interface), asks) {
-            (true, false) => findings.push(Finding::warning(format!(
+            (true, false) if !has_runtime => findings.push(Finding::warning(format!(
                 "it imports {name} and {how} does not ask for it, so every call is refused"
             ))),
             (false, true) => findings.push(Finding::warning(format!("{how} asks for what it does not import"))),
