@@ -51,7 +51,7 @@ test("choosing another library shows its models without the old filters, in ever
 test("a page that can't have a socket follows, too", async () => {
   await library.open("/loras", async (page) => {
     await expectNames(page, ["Amber", "Birch"]);
-    const activate = (library) => page.request.post(`${library.url}/api/lm/settings/libraries/activate`, { data: { library }, headers: { "X-Modelshelf-Page": "1" } });
+    const activate = (name) => page.request.post(`${library.url}/api/lm/settings/libraries/activate`, { data: { library: name }, headers: { "X-Modelshelf-Page": "1" } });
     assert.equal((await activate("Work")).status(), 200);
     await expectNames(page, ["Cedar"]);
     await activate("Home");
