@@ -8,11 +8,6 @@ use modelshelf_host::terminal::{LogWriter, Terminal};
 use modelshelf_host::{authoring, server};
 use tracing_subscriber::EnvFilter;
 
-// A start and a scan make records on several threads at once, where the system's allocator asks the kernel for memory in
-// small steps: a quarter of their processor time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match Cli::parse().task() {
         Task::Serve(args) => serve(args),
