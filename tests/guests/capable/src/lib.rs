@@ -2,7 +2,8 @@
 
 use modelshelf_plugin_sdk::remote::FetchRequest;
 use modelshelf_plugin_sdk::{
-    Descriptor, ModelType, PluginError, Request, Response, Result, Route, export_model_type, kv, library, remote, routes,
+    Descriptor, ModelType, PluginError, Request, Response, Result, Route, export_model_type, kv, library, remote,
+    routes,
 };
 use serde_json::{Value, json};
 

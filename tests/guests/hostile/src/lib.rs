@@ -4,8 +4,8 @@
 use std::hint::black_box;
 
 use modelshelf_plugin_sdk::{
-    Derived, Descriptor, FileFacts, Json, Method, Model, ModelType, Pair, QueryFilter, Registrar, Request, Response, Result, Route,
-    events, export_model_type, kv, log, routes,
+    Derived, Descriptor, FileFacts, Json, Method, Model, ModelType, Pair, QueryFilter, Registrar, Request, Response,
+    Result, Route, events, export_model_type, kv, log, routes,
 };
 
 struct Hostile;
@@ -42,7 +42,11 @@ impl ModelType for Hostile {
         if is("describe") {
             spin();
         }
-        let name = if is("name") { huge(3 << 19) } else { "Hostiles".to_owned() };
+        let name = if is("name") {
+            huge(3 << 19)
+        } else {
+            "Hostiles".to_owned()
+        };
         Descriptor::new("hostile", "hostiles", &name)
             .extensions([".hostile"])
             .root("hostiles", ["hostiles"], "default_hostile_root")
