@@ -1,4 +1,7 @@
-//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes.
+//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes; and, in [`guard`], which
+//! addresses may be reached at all.
+
+pub mod guard;
 
 use std::time::{Duration, SystemTime};
 

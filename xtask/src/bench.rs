@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{plugins, steps};
+use crate::{plugins, run, steps};
 
 /// Builds the server and the load generator in release, and runs the benchmarks with these arguments.
 ///
@@ -12,15 +12,7 @@ use crate::{plugins, steps};
 /// When something doesn't build, or a measurement fails.
 pub fn bench(arguments: &[String]) -> Result<()> {
     plugins::build(true)?;
-    steps::run(&mut steps::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "host",
-        "--package",
-        "modelshelf-tests",
-        "--bins",
-    ]))?;
+    run::programs(false, &[run::HOST, ["modelshelf-tests", "bench"]])?;
     steps::run(
         Command::new(steps::binary("release", "bench"))
             .args(arguments)

@@ -12,7 +12,8 @@ use crate::{demo, plugins, steps};
 /// # Errors
 /// When something doesn't build, or the server ends with an error.
 pub fn run(dev: bool, arguments: &[String]) -> Result<()> {
-    let profile = build(dev, &["--package", "host", "--bin", "host"])?;
+    plugins::build(false)?;
+    let profile = programs(dev, &[HOST])?;
     let mut server = Command::new(steps::binary(profile, "host"));
     if needs_demo(arguments, &settings_files(arguments)) {
         let demo = demo::in_target_dir("demo")?;
@@ -30,19 +31,8 @@ pub fn run(dev: bool, arguments: &[String]) -> Result<()> {
 /// # Errors
 /// When something doesn't build, or the server ends with an error.
 pub fn demo(dev: bool, arguments: &[String]) -> Result<()> {
-    let profile = build(
-        dev,
-        &[
-            "--package",
-            "host",
-            "--package",
-            "modelshelf-tests",
-            "--bin",
-            "host",
-            "--bin",
-            "demo",
-        ],
-    )?;
+    plugins::build(false)?;
+    let profile = programs(dev, &[HOST, ["modelshelf-tests", "demo"]])?;
     // Apart from the library of `run`: downloads and metadata of made-up models stay out of that.
     let library = demo::in_target_dir("demo-civitai")?;
     let mut demo = Command::new(steps::binary(profile, "demo"));
@@ -52,11 +42,20 @@ pub fn demo(dev: bool, arguments: &[String]) -> Result<()> {
     become_server(demo)
 }
 
-/// Builds the plugins and these programs; the profile.
-fn build(dev: bool, what: &[&str]) -> Result<&'static str> {
-    plugins::build(false)?;
+/// The server's package and program.
+pub const HOST: [&str; 2] = ["host", "host"];
+
+/// Builds programs, `[package, name]`; the profile. Each by itself: together they would need other features of what both use, and
+/// the server be built once more.
+///
+/// # Errors
+/// When one doesn't build.
+pub fn programs(dev: bool, programs: &[[&str; 2]]) -> Result<&'static str> {
     let release: &[&str] = if dev { &[] } else { &["--release"] };
-    steps::run(&mut steps::cargo(&[&["build"], what, release].concat()))?;
+    for [package, name] in programs {
+        let what = ["build", "--package", package, "--bin", name];
+        steps::run(&mut steps::cargo(&[&what, release].concat()))?;
+    }
     Ok(if dev { "debug" } else { "release" })
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::acting;
 use super::identify;
 use super::previews::Previews;
 use crate::http::app::App;
 use crate::http::types::TypeService;
-use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::editing::{EditError, Outcome};
 use crate::library::history::ActKind;
 use crate::library::record::{HashStatus, Record};
 use crate::library::refreshing::{Said, Word};
@@ -123,17 +124,11 @@ pub async fn take(
     kind: ActKind,
     words: Vec<Word>,
 ) -> Result<Outcome, MetadataError> {
-    let (history, own, handle) = (app.history.clone(), service.clone(), tokio::runtime::Handle::current());
-    let work = move || {
-        let tools = Tools {
-            plugin: &own.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        own.library.take_words(&tools, kind, &words)
-    };
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| MetadataError::Broken(error.to_string()))??)
+    let done = acting::act(app, service, move |library, tools| {
+        library.take_words(tools, kind, &words)
+    });
+    let done = done.await.map_err(|error| MetadataError::Broken(error.to_string()))?;
+    Ok(done?)
 }
 
 /// The record with its hash, which is computed when it is missing.

@@ -6,27 +6,29 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use modelshelf_tests::civitai::Civitai;
 use modelshelf_tests::model::{sha256, wire};
 use modelshelf_tests::{Library, Model, Mount, Server, binary};
 use serde_json::{Value, json};
 
 use crate::acts::{files, post};
+use crate::remote_metadata::{known, sidecar};
 
-const TRASH: &str = "/.lm-pending-delete/";
+pub const TRASH: &str = "/.lm-pending-delete/";
 /// No act of these tests takes as many steps.
 const MOST: usize = 120;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-struct Shelf {
-    library: Library,
+pub struct Shelf {
+    pub library: Library,
     data: PathBuf,
     fault: PathBuf,
     server: Option<Server>,
 }
 
 impl Shelf {
-    async fn new(models: Vec<Model>) -> Result<Self> {
+    pub async fn new(models: Vec<Model>) -> Result<Self> {
         let library = Library::of(models)?;
         let (data, fault) = (library.path().join("data"), library.path().join("fault"));
         let mut shelf = Self {
@@ -39,7 +41,7 @@ impl Shelf {
         Ok(shelf)
     }
 
-    async fn start(&mut self) -> Result<()> {
+    pub async fn start(&mut self) -> Result<()> {
         // The killed one must be gone before its data folder is taken.
         self.server = None;
         let options = self.library.options().data_dir(&self.data).silent();
@@ -50,11 +52,11 @@ impl Shelf {
         Ok(())
     }
 
-    fn server(&self) -> Result<&Server> {
+    pub fn server(&self) -> Result<&Server> {
         self.server.as_ref().context("a server")
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         wire(&self.library.root("loras").join(format!("{name}.safetensors")))
     }
 
@@ -74,7 +76,7 @@ impl Shelf {
     }
 
     /// Digests of all that is kept anywhere, trash and history included.
-    fn kept(&self) -> Result<BTreeSet<String>> {
+    pub fn kept(&self) -> Result<BTreeSet<String>> {
         let mut kept: BTreeSet<String> = files(&self.library.root("loras"))?
             .values()
             .map(|bytes| sha256(bytes))
@@ -92,7 +94,7 @@ impl Shelf {
 }
 
 /// What clients see, without what tells runs apart.
-async fn listed(server: &Server) -> Result<Vec<Value>> {
+pub async fn listed(server: &Server) -> Result<Vec<Value>> {
     let mut items = server.list("loras", &[("page_size", "100")]).await?["items"]
         .as_array()
         .cloned()
@@ -191,7 +193,7 @@ async fn take_back(shelf: &Shelf, before: &Files) -> Result<()> {
     Ok(())
 }
 
-fn two() -> Vec<Model> {
+pub fn two() -> Vec<Model> {
     vec![
         Model::lora("a/one").preview("png").side("theirs", json!({"x": 1})),
         Model::lora("two").preview("webp").tags(&["t"]),
@@ -393,137 +395,42 @@ async fn a_crash_while_a_crash_is_mended_is_mended_by_the_next_start() -> Result
     anyhow::bail!("it never ended")
 }
 
-/// Where a folder refuses: nothing is changed, and the answer says why.
-async fn refused(shelf: &Shelf, acts: &[(&str, Value)]) -> Result<()> {
-    let (before, old) = (files(&shelf.library.root("loras"))?, listed(shelf.server()?).await?);
-    for (route, body) in acts {
-        let (status, answer) = post(shelf.server()?, route, body.clone()).await?;
-        let told = status >= 400 || answer["failure_count"] == 1 || answer["results"][0]["success"] == false;
-        assert!(
-            told && !answer.to_string().contains("request id"),
-            "{route}: {status} {answer}"
-        );
-        assert_eq!(files(&shelf.library.root("loras"))?, before, "{route}");
-        assert_eq!(listed(shelf.server()?).await?, old, "{route}");
-    }
-    Ok(())
-}
-
-fn acts_on(shelf: &Shelf, name: &str) -> Vec<(&'static str, Value)> {
-    let path = shelf.path(name);
-    vec![
-        ("loras/rename", json!({"file_path": path, "new_file_name": "other"})),
-        ("loras/delete", json!({"file_path": path})),
-        ("loras/bulk-delete", json!({"file_paths": [path]})),
-        (
-            "loras/save-metadata",
-            json!({"file_path": path, "notes": "n".repeat(1 << 19)}),
-        ),
-        (
-            "loras/bulk-edit",
-            json!({"file_paths": [path], "add_tags": ["n".repeat(1 << 19)]}),
-        ),
-    ]
-}
-
 #[tokio::test]
-async fn a_read_only_folder_refuses_every_act_and_nothing_changes() -> Result<()> {
+async fn metadata_of_a_provider_are_taken_whole_or_not_at_all() -> Result<()> {
     let mut shelf = Shelf::new(two()).await?;
-    let folder = shelf.library.root("loras").join("a");
-    let source = wire(&folder);
-    let Some(bound) = Mount::new(&["--bind", &source], &folder) else {
-        return Ok(());
-    };
-    let Some(_read_only) = Mount::new(&["-o", "remount,ro,bind"], &folder) else {
-        return Ok(());
-    };
+    let file = shelf.library.root("loras").join("a/one.safetensors");
+    let civitai = Civitai::start([known(5, "Amber", &file)?]).await?;
+    std::fs::write(shelf.data.join("settings.toml"), civitai.settings())?;
     shelf.start().await?;
-    refused(&shelf, &acts_on(&shelf, "a/one")).await?;
-    drop(bound);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_what_needs_room_and_loses_nothing() -> Result<()> {
-    let mut shelf = Shelf::new(two()).await?;
-    let folder = shelf.library.root("loras").join("full");
-    std::fs::create_dir(&folder)?;
-    let Some(_disk) = Mount::new(&["-t", "tmpfs", "-o", "size=128k", "tmpfs"], &folder) else {
-        return Ok(());
-    };
-    shelf.library.add(&Model::lora("full/m").preview("png"))?;
-    shelf.start().await?;
-    // Renaming and deleting need no room for the model.
-    let mut acts = acts_on(&shelf, "full/m");
-    acts.drain(..3);
-    refused(&shelf, &acts).await?;
-    let big = vec![7; 1 << 20];
-    ensure!(std::fs::write(folder.join("fill"), big).is_err(), "the disk is full");
-    refused(&shelf, &acts).await?;
-    // The metadata file that would say its new name has no room.
-    refused(&shelf, &acts_on(&shelf, "full/m")[..1]).await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_target_that_exists_and_a_source_that_vanished_are_told_and_nothing_is_lost() -> Result<()> {
-    let shelf = Shelf::new(two()).await?;
-    let taken = shelf.library.root("loras").join("a/other.safetensors");
-    std::fs::write(&taken, "a person's")?;
-    refused(&shelf, &acts_on(&shelf, "a/one")[..1]).await?;
-    let vanished = shelf.library.root("loras").join("two.safetensors");
-    std::fs::rename(&vanished, shelf.library.path().join("elsewhere"))?;
-    for (route, body) in &acts_on(&shelf, "two") {
-        if *route == "loras/delete" {
-            continue;
+    let (before, old) = (shelf.visible()?, sidecar(&file)?);
+    for step in 1..=MOST {
+        shelf.arm("act", step)?;
+        let answer = post(
+            shelf.server()?,
+            "loras/fetch-civitai",
+            json!({"file_path": shelf.path("a/one")}),
+        )
+        .await;
+        shelf.disarm();
+        if let Ok((status, answer)) = &answer {
+            ensure!(*status == 200 && answer["success"] == true, "{answer}");
+            let release = binary::find()?.to_string_lossy().contains("release");
+            ensure!(release || step > 4, "{step} steps only");
+        } else {
+            shelf.start().await?;
         }
-        let before = files(&shelf.library.root("loras"))?;
-        let (status, answer) = post(shelf.server()?, route, body.clone()).await?;
-        let told = status >= 400 || answer["failure_count"] == 1 || answer["results"][0]["success"] == false;
-        assert!(told, "{route}: {status} {answer}");
-        assert_eq!(files(&shelf.library.root("loras"))?, before, "{route}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn whatever_a_sidecar_is_no_act_loses_a_byte_of_it() -> Result<()> {
-    for kind in ["invalid", "bom", "unknown"] {
-        let shelf = Shelf::new(two()).await?;
-        let beside = shelf.library.root("loras").join("a/one.metadata.json");
-        let own = std::fs::read_to_string(&beside)?;
-        let content = match kind {
-            "invalid" => "{\"notes\": \"typed by a person\", ".to_owned(),
-            "bom" => format!("\u{feff}{own}"),
-            _ => own.replacen('{', "{\"zz_first\": [1.50, null, {\"deep\": \"ü\"}],", 1),
-        };
-        std::fs::write(&beside, &content)?;
-        let digest = sha256(content.as_bytes());
-        let path = shelf.path("a/one");
-        for (route, body) in [
-            ("loras/save-metadata", json!({"file_path": path, "notes": "n"})),
-            ("loras/add-tags", json!({"file_path": path, "tags": ["x"]})),
-            ("loras/exclude", json!({"file_path": path})),
-            ("loras/unexclude", json!({"file_path": path})),
-            (
-                "loras/bulk-edit",
-                json!({"file_paths": [path], "set": {"base_model": "B"}}),
-            ),
-            ("loras/rename", json!({"file_path": path, "new_file_name": "uno"})),
-            ("loras/delete", json!({"file_path": shelf.path("a/uno")})),
-        ] {
-            let (status, answer) = post(shelf.server()?, route, body).await?;
-            assert_eq!(status, 200, "{kind}, {route}: {answer}");
-            assert!(shelf.kept()?.contains(&digest), "{kind}, {route}");
+        let now = sidecar(&file)?;
+        assert_eq!(now["theirs"], json!({"x": 1}), "step {step}");
+        let is_old = now == old;
+        assert!(is_old || now["civitai"]["id"] == 50, "step {step}: {now}");
+        if is_old {
+            assert_eq!(shelf.visible()?, before, "step {step}");
+        } else {
+            take_back(&shelf, &before).await?;
         }
-        if kind == "unknown" {
-            let all = files(&shelf.library.root("loras"))?;
-            let last = all
-                .iter()
-                .find(|(path, _)| path.contains(TRASH) && path.ends_with("uno.metadata.json"));
-            let last: Value = serde_json::from_slice(last.context("the sidecar in the trash")?.1)?;
-            assert_eq!(last["zz_first"], json!([1.5, null, {"deep": "ü"}]));
+        if answer.is_ok() {
+            return Ok(());
         }
     }
-    Ok(())
+    anyhow::bail!("it never ended")
 }

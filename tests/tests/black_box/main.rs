@@ -41,6 +41,7 @@ mod plugin_states;
 mod previews;
 mod queries;
 mod refreshing;
+mod refusals;
 mod remote_metadata;
 mod renaming;
 mod replacing_previews;

@@ -12,7 +12,6 @@ use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::types::TypeService;
 use super::{json, moving};
-use crate::files::fault;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -20,6 +19,7 @@ use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::item;
 use crate::library::record::Record;
 use crate::library::sidecar::SidecarError;
+use crate::use_cases::acting;
 
 /// Most models of one request.
 pub const MAX_MODELS: usize = 100_000;
@@ -77,18 +77,8 @@ pub async fn act<T: Send + 'static>(
     service: &Arc<TypeService>,
     work: impl FnOnce(&Library, &Tools) -> Result<T, EditError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (history, own) = (call.app.history.clone(), service.clone());
-    let handle = tokio::runtime::Handle::current();
-    let done = blocking(move || {
-        let _scope = fault::scope("act");
-        let tools = Tools {
-            plugin: &own.plugin,
-            history: &history,
-            handle: &handle,
-        };
-        work(&own.library, &tools)
-    });
-    Ok(done.await??)
+    let done = acting::act(&call.app, service, work).await;
+    Ok(done.map_err(ApiError::internal)??)
 }
 
 /// An edit of one model: its record and the id for an undo.

@@ -1,13 +1,10 @@
 //! `remote`: HTTP requests to hosts that the plugin's description names and the person granted.
 //!
-//! Where a name leads is looked up here, and the addresses that were checked are the ones that are connected to. So
-//! nothing private is reached by a name that leads there, at once or later, nor over a redirect.
+//! Each URL is checked, those of redirects too, and [`Guard`] keeps names from leading to private addresses.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 
@@ -15,6 +12,7 @@ use super::super::instance::CallState;
 use super::unsupported;
 use super::wit::remote::{FetchRequest, FetchResponse, Host};
 use super::wit::types::Error;
+use crate::net::guard::{Guard, PrivateAddress};
 use crate::plugins::Grants;
 
 const MAX_REQUEST: usize = 1 << 20;
@@ -39,38 +37,12 @@ const OURS: [&str; 11] = [
     "proxy-connection",
 ];
 
-/// Why a request is not made.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error("{0} leads to {1}, which is an address of this machine or of a private network")]
-    Private(String, IpAddr),
-}
-
-/// Looks names up, and gives no address that may not be reached.
-struct Checked {
-    private: bool,
-}
-
-impl Resolve for Checked {
-    fn resolve(&self, name: Name) -> Resolving {
-        let private = self.private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if let Some(address) = found.iter().find(|address| !private && !is_public(address.ip())) {
-                // One of several is one too many: the next look-up may give it alone.
-                return Err(Refused::Private(name.as_str().to_owned(), address.ip()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// A client for public addresses alone, or for private ones too.
 fn client(private: bool) -> Result<&'static Client, Error> {
     static CLIENTS: [OnceLock<Option<Client>>; 2] = [const { OnceLock::new() }; 2];
     let built = CLIENTS[usize::from(private)].get_or_init(|| {
         Client::builder()
-            .dns_resolver(Arc::new(Checked { private }))
+            .dns_resolver(Guard { private })
             .redirect(redirect::Policy::none())
             // A proxy would look names up by itself.
             .no_proxy()
@@ -84,48 +56,6 @@ fn client(private: bool) -> Result<&'static Client, Error> {
     built
         .as_ref()
         .ok_or_else(|| Error::Internal("this host can't make HTTP requests; its log says why".into()))
-}
-
-/// Whether an address is one of the public internet.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0
-        // Shared by carriers, protocol assignments, benchmarks, reserved.
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (b == 18 || b == 19))
-        || a >= 240;
-    !special
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(address) = address.to_ipv4_mapped() {
-        return is_public_v4(address);
-    }
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let embedded = |high: u16, low: u16| is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match (a, b) {
-        // Of IPv4 by a translator, and by 6to4.
-        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => embedded(g, h),
-        (0x2002, _) => embedded(b, c),
-        // Teredo and other assignments, and documentation.
-        (0x2001, ..0x200) | (0x2001, 0xdb8) | (0x3fff, ..0x1000) => false,
-        // Only 2000::/3 is given out.
-        _ => a & 0xe000 == 0x2000,
-    }
 }
 
 /// Refuses a URL that the plugin may not ask for.
@@ -150,14 +80,12 @@ fn check(url: &Url, asked: &[String], grants: &Grants) -> Result<(), Error> {
             "the host {host} is not granted to this plugin; grant it on the page /plugins"
         )));
     }
-    // A resolver is not asked for what is an address already.
-    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    match literal {
-        Ok(address) if !grants.private_addresses && !is_public(address) => Err(Error::Unauthorised(
-            Refused::Private(host.to_owned(), address).to_string(),
-        )),
-        _ => Ok(()),
-    }
+    let guard = Guard {
+        private: grants.private_addresses,
+    };
+    guard
+        .check(url)
+        .map_err(|refused| Error::Unauthorised(refused.to_string()))
 }
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
@@ -179,12 +107,8 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
 /// What went wrong, without the URL's query, which may hold a key.
 fn explained(error: reqwest::Error) -> Error {
     let error = error.without_url();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Error::Unauthorised(refused.to_string());
-        }
-        source = cause.source();
+    if let Some(refused) = PrivateAddress::behind(&error) {
+        return Error::Unauthorised(refused.to_string());
     }
     if error.is_timeout() {
         return Error::Internal("the request took longer than its limit".into());
@@ -287,50 +211,6 @@ impl Host for CallState {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_machines_and_private_networks_are_told_from_public_ones() {
-        for text in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "100.64.0.1",
-            "192.0.0.8",
-            "198.18.0.1",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::1",
-            "::",
-            "fe80::1",
-            "fc00::1",
-            "fd12::1",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001:db8::1",
-            "2001::1",
-            "fec0::1",
-            "::127.0.0.1",
-        ] {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
-        }
-        for text in [
-            "1.1.1.1",
-            "172.32.0.1",
-            "100.128.0.1",
-            "2606:4700::1111",
-            "::ffff:1.1.1.1",
-            "64:ff9b::101:101",
-        ] {
-            assert!(is_public(text.parse().unwrap()), "{text}");
-        }
-    }
 
     #[tokio::test]
     async fn a_name_that_leads_to_this_machine_is_not_connected_to() {
