@@ -8,6 +8,11 @@ use modelshelf_host::terminal::{LogWriter, Terminal};
 use modelshelf_host::{authoring, server};
 use tracing_subscriber::EnvFilter;
 
+// A library is millions of small texts that several threads make at once, which glibc's allocator is slow at.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().task() {
         Task::Serve(args) => serve(args),

@@ -41,6 +41,11 @@ impl PluginError {
         Self::NotFound(text.into())
     }
 
+    /// A 409 with this text.
+    pub fn conflict(text: impl Into<String>) -> Self {
+        Self::Conflict(text.into())
+    }
+
     /// A 500 with this text, which only the log shows.
     pub fn internal(text: impl Into<String>) -> Self {
         Self::Internal(text.into())

@@ -203,7 +203,15 @@ fn not_served(slot: &TypeSlot, path: &str) -> ApiError {
 
 fn max_body(target: &Target) -> usize {
     match target {
-        Target::Shared(Shared::BulkEdit | Shared::FetchAll) => MAX_BODY_OF_MANY,
+        Target::Shared(
+            Shared::BulkEdit
+            | Shared::FetchAll
+            | Shared::BulkDelete
+            | Shared::MoveModels
+            | Shared::AutoOrganize
+            | Shared::LinkDuplicates
+            | Shared::VerifyDuplicates,
+        ) => MAX_BODY_OF_MANY,
         // Other fields have room, too.
         Target::Shared(Shared::ReplacePreview) => previewing::MAX_BYTES + MAX_BODY,
         _ => MAX_BODY,

@@ -24,9 +24,8 @@ impl Library {
         let (allowed, snapshot, offline) = (self.allowed(), self.snapshot(), self.offline());
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for path in paths {
-            // Records are known by the path that a walk finds.
             let plain: PathBuf = Path::new(path).components().collect();
-            let path = self.listed(&trash::noted(&plain));
+            let path = self.walked(path);
             if plain.components().any(|part| part == Component::ParentDir) {
                 return Err(EditError::Outside(path));
             }
@@ -60,6 +59,13 @@ impl Library {
         let undo_id = draft.end()?;
         let models = self.take_up(tools, changed, &touched);
         Ok(Outcome { undo_id, models })
+    }
+
+    /// The path that a walk finds a file by, of one in any notation, over linked folders too. Records are known by it, and
+    /// outcomes name models so.
+    pub fn walked(&self, path: &str) -> String {
+        let plain: PathBuf = Path::new(path).components().collect();
+        self.listed(&trash::noted(&plain))
     }
 
     fn delete_one(&self, draft: &mut Draft, path: &str) -> Result<(), EditError> {

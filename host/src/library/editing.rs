@@ -230,7 +230,7 @@ impl Library {
     /// What edits would change, without changing it: of each model the fields that differ, as they are and as
     /// they would be.
     pub fn plan_edit(&self, paths: &[String], edits: &[Edit]) -> Vec<(String, Result<Vec<Difference>, EditError>)> {
-        let plan = |path: &String| Ok(differences(&self.prepare(path, edits)?));
+        let plan = |path: &String| Ok(differences(&self.prepare(&self.listed(path), edits)?));
         paths.iter().map(|path| (path.clone(), plan(path))).collect()
     }
 

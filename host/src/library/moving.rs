@@ -17,6 +17,7 @@ use super::scan::folder::is_emptied;
 use super::sidecar::{self, Sidecar};
 use super::trash::{self, noted};
 use crate::cancel::Cancel;
+use crate::compat::compat;
 use crate::files::rooted::{RootedPath, RootedPathError};
 
 /// Models that are made visible together, at most this many or this long apart.
@@ -311,10 +312,18 @@ impl Library {
             let extension = self.info().extension_of(name)?;
             name.strip_suffix(extension).map(str::to_owned)
         };
+        // What is being downloaded is a model that is not whole yet.
+        let unfinished = |name: &str| {
+            let whole = name.strip_suffix(".state").unwrap_or(name);
+            let endings = compat().unfinished_endings.iter();
+            endings
+                .filter_map(|ending| whole.strip_suffix(ending.as_str()))
+                .find_map(model_stem)
+        };
         // The model's own name may be the start of another model's.
         let longer: Vec<String> = names
             .iter()
-            .filter_map(|name| model_stem(name))
+            .filter_map(|name| model_stem(name).or_else(|| unfinished(name)))
             .filter(|other| other != stem)
             .collect();
         let of_another = |name: &str| {
@@ -330,7 +339,7 @@ impl Library {
             .any(|name| name != own_name && model_stem(name).as_deref() == Some(stem));
         let sidecar_name = format!("{stem}.metadata.json");
         let goes = |name: &&String| {
-            if *name == own_name || of_another(name) || model_stem(name).is_some() {
+            if *name == own_name || of_another(name) || model_stem(name).is_some() || unfinished(name).is_some() {
                 return false;
             }
             // With two models of one name only the sidecar goes along that is about this one.

@@ -85,7 +85,12 @@ impl Library {
         let mut written = Vec::with_capacity(words.len());
         for batch in words.chunks(BATCH) {
             for (word, merged) in batch.iter().zip(self.merge(tools, batch)) {
+                let mark = draft.mark();
                 let done = merged.and_then(|merged| self.take_word(tools, &mut draft, word, merged));
+                if done.is_err() {
+                    // A preview without the level that comes with it would be shown to everybody.
+                    draft.back_to(mark);
+                }
                 written.push((word.path.clone(), done));
             }
         }

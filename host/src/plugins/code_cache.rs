@@ -72,7 +72,12 @@ impl CodeCache {
         // whole by an atomic rename; and both it and its folder, which `new` made 0700, belong to
         // this process's user, so that nobody else can have put it there.
         match unsafe { Component::deserialize_file(engine, path) } {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                // Its time says when it was of use last; where that can't be set it may be compiled again one day.
+                let used = std::fs::File::options().append(true).open(path);
+                let _ = used.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+                Some(component)
+            }
             Err(error) => {
                 tracing::info!(path = %path.display(), %error, "compiled plugin code does not fit; compiling again");
                 None
@@ -87,7 +92,7 @@ impl CodeCache {
     }
 }
 
-/// Removes the files that were compiled longest ago, beyond those that are kept.
+/// Removes the files whose last use is longest ago, beyond those that are kept.
 fn forget_oldest(folder: &Path) -> std::io::Result<()> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {

@@ -72,9 +72,10 @@ pub enum SwapError {
 /// When it can't be served. Nothing is different then, but that the roster knows why ([`super::Entry::failure`]).
 pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swapped, SwapError> {
     let started = Instant::now();
+    // Taken before it is compiled, so that of two that come one after the other the later one stays.
+    let turn = app.switching.clone().lock_owned().await;
     let outcome = match app.roster.examine(source, wasm).await {
         Ok(plugin) => {
-            let turn = app.switching.clone().lock_owned().await;
             let plugin = Arc::new(plugin);
             match take_place(app, source, &plugin).await {
                 Ok(placed) => {

@@ -26,15 +26,14 @@ pub const STALE: f64 = 24.0 * 3600.0;
 /// Model type and the provider's model id.
 type Key = (String, u64);
 
-/// Sets of slots by the service that they belong to.
-#[derive(Debug)]
-struct Computed {
+/// What a set of slots holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
     service: u64,
     generation: u64,
     learnt: u64,
     revision: u64,
     hour: u64,
-    slots: Arc<RoaringBitmap>,
 }
 
 /// All that is tracked.
@@ -43,7 +42,7 @@ pub struct Updates {
     models: RwLock<HashMap<Key, Arc<Tracked>>>,
     // Grows with each change, so that answers can be kept.
     learnt: AtomicU64,
-    computed: Mutex<Vec<Computed>>,
+    computed: Mutex<Vec<(Moment, Arc<RoaringBitmap>)>>,
 }
 
 /// Sets that are kept; one for each type, and some more while a library is left.
@@ -107,8 +106,32 @@ impl Updates {
         written
     }
 
+    fn moment(&self, snapshot: &Snapshot, service: u64, wishes: Wishes, revision: u64) -> Moment {
+        Moment {
+            service,
+            generation: snapshot.generation(),
+            learnt: self.learnt(),
+            revision,
+            hour: wishes.hour(),
+        }
+    }
+
+    /// What [`Updates::slots`] gives, where that is known already.
+    pub fn known_slots(
+        &self,
+        snapshot: &Snapshot,
+        service: u64,
+        wishes: Wishes,
+        revision: u64,
+    ) -> Option<Arc<RoaringBitmap>> {
+        let now = self.moment(snapshot, service, wishes, revision);
+        let computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = computed.iter().find(|(moment, _)| *moment == now);
+        known.map(|(_, slots)| slots.clone())
+    }
+
     /// The slots of a type's models that have an update worth telling. `service` and `revision` tell libraries and settings
-    /// apart.
+    /// apart. Looks at every model that is tracked, unless nothing changed since the last time.
     pub fn slots(
         &self,
         model_type: &str,
@@ -117,17 +140,10 @@ impl Updates {
         wishes: Wishes,
         revision: u64,
     ) -> Arc<RoaringBitmap> {
-        let (generation, learnt) = (snapshot.generation(), self.learnt());
-        let is_it = |own: &&Computed| {
-            (own.service, own.generation, own.learnt) == (service, generation, learnt)
-                && (own.revision, own.hour) == (revision, wishes.hour())
-        };
-        {
-            let computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(own) = computed.iter().find(is_it) {
-                return own.slots.clone();
-            }
+        if let Some(known) = self.known_slots(snapshot, service, wishes, revision) {
+            return known;
         }
+        let now = self.moment(snapshot, service, wishes, revision);
         let own: Vec<(u64, Arc<Tracked>)> = {
             let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
             let of_type = models.iter().filter(|((own, _), _)| own == model_type);
@@ -138,18 +154,11 @@ impl Updates {
             .flat_map(|(id, tracked)| available::slots(snapshot, *id, tracked, wishes));
         let slots: Arc<RoaringBitmap> = Arc::new(slots.collect());
         let mut computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
-        computed.retain(|own| own.service != service || own.generation > generation);
+        computed.retain(|(own, _)| own.service != service || own.generation > now.generation);
         if computed.len() >= COMPUTED {
             computed.remove(0);
         }
-        computed.push(Computed {
-            service,
-            generation,
-            learnt,
-            revision,
-            hour: wishes.hour(),
-            slots: slots.clone(),
-        });
+        computed.push((now, slots.clone()));
         slots
     }
 }

@@ -15,11 +15,13 @@ use crate::cancel::Cancel;
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::history::ActKind;
-use crate::library::record::{HashStatus, Record};
+use crate::library::record::{AutoV3, HashStatus, Record};
 use crate::library::refreshing::Word;
 use crate::providers::{BATCH, ProviderError};
 use crate::settings::ContractSettings;
 
+/// Models that are asked about by their headers before hashes are asked for of those that nobody knows.
+const HINTS: usize = 16;
 /// Refusals for too many requests in a row after which a run ends.
 const RATE_LIMITS: u32 = 3;
 /// Models of one act; a crash loses the answers for at most as many.
@@ -285,40 +287,48 @@ impl Drop for Turn {
 impl Run<'_> {
     async fn all(&mut self, work: Vec<Arc<Record>>) -> Ended {
         let (hashed, unhashed): (Vec<_>, Vec<_>) = work.into_iter().partition(|record| record.sha256.is_some());
+        let (mut hinted, mut waiting): (Vec<_>, Vec<_>) = unhashed
+            .into_iter()
+            .partition(|record| matches!(record.autov3, AutoV3::Known(_)));
         // Files are hashed in the background while the others are asked about.
-        let mut waiting = Vec::new();
-        let mut hints = true;
-        for record in unhashed {
-            if self.cancel.is_set() {
-                return Ended::Cancelled;
-            }
-            let found = match hints {
-                true => identify::by_hint(&self.app.providers, &record).await,
-                false => Ok(None),
-            };
-            match found {
-                Ok(Some(found)) => self.take(&[record], vec![Ok(found)]).await,
-                Ok(None) => waiting.push(record),
-                Err(error) => {
-                    // A hint only saves time: what can't be asked now is asked when files are hashed.
-                    if self.app.providers.is_of_civitai(&error) {
-                        tracing::info!(%error, "models are not asked about by their headers");
-                        hints = false;
-                    }
-                    waiting.push(record);
-                }
-            }
-        }
-        if !waiting.is_empty() {
-            let paths = waiting.iter().map(|record| record.path.to_string()).collect();
-            identify::want_hashes(self.service, paths).await;
-        }
+        self.want_hashes(&waiting).await;
         for batch in hashed.chunks(BATCH) {
             if let Some(ended) = self.batch(batch).await {
                 return ended;
             }
         }
+        while !hinted.is_empty() {
+            if self.cancel.is_set() {
+                return Ended::Cancelled;
+            }
+            let batch: Vec<_> = hinted.drain(..hinted.len().min(HINTS)).collect();
+            let mut unknown = Vec::new();
+            let answers = identify::by_hints(&self.app.providers, &batch).await;
+            for (record, answer) in batch.into_iter().zip(answers) {
+                match answer {
+                    Ok(Some(found)) => self.take(&[record], vec![Ok(found)]).await,
+                    Ok(None) => unknown.push(record),
+                    Err(error) => {
+                        unknown.push(record);
+                        // A hint only saves time: what can't be asked now is asked when files are hashed.
+                        if self.app.providers.is_of_civitai(&error) {
+                            tracing::info!(%error, "models are not asked about by their headers");
+                            unknown.append(&mut hinted);
+                        }
+                    }
+                }
+            }
+            self.want_hashes(&unknown).await;
+            waiting.append(&mut unknown);
+        }
         self.when_hashed(waiting).await
+    }
+
+    async fn want_hashes(&self, records: &[Arc<Record>]) {
+        if !records.is_empty() {
+            let paths = records.iter().map(|record| record.path.to_string()).collect();
+            identify::want_hashes(self.service, paths).await;
+        }
     }
 
     /// Asks about files as their hashes come.

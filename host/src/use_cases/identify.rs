@@ -160,6 +160,19 @@ async fn bulk(providers: &Providers, hashes: &[String]) -> Result<HashMap<String
     Ok(known)
 }
 
+/// As [`by_hint`], several on their way at once. The answers are in the models' order.
+pub async fn by_hints(
+    providers: &Providers,
+    models: &[Arc<Record>],
+) -> Vec<Result<Option<Found<Object>>, ProviderError>> {
+    let asks = models.iter().map(|model| {
+        let ask: BoxFuture<'_, _> = Box::pin(by_hint(providers, model));
+        ask
+    });
+    let asks: Vec<_> = asks.collect();
+    futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await
+}
+
 /// Asks by the hash that a file's header says of its tensors, for a file whose own hash is not known yet. A version counts
 /// only when it lists that very hash. None where the header says nothing, or nobody knows it.
 ///

@@ -18,7 +18,8 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>> {
 /// Stores a value: key at most 256 bytes, value at most 64 KiB, 1 MiB in all.
 ///
 /// # Errors
-/// As [`get`]; `Invalid` above a limit.
+/// As [`get`]; `Invalid` for a key or value above its limit, `Conflict` when all of it would be above the
+/// plugin's quota.
 pub fn set(key: &str, value: &[u8]) -> Result<()> {
     super::in_component_or_test!(
         import::set(key, value).map_err(Into::into),

@@ -1,6 +1,6 @@
 //! Lines in the server's log, under the plugin's id.
 //!
-//! A line above 4 KiB is cut; after 100 lines in one call the rest is counted and dropped.
+//! A line above 4 KiB is cut; after 100 lines in one call the rest is dropped.
 
 #[cfg(target_family = "wasm")]
 use crate::bindings::modelshelf::plugin::log as import;

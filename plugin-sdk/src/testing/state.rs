@@ -88,9 +88,14 @@ impl State {
             .filter(|(name, _)| *name != key)
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        if key.len() > MAX_KEY || value.len() > MAX_VALUE || others + key.len() + value.len() > MAX_STATE {
+        if key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return Err(PluginError::invalid(
-                "own state has at most 256 bytes a key, 64 KiB a value and 1 MiB in all",
+                "own state has at most 256 bytes a key and 64 KiB a value",
+            ));
+        }
+        if others + key.len() + value.len() > MAX_STATE {
+            return Err(PluginError::conflict(
+                "nothing was stored: own state has at most 1 MiB in all",
             ));
         }
         self.kv.insert(key.to_owned(), value.to_vec());

@@ -217,6 +217,30 @@ async fn another_spelling_of_a_path_deletes_the_model_that_it_means_and_nothing_
     assert_eq!(listed(&server).await?, ["n"]);
     done(&server, "undo-delete", json!({ "batch_id": id })).await?;
     assert_eq!(listed(&server).await?, ["m", "n"]);
+    let answer = done(&server, "loras/bulk-delete", json!({ "file_paths": [spelled] })).await?;
+    assert_eq!(
+        answer["results"],
+        json!([{ "file_path": spelled, "success": true, "deleted_files": [spelled] }])
+    );
+    assert_eq!(answer["total_deleted"], 1);
+    assert_eq!(listed(&server).await?, ["n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn as_many_models_as_a_person_can_select_fit_into_one_request() -> Result<()> {
+    let library = Library::of(["m", "n"].map(|name| Model::lora(name).sidecar()))?;
+    let server = library.serve().await?;
+    let mut paths: Vec<String> = (0..20_000)
+        .map(|number| model(&library, &format!("a_folder/of_some_length/gone_{number:06}")))
+        .collect();
+    paths.push(model(&library, "m"));
+    let answer = done(&server, "loras/bulk-delete", json!({ "file_paths": paths })).await?;
+    assert_eq!(
+        (&answer["total_deleted"], &answer["total_attempted"]),
+        (&json!(1), &json!(20_001))
+    );
+    assert_eq!(listed(&server).await?, ["n"]);
     Ok(())
 }
 

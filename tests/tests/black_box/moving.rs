@@ -96,6 +96,25 @@ async fn all_files_of_a_model_travel_and_come_back_and_so_do_folders() -> Result
 }
 
 #[tokio::test]
+async fn what_is_being_downloaded_beside_a_model_stays_where_it_is() -> Result<()> {
+    let library = Library::of([Model::lora("a/m").sidecar()])?;
+    let root = library.root("loras");
+    let others = ["m.v2.safetensors.part", "m.v2.safetensors.part.state", "m.v2.png"];
+    for other in others {
+        std::fs::write(root.join("a").join(other), "another's")?;
+    }
+    let server = library.serve().await?;
+    let target = wire(&root.join("b"));
+    let wish = json!({"file_path": model(&root, "a/m"), "target_path": target});
+    done(&server, "loras/move_model", wish).await?;
+    assert!(root.join("b/m.safetensors").is_file());
+    for other in others {
+        assert!(root.join("a").join(other).is_file(), "{other}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_name_that_is_taken_is_made_another_and_nothing_is_replaced() -> Result<()> {
     let library = Library::of([
         Model::lora("a/m").sidecar().seed(1),

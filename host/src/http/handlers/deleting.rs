@@ -42,7 +42,11 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
         return Err(ApiError::bad_request("No file paths provided for deletion"));
     }
     let wanted = paths.clone();
-    let outcome = act(&call, &service, move |library, tools| library.delete(tools, &wanted)).await?;
+    let (outcome, listed) = act(&call, &service, move |library, tools| {
+        let listed: Vec<String> = wanted.iter().map(|path| library.walked(path)).collect();
+        Ok((library.delete(tools, &wanted)?, listed))
+    })
+    .await?;
     let became: HashMap<&str, Option<&EditError>> = outcome
         .models
         .iter()
@@ -50,7 +54,8 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
         .collect();
     let results: Vec<Value> = paths
         .iter()
-        .map(|path| match became.get(path.as_str()) {
+        .zip(&listed)
+        .map(|(path, listed)| match became.get(listed.as_str()) {
             Some(None) => json!({ "file_path": path, "success": true, "deleted_files": [path] }),
             Some(Some(error)) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
             None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),

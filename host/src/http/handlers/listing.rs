@@ -28,7 +28,7 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
     let mut listing = list_query::listing(&call.query, own, &call.app.active.load().contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
     let wishes = Wishes::new(&call.app.active.load().contract, now());
-    listing.filter.updates = Some(updates(&call, &service, &snapshot, wishes));
+    listing.filter.updates = Some(updates(&call, &service, &snapshot, wishes).await?);
     let etag = etag(&call, service.id, snapshot.generation(), wishes.hour(), &offline);
     if call.headers.get(header::IF_NONE_MATCH).is_some_and(|own| *own == etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -50,10 +50,22 @@ pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, Api
 }
 
 /// The models with an update worth telling.
-fn updates(call: &Call, service: &TypeService, snapshot: &Snapshot, wishes: Wishes) -> Arc<RoaringBitmap> {
-    let model_type = service.plugin.info().id();
-    let (updates, revision) = (&call.app.updates, call.app.active.load().revision);
-    updates.slots(model_type, snapshot, service.id, wishes, revision)
+async fn updates(
+    call: &Call,
+    service: &Arc<TypeService>,
+    snapshot: &Arc<Snapshot>,
+    wishes: Wishes,
+) -> Result<Arc<RoaringBitmap>, ApiError> {
+    let revision = call.app.active.load().revision;
+    if let Some(known) = call.app.updates.known_slots(snapshot, service.id, wishes, revision) {
+        return Ok(known);
+    }
+    let (app, service, snapshot) = (call.app.clone(), service.clone(), snapshot.clone());
+    blocking(move || {
+        let model_type = service.plugin.info().id();
+        app.updates.slots(model_type, &snapshot, service.id, wishes, revision)
+    })
+    .await
 }
 
 /// Whether a listing only reads what is kept up.
