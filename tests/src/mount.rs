@@ -3,6 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Says that a test proves nothing on this machine, and why. With `MODELSHELF_SKIP_NOTHING` in the environment that is a
+/// failure, so that a machine that can do all does.
+///
+/// # Panics
+/// With that variable.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("MODELSHELF_SKIP_NOTHING").is_none(),
+        "this machine can't: {reason}"
+    );
+    eprintln!("skipped: {reason}");
+}
+
 /// A mounted folder; gone when dropped.
 pub struct Mount(PathBuf);
 
@@ -17,7 +30,7 @@ impl Mount {
         if done.is_ok_and(|status| status.success()) {
             return Some(Self(at.to_owned()));
         }
-        eprintln!("skipped: nothing can be mounted here");
+        skip("nothing can be mounted here");
         None
     }
 }

@@ -228,6 +228,12 @@ impl Record {
         }
     }
 
+    /// Whether it lies in this folder or one below; the folder is said as in [`Record::folder`].
+    pub fn is_below(&self, folder: &str) -> bool {
+        let rest = self.folder.strip_prefix(folder);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Extension with its dot.
     pub fn extension(&self) -> &str {
         self.path.rfind('.').map_or("", |dot| &self.path[dot..])

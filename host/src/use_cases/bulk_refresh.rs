@@ -486,14 +486,7 @@ impl Needs {
     fn refresh(&self, record: &Record) -> bool {
         let archive_may_know = self.archive && !record.db_checked;
         let gone = record.civitai_deleted && !record.from_civitai && !archive_may_know;
-        let skipped = |folder: &String| {
-            let folder = folder.trim_matches('/');
-            *record.folder == *folder
-                || record
-                    .folder
-                    .strip_prefix(folder)
-                    .is_some_and(|rest| rest.starts_with('/'))
-        };
+        let skipped = |folder: &String| record.is_below(folder.trim_matches('/'));
         !record.skip_metadata_refresh
             && record.remote.id.is_none()
             && record.hf_url.is_none()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::acting;
+use super::blocking_act;
 use super::identify;
 use super::previews::Previews;
 use crate::http::app::App;
@@ -124,7 +124,7 @@ pub async fn take(
     kind: ActKind,
     words: Vec<Word>,
 ) -> Result<Outcome, MetadataError> {
-    let done = acting::act(app, service, move |library, tools| {
+    let done = blocking_act::act(app, service, move |library, tools| {
         library.take_words(tools, kind, &words)
     });
     let done = done.await.map_err(|error| MetadataError::Broken(error.to_string()))?;

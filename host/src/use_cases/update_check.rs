@@ -48,16 +48,7 @@ pub fn local(service: &TypeService, wanted: &Wanted) -> BTreeMap<u64, Vec<u64>> 
     let snapshot = service.library.snapshot();
     let mut models: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     let folder = wanted.folder.as_deref().map(|folder| folder.trim_matches('/'));
-    let is_below = |record: &Record| {
-        folder.is_none_or(|folder| {
-            folder.is_empty()
-                || *record.folder == *folder
-                || record
-                    .folder
-                    .strip_prefix(folder)
-                    .is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
+    let is_below = |record: &Record| folder.is_none_or(|folder| folder.is_empty() || record.is_below(folder));
     for record in snapshot.visible().iter().filter_map(|slot| snapshot.get(slot)) {
         let Some(model) = record.remote.model_id.filter(|id| *id > 0) else {
             continue;

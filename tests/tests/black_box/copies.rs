@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use modelshelf_tests::model::{sha256, wire};
-use modelshelf_tests::{Call, Library, Model, Mount, Server, sorted_names};
+use modelshelf_tests::{Call, Library, Model, Mount, Server, skip, sorted_names};
 use serde_json::{Value, json};
 
 use crate::acts::{done, files, post};
@@ -266,7 +266,7 @@ fn btrfs(file: &Path, at: &Path) -> Result<Option<Mount>> {
         .stderr(std::process::Stdio::null())
         .status();
     if !made.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: there is no mkfs.btrfs");
+        skip("there is no mkfs.btrfs");
         return Ok(None);
     }
     let file = file.to_str().context("a path")?;

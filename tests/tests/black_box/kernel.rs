@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 use modelshelf_tests::model::wire;
-use modelshelf_tests::{Library, Model, sorted_names};
+use modelshelf_tests::{Library, Model, skip, sorted_names};
 use serde_json::{Value, json};
 
 /// Whether a program can be started so.
@@ -22,7 +22,7 @@ fn works(launcher: &[&str]) -> bool {
         .status();
     let works = status.is_ok_and(|status| status.success());
     if !works {
-        eprintln!("{launcher:?} does not work here, so there is nothing to test");
+        skip(&format!("{launcher:?} does not work"));
     }
     works
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use modelshelf_tests::{Library, Model, Server, component};
+use modelshelf_tests::{Library, Model, Server, component, skip};
 use serde_json::{Value, json};
 
 use super::authoring::{checked, found};
@@ -16,7 +16,7 @@ const COMPILING: Duration = Duration::from_secs(300);
 fn python() -> Option<PathBuf> {
     let file = component::guest("python").ok();
     if file.is_none() {
-        eprintln!("skipped: there is no component in Python; `cargo xtask plugins --guests` says why");
+        skip("there is no component in Python; `cargo xtask plugins --guests` says why");
     }
     file
 }
@@ -39,7 +39,7 @@ async fn a_component_that_imports_what_nobody_has_hears_what() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_component_of_the_first_published_interface_is_served_beside_newer_ones() -> Result<()> {
+async fn a_component_of_the_first_published_interface_that_no_sdk_made_is_served_beside_others() -> Result<()> {
     let library = Library::of([Model::new("bares", "one").extension("bare")])?;
     let options = library.options().plugin(&component::guest("bare")?);
     let options = options.plugin(&component::guest("minimal")?);

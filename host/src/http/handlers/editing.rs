@@ -19,7 +19,7 @@ use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::item;
 use crate::library::record::Record;
 use crate::library::sidecar::SidecarError;
-use crate::use_cases::acting;
+use crate::use_cases::blocking_act;
 
 /// Most models of one request.
 pub const MAX_MODELS: usize = 100_000;
@@ -77,7 +77,7 @@ pub async fn act<T: Send + 'static>(
     service: &Arc<TypeService>,
     work: impl FnOnce(&Library, &Tools) -> Result<T, EditError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = acting::act(&call.app, service, work).await;
+    let done = blocking_act::act(&call.app, service, work).await;
     Ok(done.map_err(ApiError::internal)??)
 }
 
