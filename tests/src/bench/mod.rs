@@ -14,6 +14,7 @@ mod machine;
 mod plugins;
 mod refreshing;
 mod report;
+mod saves;
 mod scenarios;
 mod starts;
 mod swaps;
@@ -180,6 +181,7 @@ pub async fn run(options: &Options) -> Result<()> {
     if options.plugins {
         measured.extend(plugins::measure("plugin_bench", "plugins", &[])?);
         measured.extend(swaps::measure(options.length).await?);
+        measured.extend(saves::measure().await?);
     }
     if options.refresh > 0 {
         measured.extend(refreshing::measure(options.refresh).await?);
