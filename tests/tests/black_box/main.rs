@@ -49,6 +49,7 @@ mod safety;
 mod scan;
 mod search;
 mod settings;
+mod side_by_side;
 mod sorting;
 mod swapping;
 mod thumbnails;
