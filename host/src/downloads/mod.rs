@@ -31,4 +31,4 @@ pub use plan::{Planned, plan};
 pub use resolve::Skip;
 pub use seen::remember_seen;
 pub use service::Downloads;
-pub use wanted::{Place, RepoFile, Wanted};
+pub use wanted::{Place, RepoFile, Wanted, params_text};

@@ -321,11 +321,8 @@ async fn skipped(
 ) -> Result<Option<Skip>, DownloadError> {
     let (skip_known, excluded) = {
         let active = app.active.load();
-        let excluded = active
-            .contract
-            .get("download_skip_base_models")
-            .and_then(Value::as_array);
-        let excluded = excluded.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(base_model)));
+        let excluded = active.contract.list("download_skip_base_models");
+        let excluded = excluded.iter().any(|name| name == base_model);
         (
             active.contract.flag("skip_previously_downloaded_model_versions", false),
             excluded,

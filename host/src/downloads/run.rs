@@ -18,6 +18,8 @@ use super::resolve::{self, Plan, Resolved};
 use super::service::Downloads;
 use super::transfer::{self, Transfer, TransferError};
 use crate::http::app::App;
+use crate::http::types::TypeService;
+use crate::providers::Object;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(1);
@@ -128,6 +130,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     };
     let service = plan.service.clone();
     let preview = picture.clone();
+    let version = plan.origin.version.clone();
     let path = match install::install(&service, &target, &arrived, plan.origin, preview).await {
         Ok(path) => path,
         Err(error) => {
@@ -136,6 +139,14 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
         }
     };
     note_downloaded(app, downloads, &path, &plan.row).await?;
+    track(
+        app,
+        &service,
+        &plan.row,
+        version,
+        plan.picture.map(|picture| picture.url),
+    )
+    .await;
     tell_the_end(downloads, job, arrived.bytes);
     drop(claim);
     Ok(Outcome::Completed(path))
@@ -157,6 +168,31 @@ async fn note_downloaded(
         None => Ok(()),
     });
     noted.await
+}
+
+/// Notes what is known of a version that arrived where updates are tracked, so that it has a name and a date there before the
+/// provider is asked. The download is done also when that fails: asking for updates tells the same.
+async fn track(
+    app: &Arc<App>,
+    service: &TypeService,
+    row: &QueueRow,
+    version: Option<Object>,
+    picture: Option<String>,
+) {
+    let ids = (row.model_id, row.model_version_id);
+    let (Some(version), (Some(model), Some(id))) = (version, ids) else {
+        return;
+    };
+    let (app, model_type) = (app.clone(), service.plugin.info().id().to_owned());
+    let kept = tokio::task::spawn_blocking(move || {
+        app.updates.change(&model_type, &[model.cast_unsigned()], |_, tracked| {
+            tracked.arrived(id.cast_unsigned(), &version, picture.clone());
+        })
+    });
+    let kept = kept.await.map_err(|error| error.to_string());
+    if let Err(error) = kept.and_then(|kept| kept.map_err(|error| error.to_string())) {
+        tracing::warn!(%error, model, version = id, "the version that arrived is not tracked");
+    }
 }
 
 fn tell_the_end(downloads: &Downloads, job: &Job, bytes: u64) {

@@ -1,6 +1,9 @@
 //! What is asked for when something is downloaded.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
 
 use super::ledger::{HistoryRow, QueueRow};
@@ -75,7 +78,7 @@ impl Wanted {
             model_name: file.map(|file| file.repo.clone()).unwrap_or_default(),
             version_name: file.map(|file| file.file.clone()).unwrap_or_default(),
             source: self.source.clone(),
-            file_params: params.and_then(|params| serde_json::to_string(params).ok()),
+            file_params: params.and_then(params_text),
             request: serde_json::to_string(self).ok(),
             ..QueueRow::default()
         }
@@ -119,6 +122,32 @@ impl Wanted {
         };
         format!("{:?}/{:?}/{file}", self.model_id, self.version_id)
     }
+}
+
+/// JSON with a space after each comma and colon, as clients know the `file_params` of a row.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// The text of `file_params` in a row.
+pub fn params_text(params: &impl Serialize) -> Option<String> {
+    let mut text = Vec::new();
+    params
+        .serialize(&mut Serializer::with_formatter(&mut text, Spaced))
+        .ok()?;
+    String::from_utf8(text).ok()
 }
 
 /// Which file, of a row's JSON text.

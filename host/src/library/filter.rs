@@ -238,7 +238,7 @@ impl Filter {
         let (properties, all) = (snapshot.properties(), snapshot.visible());
         let set = |tag: &String| match tag.as_str() {
             NO_TAGS => Some(&*properties.untagged),
-            tag => properties.tags.get(tag),
+            tag => properties.tags.get(tag.trim()),
         };
         let include: Vec<&String> = self
             .tags_include

@@ -67,7 +67,7 @@ pub fn fill(record: &mut Record, sidecar: &Sidecar) {
         Some(_) => AutoV3::Absent,
     };
     record.base_model = sidecar.text("base_model").into();
-    record.preview_nsfw_level = sidecar.number("preview_nsfw_level") as u32;
+    record.preview_nsfw_level = level(sidecar);
     record.notes = sidecar.text("notes").into();
     record.from_civitai = sidecar.flag("from_civitai", true);
     record.tags = sidecar.texts("tags").into_iter().map(ArcStr::from).collect();
@@ -90,6 +90,13 @@ pub fn fill(record: &mut Record, sidecar: &Sidecar) {
         .and_then(Value::as_object);
     record.license_flags = license::flags(model);
     record.auto_tags = auto_tags(record);
+}
+
+/// The level of the preview; some tools write it as a text.
+fn level(sidecar: &Sidecar) -> u32 {
+    let text = sidecar.text("preview_nsfw_level").trim();
+    text.parse()
+        .unwrap_or_else(|_| sidecar.number("preview_nsfw_level") as u32)
 }
 
 fn auto_tags(record: &Record) -> AutoTags {

@@ -305,8 +305,10 @@ impl Properties {
             if *count == 0 {
                 self.tag_counts.remove(&tag);
             }
-            let key: ArcStr = if tag.chars().any(|c| c.to_lowercase().ne([c])) {
-                tag.to_lowercase().into()
+            // Filters compare tags in any case, and without the spaces that some metadata files have around them.
+            let bare = tag.trim();
+            let key: ArcStr = if bare.len() != tag.len() || bare.chars().any(|c| c.to_lowercase().ne([c])) {
+                bare.to_lowercase().into()
             } else {
                 tag
             };

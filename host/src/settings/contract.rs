@@ -95,8 +95,13 @@ impl ContractSettings {
             Some(Value::String(text)) => text.split([',', ';', '\n']).collect(),
             _ => Vec::new(),
         };
-        let texts = texts.into_iter().map(str::trim).filter(|text| !text.is_empty());
-        texts.map(str::to_owned).collect()
+        let mut own: Vec<String> = Vec::new();
+        for text in texts.into_iter().map(str::trim).filter(|text| !text.is_empty()) {
+            if !own.iter().any(|known| known == text) {
+                own.push(text.to_owned());
+            }
+        }
+        own
     }
 
     /// Hides previews of R and above altogether.

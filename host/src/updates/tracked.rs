@@ -31,7 +31,7 @@ pub struct TrackedVersion {
     pub released_at: Option<String>,
     /// Size of its main file.
     pub size_bytes: Option<u64>,
-    /// Its first image.
+    /// The image that stands for it.
     pub preview_url: Option<String>,
     /// Whether the person does not want to hear of it.
     pub ignored: bool,
@@ -46,14 +46,16 @@ pub struct TrackedVersion {
 }
 
 impl Tracked {
-    /// Takes over what the provider says of the model; what the person ignores stays so.
-    pub fn learn(&mut self, model: &Object, at: f64) {
+    /// Takes over what the provider says of the model; what the person ignores stays so. `picture` chooses the image that
+    /// stands for a version.
+    pub fn learn(&mut self, model: &Object, at: f64, picture: impl Fn(&Object) -> Option<String>) {
         let before = std::mem::take(&mut self.versions);
         let old = |id: u64| before.iter().find(|own| own.id == id);
         self.versions = objects(model.get("modelVersions"))
             .filter_map(|version| {
                 let id = id_of(version.get("id"))?;
                 let mut own = TrackedVersion::of(id, version);
+                own.preview_url = picture(version);
                 own.ignored = old(id).is_some_and(|old| old.ignored);
                 Some(own)
             })
@@ -65,6 +67,18 @@ impl Tracked {
         let gone: Vec<_> = gone.cloned().collect();
         self.versions.extend(gone);
         self.checked_at = Some(at);
+    }
+
+    /// Takes over what is known of a version that was downloaded. One that the provider told of stays as it was.
+    pub fn arrived(&mut self, id: u64, version: &Object, picture: Option<String>) {
+        let own = self.version_mut(id);
+        if own.name.is_none() {
+            *own = TrackedVersion {
+                ignored: own.ignored,
+                preview_url: picture,
+                ..TrackedVersion::of(id, version)
+            };
+        }
     }
 
     /// The version with this id, which is added when it is new.
@@ -90,7 +104,6 @@ impl TrackedVersion {
             size_bytes: main_file(version)
                 .and_then(|file| file.get("sizeKB")?.as_f64())
                 .map(|kib| (kib * 1024.0) as u64),
-            preview_url: objects(version.get("images")).find_map(|image| text(image, "url")),
             ..Self::default()
         };
         own.learn_access(version);
@@ -208,16 +221,16 @@ mod tests {
         let mut tracked = Tracked::default();
         tracked.version_mut(2).ignored = true;
         tracked.version_mut(1).ignored = true;
-        tracked.learn(model("2999-01-01T00:00:00Z").as_object().unwrap(), 5.0);
+        tracked.learn(model("2999-01-01T00:00:00Z").as_object().unwrap(), 5.0, |_| None);
         let version = tracked.versions[0].clone();
         assert!(version.ignored && version.in_early_access(1.8e9) && version.is_downloadable());
         assert_eq!(
             (version.size_bytes, tracked.checked_at, tracked.versions.len()),
             (Some(2048), Some(5.0), 2)
         );
-        tracked.learn(model("2000-01-01T00:00:00Z").as_object().unwrap(), 6.0);
+        tracked.learn(model("2000-01-01T00:00:00Z").as_object().unwrap(), 6.0, |_| None);
         assert!(!tracked.versions[0].in_early_access(1.8e9));
-        tracked.learn(model("unknown").as_object().unwrap(), 6.0);
+        tracked.learn(model("unknown").as_object().unwrap(), 6.0, |_| None);
         assert!(tracked.versions[0].in_early_access(1.8e9));
     }
 }

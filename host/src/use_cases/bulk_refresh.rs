@@ -65,8 +65,8 @@ pub struct Summary {
     pub failure_count: usize,
     /// Why it ended early.
     pub error: Option<String>,
-    /// Seconds.
-    pub elapsed: f64,
+    /// Whole seconds.
+    pub elapsed: u64,
 }
 
 impl Summary {
@@ -251,7 +251,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
             failures: Vec::new(),
             failure_count: 0,
             error: None,
-            elapsed: 0.0,
+            elapsed: 0,
         },
         limits: 0,
         previews: Previews::default(),
@@ -459,7 +459,7 @@ impl Run<'_> {
     }
 
     fn tell(&mut self, current: Option<&str>, started: bool) {
-        self.summary.elapsed = self.started.elapsed().as_secs_f64();
+        self.summary.elapsed = self.started.elapsed().as_secs();
         let page_type = self.service.plugin.info().prefix();
         let message = self.summary.message(page_type, current, started);
         let mut last = self.app.refreshes.last.lock().unwrap_or_else(PoisonError::into_inner);

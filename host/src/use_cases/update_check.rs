@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::metadata::{self, MetadataError, now};
 use crate::cancel::Cancel;
+use crate::downloads::preview;
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::history::ActKind;
@@ -139,10 +140,12 @@ async fn learn(
     let access = access_of(app, &found, local).await?;
     let (own, model_type, ids) = (app.clone(), model_type.to_owned(), ids.to_vec());
     let at = now();
+    let active = app.active.load_full();
     let kept = tokio::task::spawn_blocking(move || {
+        let picture = |version: &Object| preview::choose(version, &active.contract).map(|picture| picture.url);
         own.updates.change(&model_type, &ids, |id, tracked| {
             if let Some(model) = found.get(&id) {
-                tracked.learn(model, at);
+                tracked.learn(model, at, picture);
                 for version in &mut tracked.versions {
                     if let Some(said) = access.get(&version.id) {
                         version.learn_access(said);
@@ -234,9 +237,19 @@ pub async fn fill_licences(
                 done.missing.push(*id);
                 continue;
             };
+            // What the provider leaves out is written as it counts, so that it is not asked about again. Source: contract
+            // section 2.5.
+            let left_out = |field: &str| match field {
+                "allowCommercialUse" => serde_json::json!(["Sell"]),
+                _ => true.into(),
+            };
             let licence: Object = LICENCE_FIELDS
                 .iter()
-                .filter_map(|field| Some(((*field).to_owned(), model.get(*field)?.clone())))
+                .map(|field| {
+                    let said = model.get(*field).filter(|said| !said.is_null());
+                    let value = said.cloned().unwrap_or_else(|| left_out(field));
+                    ((*field).to_owned(), value)
+                })
                 .collect();
             for path in without.get(id).into_iter().flatten() {
                 of_path.insert(path.clone(), *id);
@@ -264,7 +277,7 @@ pub async fn fill_licences(
     Ok(done)
 }
 
-/// Paths of models whose sidecars say nothing of a licence, by the provider's id.
+/// Paths of models whose sidecars lack a part of the licence, by the provider's id.
 async fn without_licence(
     service: &Arc<TypeService>,
     models: Option<HashSet<u64>>,
@@ -286,8 +299,8 @@ async fn without_licence(
                 continue;
             };
             let model = sidecar.civitai().and_then(|stored| stored.get("model")?.as_object());
-            let has_any = model.is_some_and(|model| LICENCE_FIELDS.iter().any(|field| model.contains_key(*field)));
-            if !has_any {
+            let is_whole = model.is_some_and(|model| LICENCE_FIELDS.iter().all(|field| model.contains_key(*field)));
+            if !is_whole {
                 without.entry(id).or_default().push(record.path.to_string());
             }
         }

@@ -50,6 +50,7 @@ mod safety;
 mod scan;
 mod search;
 mod settings;
+mod side_by_side;
 mod sorting;
 mod swapping;
 mod thumbnails;

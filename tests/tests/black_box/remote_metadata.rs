@@ -298,7 +298,7 @@ async fn versions_say_what_of_them_is_here() -> Result<()> {
     );
     assert_eq!(
         here["downloadedFiles"],
-        json!([{"fileId": 700, "fileName": "a", "filePath": file}])
+        json!([{"fileId": 700, "fileName": here["files"][0]["name"], "filePath": file}])
     );
     assert_eq!(here["modelSizeKB"], json!(3000.0 / 1024.0));
 

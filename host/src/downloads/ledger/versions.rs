@@ -69,7 +69,7 @@ impl Ledger {
     pub fn downloaded_of(&self, model: u64) -> Result<Vec<(String, u64)>, LedgerError> {
         self.with(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT model_type, version_id FROM downloaded_versions WHERE model_id = ? AND NOT is_deleted_override ORDER BY version_id DESC",
+                "SELECT model_type, version_id FROM downloaded_versions WHERE model_id = ? AND NOT is_deleted_override ORDER BY version_id",
             )?;
             let rows = query.query_map([model.cast_signed()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
             rows.collect()

@@ -118,11 +118,22 @@ pub fn libraries(call: &Call) -> Response {
         for slot in call.app.types.load().iter() {
             let service = slot.service();
             for kind in &slot.info.descriptor.roots {
-                let own = service
+                let mut own: Vec<&str> = service
                     .iter()
                     .flat_map(|service| service.library.roots())
-                    .filter(|root| *root.key == *kind.key);
-                folders.insert(kind.key.clone(), own.map(|root| Value::from(&*root.wire)).collect());
+                    .filter(|root| *root.key == *kind.key)
+                    .map(|root| &*root.wire)
+                    .collect();
+                // In the order of the settings; those of other sources come last.
+                let written = contract.get("folder_paths").and_then(|folders| folders.get(&kind.key));
+                let written: Vec<&Value> = written.and_then(Value::as_array).into_iter().flatten().collect();
+                own.sort_by_key(|root| {
+                    written
+                        .iter()
+                        .position(|path| path.as_str() == Some(root))
+                        .unwrap_or(usize::MAX)
+                });
+                folders.insert(kind.key.clone(), json!(own));
             }
             library.extend(
                 default_roots(call, slot)
@@ -161,12 +172,13 @@ fn first_with(
             .into_iter()
             .filter_map(|slot| snapshot.get(slot).cloned())
             .collect();
-        records.sort_by(|a, b| b.remote.id.cmp(&a.remote.id).then_with(|| a.path.cmp(&b.path)));
+        records.sort_by(|a, b| a.path.cmp(&b.path));
         (!records.is_empty()).then_some((slot, records))
     })
 }
 
-/// The versions of a provider's model that are here: the type, and one entry for each file.
+/// The versions of a provider's model that are here: the type, and one entry for each version, in the order of the paths.
+/// Of several files of one version the last is named, as in the original.
 fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>) {
     let wanted = u64::try_from(model_id).ok();
     let found = first_with(types, |snapshot| {
@@ -177,13 +189,21 @@ fn versions(types: &[Arc<TypeSlot>], model_id: i64) -> (Option<&str>, Vec<Value>
     let Some((slot, records)) = found else {
         return (None, Vec::new());
     };
-    let named = records.iter().filter_map(|record| Some((record.remote.id?, record)));
-    let entry = |(id, record): (u64, &Arc<Record>)| json!({ "versionId": id, "name": record.remote.name, "fileName": record.file_name, "hasBeenDownloaded": true });
-    (Some(slot.info.id()), named.map(entry).collect())
+    let mut versions: Vec<Value> = Vec::new();
+    for (id, record) in records.iter().filter_map(|record| Some((record.remote.id?, record))) {
+        let entry = json!({
+            "versionId": id, "name": record.remote.name, "fileName": record.file_name, "hasBeenDownloaded": true,
+        });
+        match versions.iter_mut().find(|known| known["versionId"] == id) {
+            Some(known) => *known = entry,
+            None => versions.push(entry),
+        }
+    }
+    (Some(slot.info.id()), versions)
 }
 
-/// Versions of a model that were here once and are not now: the type, and their ids.
-async fn gone(call: &Call, model_id: i64, here: &[Value]) -> Result<(Option<String>, Vec<u64>), ApiError> {
+/// Versions of a model that were here once: the type, and their ids.
+async fn once_here(call: &Call, model_id: i64) -> Result<(Option<String>, Vec<u64>), ApiError> {
     let Ok(model) = u64::try_from(model_id) else {
         return Ok((None, Vec::new()));
     };
@@ -193,10 +213,8 @@ async fn gone(call: &Call, model_id: i64, here: &[Value]) -> Result<(Option<Stri
         .in_ledger(move |ledger| ledger.downloaded_of(model))
         .await
         .map_err(ApiError::internal)?;
-    let is_here = |id: u64| here.iter().any(|version| version["versionId"] == id);
-    let gone: Vec<(String, u64)> = known.into_iter().filter(|(_, id)| !is_here(*id)).collect();
-    let model_type = gone.first().map(|(model_type, _)| model_type.clone());
-    Ok((model_type, gone.into_iter().map(|(_, id)| id).collect()))
+    let model_type = known.first().map(|(model_type, _)| model_type.clone());
+    Ok((model_type, known.into_iter().map(|(_, id)| id).collect()))
 }
 
 /// GET `/api/lm/check-model-exists`. Of what is here `hasBeenDownloaded` is false, as the original has it.
@@ -206,11 +224,14 @@ pub async fn model_exists(call: Call) -> Result<Response, ApiError> {
     let model_id = id(wanted).ok_or_else(|| ApiError::bad_request("Parameter modelId must be an integer"))?;
     let Some(version) = call.query.get("modelVersionId").filter(|text| !text.is_empty()) else {
         let (model_type, versions) = versions(&types, model_id);
-        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
-        let model_type = model_type.map(str::to_owned).or(type_of_gone);
+        // Of a model that is here only what is here is told.
+        let (model_type, once_here) = match model_type {
+            Some(model_type) => (Some(model_type.to_owned()), Vec::new()),
+            None => once_here(&call, model_id).await?,
+        };
         return Ok(json(&json!({
             "success": true, "exists": !versions.is_empty(), "modelType": model_type, "versions": versions,
-            "downloadedVersionIds": gone,
+            "downloadedVersionIds": once_here,
         })));
     };
     let version = id(version).ok_or_else(|| ApiError::bad_request("Parameter modelVersionId must be an integer"))?;
@@ -244,8 +265,9 @@ pub async fn model_exists(call: Call) -> Result<Response, ApiError> {
     })))
 }
 
-/// GET `/api/lm/check-models-exist`. What is no number is passed over, and each id answered once.
-pub async fn models_exist(call: Call) -> Result<Response, ApiError> {
+/// GET `/api/lm/check-models-exist`. What is no number is passed over, and each id answered once. Only what is here is
+/// told.
+pub fn models_exist(call: &Call) -> Response {
     let types = call.app.types.load_full();
     let mut ids: Vec<i64> = Vec::new();
     for id in call.query.get("modelIds").unwrap_or_default().split(',').filter_map(id) {
@@ -253,14 +275,10 @@ pub async fn models_exist(call: Call) -> Result<Response, ApiError> {
             ids.push(id);
         }
     }
-    let mut results = Vec::with_capacity(ids.len());
-    for model_id in ids {
+    let result = |model_id: i64| {
         let (model_type, versions) = versions(&types, model_id);
-        let (type_of_gone, gone) = gone(&call, model_id, &versions).await?;
-        let model_type = model_type.map(str::to_owned).or(type_of_gone);
-        results.push(json!({
-            "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": gone,
-        }));
-    }
-    Ok(json(&json!({ "success": true, "results": results })))
+        json!({ "modelId": model_id, "modelType": model_type, "versions": versions, "downloadedVersionIds": [] })
+    };
+    let results: Vec<Value> = ids.into_iter().map(result).collect();
+    json(&json!({ "success": true, "results": results }))
 }

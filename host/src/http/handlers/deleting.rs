@@ -62,10 +62,15 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
         })
         .collect();
     let deleted = became.values().filter(|error| error.is_none()).count();
-    Ok(json(&json!({
+    let mut answer = json!({
         "success": true, "status": "success", "total_deleted": deleted, "total_attempted": paths.len(),
-        "cache_updated": deleted > 0, "results": results, "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
-    })))
+        "cache_updated": deleted > 0, "results": results, "undo_id": outcome.undo_id,
+    });
+    // As the original has it: nothing was put aside, so there is no batch.
+    if let Some(id) = outcome.undo_id {
+        answer["batch_id"] = id.into();
+    }
+    Ok(json(&answer))
 }
 
 /// GET `/api/lm/delete-model-version`: all files of one version of a provider's model. `undo_id` is ours.
@@ -85,11 +90,26 @@ pub async fn version(call: Call) -> Result<Response, ApiError> {
     let failed = outcome.models.into_iter().find_map(|edited| edited.result.err());
     match failed {
         Some(error) if deleted == 0 => Err(error.into()),
-        failed => Ok(json(&json!({
-            "success": true, "modelType": model_type, "modelVersionId": version, "deletedFiles": deleted,
-            "error": failed.map(|error| error.to_string()), "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
-        }))),
+        failed => {
+            let mut answer = json!({
+                "success": true, "modelType": model_type, "modelVersionId": version, "deletedFiles": deleted,
+                "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
+            });
+            match failed {
+                Some(error) => answer["error"] = error.to_string().into(),
+                // Unlike `delete`, this route also says that the version is not wanted any more.
+                None => forget(&call, model_type, version).await?,
+            }
+            Ok(json(&answer))
+        }
     }
+}
+
+async fn forget(call: &Call, model_type: &str, version: i64) -> Result<(), ApiError> {
+    let (own, version) = (model_type.to_owned(), version.unsigned_abs());
+    let downloads = &call.app.downloads;
+    let noted = downloads.in_ledger(move |ledger| ledger.note_not_downloaded(&own, version));
+    noted.await.map_err(ApiError::internal)
 }
 
 /// POST `/api/lm/undo-delete` with `batch_id`. All files come back, or it is 404 as in the contract.

@@ -112,7 +112,7 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::Libraries => Ok(common::libraries(&call)),
         Shared::ActivateLibrary => common::activate_library(call).await,
         Shared::CheckModelExists => common::model_exists(call).await,
-        Shared::CheckModelsExist => common::models_exist(call).await,
+        Shared::CheckModelsExist => Ok(common::models_exist(&call)),
         Shared::PriorityTags => Ok(common::priority_tags(&call)),
         Shared::Hashing => Ok(hashing::status(&call)),
         Shared::PauseHashing => hashing::pause(call, true).await,

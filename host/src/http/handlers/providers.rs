@@ -179,19 +179,18 @@ fn with_local(mut version: Object, here: &[Arc<Record>], word: Option<bool>) -> 
             name.rsplit_once('.').map_or(name, |(stem, _)| stem) == &*record.file_name
         };
         let files = || objects(version.get("files"));
-        let file = match sha256.is_empty() {
-            false => files().find(|file| sha256_of(file).as_deref() == Some(&sha256)),
-            true => files().find(stem),
-        };
-        file.and_then(|file| id_of(file.get("id")))
+        // By the hash, where there is one; a file that was changed here is still found by its name.
+        let same = |file: &&Object| !sha256.is_empty() && sha256_of(file).as_deref() == Some(&sha256);
+        let file = files().find(same).or_else(|| files().find(stem));
+        file.and_then(|file| Some((id_of(file.get("id"))?, file.get("name").cloned().unwrap_or_default())))
     };
     let mut seen = std::collections::HashSet::new();
     let mut downloaded = Vec::new();
     for record in here {
-        if let Some(id) = file_of(record)
+        if let Some((id, name)) = file_of(record)
             && seen.insert(id)
         {
-            downloaded.push(json!({ "fileId": id, "fileName": record.file_name, "filePath": record.path }));
+            downloaded.push(json!({ "fileId": id, "fileName": name, "filePath": record.path }));
         }
     }
     let is_weights = |file: &&Object| {
@@ -214,6 +213,17 @@ fn with_local(mut version: Object, here: &[Arc<Record>], word: Option<bool>) -> 
     version
 }
 
+/// A provider's version as clients get it: images without the workflows in their data, which are large.
+fn shown(mut version: Object) -> Response {
+    let images = version.get_mut("images").and_then(Value::as_array_mut);
+    for image in images.into_iter().flatten() {
+        if let Some(data) = image.get_mut("meta").and_then(Value::as_object_mut) {
+            data.remove("comfy");
+        }
+    }
+    json(&version)
+}
+
 /// GET `civitai/model/version/{modelVersionId}`. Source of the statuses: contract section 1.5.
 pub async fn version(call: Call) -> Result<Response, ApiError> {
     let id = call.param("modelVersionId").trim();
@@ -221,7 +231,7 @@ pub async fn version(call: Call) -> Result<Response, ApiError> {
         .parse()
         .map_err(|_| ApiError::not_found(format!("Model version {id} not found")))?;
     match call.app.providers.version(None, Some(id)).await {
-        Ok(found) => Ok(json(&found.value)),
+        Ok(found) => Ok(shown(found.value)),
         Err(error) if error.is_final() => Err(ApiError::not_found(error.to_string())),
         Err(error) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
@@ -235,7 +245,7 @@ pub async fn by_hash(call: Call) -> Result<Response, ApiError> {
         return Err(ApiError::not_found("Model not found"));
     }
     match call.app.providers.version_by_hash(&hash).await {
-        Ok(found) => Ok(json(&found.value)),
+        Ok(found) => Ok(shown(found.value)),
         Err(error) => Err(ApiError::not_found(error.to_string())),
     }
 }

@@ -15,7 +15,11 @@ use crate::settings::{ActiveLibrary, SettingsError};
 /// What only files and the command line can say: it decides what is open.
 const FIXED: [&str; 4] = ["folder_paths", "extra_folder_paths", "libraries", "active_library"];
 /// Lists, which clients also send as one text.
-const LISTS: [&str; 2] = ["auto_organize_exclusions", "metadata_refresh_skip_paths"];
+const LISTS: [&str; 3] = [
+    "auto_organize_exclusions",
+    "download_skip_base_models",
+    "metadata_refresh_skip_paths",
+];
 /// Levels from which pages can blur. Source: contract section 4.9.
 const BLUR_LEVELS: [&str; 4] = ["PG13", "R", "X", "XXX"];
 

@@ -200,25 +200,38 @@ fn record(
     local: Option<&HashMap<u64, bool>>,
 ) -> Value {
     let model_type = service.plugin.info().id();
-    let here: Vec<&Arc<Record>> = here(snapshot, model).collect();
+    let mut here: Vec<&Arc<Record>> = here(snapshot, model).collect();
+    here.sort_by(|a, b| a.path.cmp(&b.path));
     let tracked = call.app.updates.get(model_type, model);
     let tracked = tracked.map(|own| Tracked::clone(&own)).unwrap_or_default();
     let mut in_library: Vec<u64> = here.iter().filter_map(|record| record.remote.id).collect();
     in_library.sort_unstable();
     in_library.dedup();
     let mut versions = tracked.versions.clone();
+    let mut only_here: Vec<TrackedVersion> = Vec::new();
     for id in &in_library {
-        if !versions.iter().any(|own| own.id == *id) {
-            versions.push(TrackedVersion {
+        let known = versions.iter().position(|own| own.id == *id);
+        // What only files tell of comes first, in the order of the ids, until the provider was asked.
+        match known {
+            Some(place) if tracked.checked_at.is_none() && versions[place].name.is_none() => {
+                only_here.push(versions.remove(place));
+            }
+            Some(_) => {}
+            None => only_here.push(TrackedVersion {
                 id: *id,
                 ..TrackedVersion::default()
-            });
+            }),
         }
+    }
+    match tracked.checked_at {
+        Some(_) => versions.extend(only_here),
+        None => drop(versions.splice(..0, only_here)),
     }
     let moment = now();
     let wishes = Wishes::new(&call.app.active.load().contract, moment);
     let shown = versions.iter().map(|version| {
-        let file = here.iter().find(|record| record.remote.id == Some(version.id));
+        // Of several files of one version the last is named, as in the original.
+        let file = here.iter().rfind(|record| record.remote.id == Some(version.id));
         let file = file.filter(|_| local.is_some());
         let is_here = in_library.contains(&version.id);
         let was_here = local.is_some_and(|words| words.get(&version.id).copied().unwrap_or(is_here));
@@ -249,7 +262,7 @@ fn record(
         "modelId": model,
         "largestVersionId": versions.iter().map(|version| version.id).max(),
         "versionIds": versions.iter().map(|version| version.id).collect::<Vec<_>>(),
-        "inLibraryVersionIds": in_library,
+        "inLibraryVersionIds": versions.iter().map(|version| version.id).filter(|id| in_library.contains(id)).collect::<Vec<_>>(),
         "lastCheckedAt": tracked.checked_at,
         "shouldIgnore": tracked.ignored,
         "hasUpdate": has_update(&tracked, &in_library, wishes),

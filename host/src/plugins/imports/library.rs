@@ -192,9 +192,11 @@ impl Host for CallState {
 
     async fn entry(&mut self, path: String) -> Answer<Option<String>> {
         Ok(self.view().map(|view| {
-            view.snapshot
-                .by_path(&path)
-                .map(|record| item::entry(record).to_string())
+            view.snapshot.by_path(&path).map(|record| {
+                let mut entry = item::entry(record);
+                entry["auto_tags"] = record.auto_tags.names().collect();
+                entry.to_string()
+            })
         }))
     }
 

@@ -8,6 +8,7 @@ use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
 use super::super::json;
 use crate::downloads::ledger::{Ending, Ledger, LedgerError, QueueRow, Which, new_id};
+use crate::downloads::params_text;
 
 /// Rows of the history unless another number is asked for, and at most.
 const ROWS: (i64, i64) = (50, 500);
@@ -65,7 +66,7 @@ pub async fn add(call: Call) -> Result<Response, ApiError> {
             let value: Value = serde_json::from_str(&text)
                 .map_err(|error| ApiError::bad_request(format!("The parameter `file_params` is no JSON: {error}")))?;
             let is_empty = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
-            (!is_empty).then(|| value.to_string())
+            params_text(&value).filter(|_| !is_empty)
         }
     };
     let row = QueueRow {
