@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { violations } from "./support/axe.mjs";
 import { openCard } from "./support/browser.mjs";
 import { writeModel } from "./support/library.mjs";
-import { libraryMenu, shelf, toast } from "./support/page.mjs";
+import { cell, libraryMenu, overflow, shelf, toast } from "./support/page.mjs";
 
 let provider;
 const asked = [];
@@ -46,11 +46,11 @@ async function startProvider() {
 
 const library = shelf({
   loras: async (root) => {
-    for (const name of ["amber", "birch"]) {
+    for (const name of ["amber", "birch", "cedar"]) {
       await writeModel(root, `${name}.safetensors`, { sidecar: {}, color: [200, 120, 40] });
       hashes.set(name, createHash("sha256").update(await readFile(path.join(root, `${name}.safetensors`))).digest("hex"));
     }
-    return 2;
+    return 3;
   },
 }, {
   prepare: async (folder) => {
@@ -110,9 +110,11 @@ test("all models are refreshed from the menu, updates are looked for, and a filt
 });
 
 test("a refresh that is cancelled says so, and one that ends while no messages come is no longer shown", async () => {
+    await page.locator("#count", { hasText: "3 models" }).waitFor();
   let socket = null;
   await library.openList(async (page) => {
     await page.route("**/fetch-all-civitai", (route) => route.fulfill({ json: { success: false, message: "The refresh was cancelled", processed: 1, updated: 0, total: 2, failures: [], failure_count: 0 } }));
+    await cell(page, "cedar").waitFor({ state: "detached" });
     await libraryMenu(page, "Fetch missing metadata");
     await toast(page, "The refresh ended early: The refresh was cancelled");
 
