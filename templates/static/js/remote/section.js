@@ -1,7 +1,7 @@
 import { isAbort } from "../api.js";
 import { whileBusy } from "../controls/busy.js";
 import { h, icon } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { bytes, day, t } from "../texts.js";
 import { toast } from "../toast.js";
 import { relinkDialog } from "./relink-dialog.js";

@@ -1,5 +1,6 @@
 import { bootstrap } from "../bootstrap.js";
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { t, tn } from "../texts.js";
 import { ProgressBar, stageText } from "./progress.js";
 
@@ -37,7 +38,7 @@ export function plainNotice(glyph, title, text) {
 }
 
 export function failure(error, retry) {
-  const element = box(mark("alert"), t("error.list"), h("p", { class: "notice__text" }, error.message || t("error.unreachable")), h("button", { class: "button button--filled", type: "button", onclick: retry }, t("error.retry")));
+  const element = box(mark("alert"), t("error.list"), h("p", { class: "notice__text" }, reasonOf(error)), h("button", { class: "button button--filled", type: "button", onclick: retry }, t("error.retry")));
   element.setAttribute("role", "alert");
   return element;
 }
