@@ -144,7 +144,10 @@ export class Editor {
 
   /** The model is no longer shown. */
   dispose() {
-    for (const [name, [field, label]] of Object.entries(this.#fields)) saveOrKeep(this.#item, name, field, label);
+    for (const [name, [field, label]] of Object.entries(this.#fields)) {
+      saveOrKeep(this.#item, name, field, label);
+      field.dispose?.();
+    }
   }
 
   editFile() {
