@@ -93,6 +93,13 @@ test("a model is linked by the address of its page, and the details list its ver
     await page.locator(".versions__row", { hasText: "v2" }).getByRole("button", { name: "Ignore" }).waitFor();
     await page.locator(".versions__row", { hasText: "v1" }).locator(".versions__mark", { hasText: "In the library" }).waitFor();
     await expectClean(page);
+    for (const button of await page.locator(".versions button").all()) assert.equal(await overflow(button), 0, await button.textContent());
+
+    // What is new can be had from here.
+    await page.getByRole("button", { name: "Download: v2" }).click();
+    await page.locator(".download-add__path", { hasText: "v2.safetensors" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.ok(await page.locator("#details").isVisible());
   });
 });
 
@@ -103,18 +110,18 @@ test("all models are refreshed from the menu, updates are looked for, and a filt
     await libraryMenu(page, "Look for updates");
     await page.locator(".toast", { hasText: "1 model has a newer version." }).waitFor();
     await page.locator(".mark--update").first().waitFor();
+    await page.locator("#count", { hasText: "3 models" }).waitFor();
     await page.locator("#only-updates").click();
     await page.locator("#count", { hasText: "2 models" }).waitFor();
+    await cell(page, "cedar").waitFor({ state: "detached" });
     await expectClean(page);
   });
 });
 
 test("a refresh that is cancelled says so, and one that ends while no messages come is no longer shown", async () => {
-    await page.locator("#count", { hasText: "3 models" }).waitFor();
   let socket = null;
   await library.openList(async (page) => {
     await page.route("**/fetch-all-civitai", (route) => route.fulfill({ json: { success: false, message: "The refresh was cancelled", processed: 1, updated: 0, total: 2, failures: [], failure_count: 0 } }));
-    await cell(page, "cedar").waitFor({ state: "detached" });
     await libraryMenu(page, "Fetch missing metadata");
     await toast(page, "The refresh ended early: The refresh was cancelled");
 

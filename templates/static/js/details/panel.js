@@ -46,12 +46,12 @@ export class Details extends EventTarget {
   #asking = null;
   #leaving = false;
 
-  constructor({ api, store, source, edits, move, remove }) {
+  constructor({ api, store, source, edits, move, remove, download }) {
     super();
     this.#move = move;
     this.#remove = remove;
     this.#edits = edits;
-    this.#remote = new RemoteSection({ api, edits });
+    this.#remote = new RemoteSection({ api, edits, download });
     this.#api = api;
     this.#store = store;
     this.#source = source;
