@@ -93,7 +93,12 @@ test("a version that can't be loaded, and a quarantine, are shown with the reaso
     await own.getByRole("button", { name: "Reload" }).click();
     await own.getByText("is no model type for this host").waitFor({ state: "detached" });
 
+    const list = await page.context().newPage();
+    await list.goto(`${host.url}/capables`);
+    await list.locator("#count").waitFor();
     for (let count = 0; count < 3; count += 1) await fetch(`${host.url}/api/lm/capables/trap`);
+    await list.locator(".banner", { hasText: "failed too often" }).locator("pre", { hasText: "3 times within" }).waitFor();
+    await list.close();
     await own.locator(".plugin__state", { hasText: "Quarantined" }).waitFor();
     await own.getByText("3 times within").waitFor();
     assert.deepEqual(await violations(page), []);
