@@ -26,6 +26,7 @@ async function startProvider() {
     const versions = { 771: version(771, "v2"), 770: version(770, "v1") };
     const [, id] = /^\/api\/v1\/model-versions\/(\d+)$/.exec(url.pathname) ?? [];
     if (url.pathname === "/api/v1/models/77") json({ id: 77, name: "Heron", type: "LORA", tags: ["animal"], creator: { username: "u" }, modelVersions: [versions[771], versions[770]] });
+    else if (id > 771_000 - 1) return; // Never answers: a download that lasts.
     else if (versions[id]) json(versions[id]);
     else if (url.pathname.startsWith("/api/download/")) {
       response.writeHead(200, { "content-length": CONTENT.length });
@@ -114,6 +115,51 @@ for (const [colorScheme, width] of [["light", 1440], ["dark", 390]]) {
     slow = false;
   });
 }
+
+test("more downloads than a browser has connections hold nothing up", async () => {
+  await open(async (page) => {
+    await page.route("**/downloads/plan", async (route) => {
+      const { model_id: id } = route.request().postDataJSON();
+      await route.fulfill({ json: { success: true, model_id: id, model_version_id: id, model_name: `Bird ${id}`, model_type: "lora", versions: [{ id, name: "v1" }], files: [], roots: [], folder: "/loras", file_name: "bird.safetensors" } });
+    });
+    for (let id = 771_000; id < 771_008; id += 1) {
+      await page.locator("#download-address").fill(String(id));
+      await page.locator(".download-add__name", { hasText: `Bird ${id}` }).waitFor();
+      const answer = page.waitForResponse((response) => response.url().endsWith("/download-model"), { timeout: 5000 });
+      await page.getByRole("button", { name: "Download", exact: true }).click();
+      assert.deepEqual(Object.keys(await (await answer).json()).sort(), ["download_id", "queued", "success"]);
+      await page.locator(".download-add__note", { hasText: "in the queue" }).waitFor();
+    }
+    await page.locator(".downloads__row", { hasText: "Bird 771007" }).waitFor();
+    assert.equal(await page.locator(".downloads__row", { hasText: "Bird" }).count(), 8);
+    await fetch(`${library.url}/api/lm/downloads/queue/clear`);
+    await page.getByRole("button", { name: "Empty this list" }).click();
+    await page.locator(".downloads__row").first().waitFor({ state: "detached" });
+  });
+});
+
+test("an address stays while the server can't be told of it", async () => {
+  await open(async (page) => {
+    await page.locator("#download-address").fill("https://civitai.com/models/77?modelVersionId=770");
+    await page.locator(".download-add__path", { hasText: "heron-v1" }).waitFor();
+    await page.route("**/download-model", (route) => route.abort());
+    const go = page.getByRole("button", { name: "Download", exact: true });
+    await go.click();
+    const note = page.locator(".download-add__note", { hasText: "The server doesn’t answer." });
+    await note.waitFor();
+    assert.equal(await page.locator("#download-address").inputValue(), "https://civitai.com/models/77?modelVersionId=770");
+    assert.ok(await go.isEnabled());
+    assert.equal(await note.evaluate((element) => getComputedStyle(element).color), await page.evaluate(() => {
+      const probe = document.createElement("p");
+      probe.className = "edit__error";
+      document.body.append(probe);
+      const { color } = getComputedStyle(probe);
+      probe.remove();
+      return color;
+    }));
+    await clean(page);
+  }, { expected: [/Failed to load resource/] });
+});
 
 test("what is typed as a folder is not overtaken by Enter, and a bad address stops nothing", async () => {
   await open(async (page) => {

@@ -350,3 +350,41 @@ test("a card that is seen in part only is opened by a click, and chosen by one",
     await chosen(page, 1);
   }, { viewport: { width: 1280, height: 520 } });
 });
+
+test("an open field that nobody typed in follows what is changed elsewhere, and one that was typed in says so", async () => {
+  await library.openList(async (page) => {
+    const elsewhere = (notes) => fetch(`${library.url}/api/lm/loras/save-metadata`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ file_path: path.join(library.folders.loras, "plain.safetensors"), notes }) });
+    await openCard(page, "Plain");
+    const area = page.getByRole("textbox", { name: "Notes" });
+    await page.getByRole("button", { name: "Edit: Notes" }).click();
+    await elsewhere("from another page");
+    await page.waitForFunction(() => document.querySelector("#details textarea").value === "from another page");
+    await page.locator(".details__body h3").last().click();
+    await page.locator(".notes", { hasText: "from another page" }).waitFor();
+    await page.waitForTimeout(300);
+    assert.equal((await sidecar("plain")).notes, "from another page");
+
+    await page.getByRole("button", { name: "Edit: Notes" }).click();
+    await area.fill("mine");
+    await elsewhere("theirs");
+    await page.getByText("It was changed elsewhere meanwhile").waitFor();
+    assert.equal(await area.inputValue(), "mine");
+    await page.keyboard.press("Escape");
+    await page.locator(".notes", { hasText: "theirs" }).waitFor();
+  });
+});
+
+test("notes that Escape discarded are brought back from the message that says so", async () => {
+  await library.openList(async (page) => {
+    await openCard(page, "Rowan");
+    await page.getByRole("button", { name: "Edit: Notes" }).click();
+    const area = page.getByRole("textbox", { name: "Notes" });
+    await area.fill("a long text\nof two lines");
+    await page.keyboard.press("Escape");
+    await toast(page, "Discarded: what you typed as Notes");
+    await page.getByRole("button", { name: "Bring it back" }).click();
+    assert.equal(await area.inputValue(), "a long text\nof two lines");
+    await page.keyboard.press("Control+Enter");
+    await onDisk("trees/rowan", (side) => side.notes === "a long text\nof two lines", "the notes");
+  });
+});

@@ -61,6 +61,18 @@ test("a plugin is disabled and enabled, and its page says so", async () => {
     await own.getByRole("button", { name: "Disable" }).focus();
     await page.keyboard.press("Enter");
     await own.locator(".plugin__state", { hasText: "Disabled" }).waitFor();
+    // A page that is open says so, too.
+    const list = await page.context().newPage();
+    await list.goto(`${host.url}/loras`);
+    const loras = box(page, "LoRAs");
+    await loras.getByRole("button", { name: "Disable" }).click();
+    const banner = list.locator(".banner", { hasText: "This page’s plugin is disabled." });
+    await banner.getByRole("link", { name: "Plugins" }).waitFor();
+    assert.deepEqual(await violations(list), []);
+    await loras.getByRole("button", { name: "Enable" }).click();
+    await banner.waitFor({ state: "detached" });
+    await list.close();
+
     const answer = await fetch(`${host.url}/capables`);
     assert.equal(answer.status, 503);
     assert.match(await answer.text(), /disabled/);
@@ -81,7 +93,12 @@ test("a version that can't be loaded, and a quarantine, are shown with the reaso
     await own.getByRole("button", { name: "Reload" }).click();
     await own.getByText("is no model type for this host").waitFor({ state: "detached" });
 
+    const list = await page.context().newPage();
+    await list.goto(`${host.url}/capables`);
+    await list.locator("#count").waitFor();
     for (let count = 0; count < 3; count += 1) await fetch(`${host.url}/api/lm/capables/trap`);
+    await list.locator(".banner", { hasText: "failed too often" }).locator("pre", { hasText: "3 times within" }).waitFor();
+    await list.close();
     await own.locator(".plugin__state", { hasText: "Quarantined" }).waitFor();
     await own.getByText("3 times within").waitFor();
     assert.deepEqual(await violations(page), []);

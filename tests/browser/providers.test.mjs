@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { violations } from "./support/axe.mjs";
 import { openCard } from "./support/browser.mjs";
 import { writeModel } from "./support/library.mjs";
-import { libraryMenu, shelf, toast } from "./support/page.mjs";
+import { cell, libraryMenu, overflow, shelf, toast } from "./support/page.mjs";
 
 let provider;
 const asked = [];
@@ -46,11 +46,11 @@ async function startProvider() {
 
 const library = shelf({
   loras: async (root) => {
-    for (const name of ["amber", "birch"]) {
+    for (const name of ["amber", "birch", "cedar"]) {
       await writeModel(root, `${name}.safetensors`, { sidecar: {}, color: [200, 120, 40] });
       hashes.set(name, createHash("sha256").update(await readFile(path.join(root, `${name}.safetensors`))).digest("hex"));
     }
-    return 2;
+    return 3;
   },
 }, {
   prepare: async (folder) => {
@@ -93,6 +93,13 @@ test("a model is linked by the address of its page, and the details list its ver
     await page.locator(".versions__row", { hasText: "v2" }).getByRole("button", { name: "Ignore" }).waitFor();
     await page.locator(".versions__row", { hasText: "v1" }).locator(".versions__mark", { hasText: "In the library" }).waitFor();
     await expectClean(page);
+    for (const button of await page.locator(".versions button").all()) assert.equal(await overflow(button), 0, await button.textContent());
+
+    // What is new can be had from here.
+    await page.getByRole("button", { name: "Download: v2" }).click();
+    await page.locator(".download-add__path", { hasText: "v2.safetensors" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.ok(await page.locator("#details").isVisible());
   });
 });
 
@@ -103,8 +110,10 @@ test("all models are refreshed from the menu, updates are looked for, and a filt
     await libraryMenu(page, "Look for updates");
     await page.locator(".toast", { hasText: "1 model has a newer version." }).waitFor();
     await page.locator(".mark--update").first().waitFor();
+    await page.locator("#count", { hasText: "3 models" }).waitFor();
     await page.locator("#only-updates").click();
     await page.locator("#count", { hasText: "2 models" }).waitFor();
+    await cell(page, "cedar").waitFor({ state: "detached" });
     await expectClean(page);
   });
 });

@@ -90,7 +90,8 @@ A stand-in for CivitAI answers at {base}; nothing is asked of the real one. To t
 
   download    press Download and paste  https://civitai.com/models/{NEW}
               two more versions of it:  https://civitai.com/models/{NEW}?modelVersionId={}
-              one of 256 MiB, to pause, resume, or kill the server meanwhile:  https://civitai.com/models/{LARGE}
+              one of 256 MiB, to pause and resume, or to end all this meanwhile and start it again:
+                                        https://civitai.com/models/{LARGE}
   metadata    press Fetch metadata: files that nobody knew get names, tags, descriptions and previews
   updates     look for updates: {with_updates} models have a newer version
   by hand     curl -s '{base}/models/{NEW}'

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::app::App;
 use super::error::ApiError;
 use super::handlers;
+use super::pages::Instead;
 use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
@@ -101,16 +102,30 @@ fn preflight() -> Response {
 /// Answers everything that has no fixed route.
 pub async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
-    let is_page = !is_api && request.method() == Method::GET;
+    let page = (!is_api && request.method() == Method::GET).then(|| request.uri().path().to_owned());
     let languages = request
         .headers()
         .get(header::ACCEPT_LANGUAGE)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    match answer(app.clone(), request).await {
-        Ok(response) => response,
-        Err(error) if is_page => app.pages.error(&error, languages.as_deref()),
-        Err(error) => error.into_response(),
+    match (answer(app.clone(), request).await, page) {
+        (Ok(response), _) => response,
+        (Err(error), Some(path)) => {
+            let instead = instead(&app, &error, &path);
+            app.pages.error(&error, instead, languages.as_deref())
+        }
+        (Err(error), None) => error.into_response(),
+    }
+}
+
+/// What the page at `path` says in place of what can't be shown.
+fn instead(app: &App, error: &ApiError, path: &str) -> Instead {
+    if error.status == StatusCode::SERVICE_UNAVAILABLE && !is_ready(app) {
+        Instead::Starting
+    } else if app.routes.load().find(path).is_none() {
+        Instead::NoPage
+    } else {
+        Instead::Error
     }
 }
 

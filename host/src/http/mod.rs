@@ -23,7 +23,7 @@ use axum::routing::get;
 
 use app::App;
 use error::ApiError;
-use pages::Pages;
+use pages::{Instead, Pages};
 
 use crate::compat::compat;
 
@@ -78,7 +78,7 @@ async fn home(State(app): State<Arc<App>>) -> Response {
             [(header::LOCATION, format!("/{}", slot.info.prefix()))],
         )
             .into_response(),
-        None => app.pages.error(&ApiError::not_ready(), None),
+        None => app.pages.error(&ApiError::not_ready(), Instead::Starting, None),
     }
 }
 

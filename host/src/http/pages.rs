@@ -24,6 +24,17 @@ const DEFAULT_LANGUAGE: &str = "en";
 /// Texts of one language by key.
 type Texts = BTreeMap<String, String>;
 
+/// What a page that can't be shown says beside the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// Plugins are loading or libraries being opened; the page asks again by itself.
+    Starting,
+    /// No route has this address.
+    NoPage,
+    /// The error says it all.
+    Error,
+}
+
 /// What is needed to render pages.
 pub struct Pages {
     environment: Environment<'static>,
@@ -99,8 +110,10 @@ impl Pages {
     }
 
     /// An error as a page.
-    pub fn error(&self, error: &ApiError, wanted: Option<&str>) -> Response {
+    pub fn error(&self, error: &ApiError, instead: Instead, wanted: Option<&str>) -> Response {
         let values = context! {
+            starting => instead == Instead::Starting,
+            no_page => instead == Instead::NoPage,
             status => error.status.as_u16(),
             title => error.status.canonical_reason().unwrap_or_default(),
             message => &error.message,

@@ -1,12 +1,11 @@
 import { bootstrap } from "./bootstrap.js";
 import { byId, debounce } from "./dom.js";
-import { cleared, isFiltered, isGridView, toApi } from "./query.js";
+import { cleared, isFiltered, isGridView, QUESTION_KEYS, toApi } from "./query.js";
 import { emptyExcluded, emptyFilter, emptyLibrary, failure, initializing } from "./status/notices.js";
 import { tn } from "./texts.js";
 import { titleOf } from "./views/stage.js";
 
 const SPOKEN_AFTER = 400;
-const QUESTION = ["view", "search", "searchIn", "fuzzy", "best", "sort", "order", "seed", "folder", "recursive", "bases", "basesNot", "tags", "tagsNot", "tagLogic", "subTypes", "favorites", "grouped"];
 
 /** Turns the state into the list that is asked for, and says what stands in the place of a list that isn't there. */
 export function mountListing({ store, source, grid, facts }) {
@@ -22,7 +21,7 @@ export function mountListing({ store, source, grid, facts }) {
     source.ask(state.view === "excluded" ? "excluded" : "list", params);
     grid.reset();
   };
-  store.watch(QUESTION, () => ask());
+  store.watch(QUESTION_KEYS, () => ask());
   // Which base models there are is part of the question when one is excluded.
   facts.addEventListener("change", () => ask());
 
@@ -71,7 +70,7 @@ function mountNotice(store, retry) {
     place.replaceChildren(...(kind === null ? [] : [make()]));
   };
 
-  store.watch(["status", "total", "listError", "waiting", "view", ...QUESTION], (state) => {
+  store.watch(["status", "total", "listError", "waiting", "view", ...QUESTION_KEYS], (state) => {
     const { status, total, listError, waiting, view } = state;
     if (!isGridView(view)) return show(null);
     const busy = waiting || Boolean(status?.is_initializing);

@@ -82,7 +82,7 @@ bind("filters", () => panel.toggle());
 
 const remote = new Refresh({ api, general, live, store });
 const editing = mountEditing({ api, store, source, grid, facts, live, open, renameIn: (item) => details.rename(item), refresh: (paths) => remote.run(paths) });
-const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove });
+const details = new Details({ api, store, source, edits: editing.edits, move: editing.move, remove: editing.remove, download: (address) => download(address) });
 store.watch(["model"], ({ model }) => {
   const index = model ? source.indexOf(model) : -1;
   if (index >= 0) grid.activate(index, { focus: false });
@@ -108,7 +108,7 @@ mountLibrarySwitch({
   },
 });
 followPlugins({ live, store });
-mountDownloads({ api: general, type: api, live });
+const download = mountDownloads({ api: general, type: api, live });
 mountHelp();
 
 live.addEventListener("status", ({ detail }) => store.set({ status: detail }));

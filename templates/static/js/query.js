@@ -67,6 +67,9 @@ const ADDRESS = [
 
 export const ADDRESS_KEYS = ADDRESS.map(([key]) => key);
 
+/** What of the state decides which list is asked for: all that stands in the address but the model that is open. */
+export const QUESTION_KEYS = ADDRESS_KEYS.filter((key) => key !== "model");
+
 function text(values) {
   return values[0];
 }

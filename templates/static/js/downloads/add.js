@@ -1,16 +1,17 @@
 import { isAbort } from "../api.js";
 import { debounce, h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { bytes, t } from "../texts.js";
-import { toast } from "../toast.js";
 import { named } from "./address.js";
 
 const REST = 350;
 
 /**
  * The form that adds a download: an address or id, then what the server says there is (versions, files) and where it
- * would go, then the button. What is downloaded is the server's matter; the form is free again at once.
+ * would go, then the button. What is downloaded is the server's matter; the form is free again, and `started()` called, as
+ * soon as the server knows it. `enter(address)` does what typing it would.
  */
-export function addForm(api, type) {
+export function addForm(api, type, { started = () => {} } = {}) {
   const input = h("input", { class: "edit__input", type: "text", id: "download-address", autocomplete: "off", spellcheck: "false", inputmode: "url", "aria-describedby": "download-hint" });
   const choices = h("div", { class: "download-add__choices" });
   const note = h("p", { class: "download-add__note", role: "status" });
@@ -49,7 +50,7 @@ export function addForm(api, type) {
       await draw(await what(signal));
     } catch (error) {
       if (isAbort(error)) return;
-      say(error.message || t("error.unreachable"), true);
+      say(reasonOf(error), true);
     } finally {
       if (!signal.aborted) form.removeAttribute("aria-busy");
     }
@@ -85,7 +86,8 @@ export function addForm(api, type) {
     );
     const here = plan.versions.some(({ id, inLibrary }) => id === plan.model_version_id && inLibrary) && !choice.file_params;
     say(here ? t("downloads.hereAlready") : "");
-    wanted = ["download-model", { ...choice, model_id: plan.model_id, model_version_id: plan.model_version_id }];
+    const version = plan.versions.find(({ id }) => id === plan.model_version_id);
+    wanted = ["download-model", { ...choice, model_id: plan.model_id, model_version_id: plan.model_version_id, model_name: plan.model_name ?? "", version_name: version?.name ?? "" }];
     go.disabled = here || !plan.folder;
   });
 
@@ -118,18 +120,36 @@ export function addForm(api, type) {
     reset();
     look();
   });
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (!wanted || go.disabled) return;
-    const [route, body] = wanted;
-    // It answers when the download has ended, long after this form.
-    api.post(route, body).catch((error) => toast(t("downloads.failed", { reason: error.message || t("error.unreachable") }), { bad: true }));
+    const sent = wanted;
+    const [route, body] = sent;
+    go.disabled = true;
+    say(t("downloads.sending"));
+    try {
+      // Without `queued` it would answer when the download has ended, and hold one of the browser's few connections until then.
+      await api.post(route, { ...body, queued: true });
+    } catch (error) {
+      if (wanted !== sent) return;
+      say(t("downloads.failed", { reason: reasonOf(error) }), true);
+      go.disabled = false;
+      return;
+    }
+    started();
+    // Somebody may have typed the next one meanwhile.
+    if (wanted !== sent) return;
     input.value = "";
     reset();
     say(t("downloads.started"));
     input.focus();
   });
-  return { element: form, focus: () => input.focus(), close: reset };
+  const enter = (text) => {
+    input.value = text;
+    reset();
+    look();
+  };
+  return { element: form, focus: () => input.focus(), close: reset, enter };
 }
 
 function pick(id, label, options, chosen, change) {

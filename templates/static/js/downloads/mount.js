@@ -4,7 +4,7 @@ import { bind } from "../shortcuts.js";
 import { number, t, tn } from "../texts.js";
 import { openDownloads } from "./panel.js";
 
-/** The button of downloads, which shows how many are on their way, and its key. */
+/** The button of downloads, which shows how many are on their way, and its key. Returns what opens them with an address. */
 export function mountDownloads({ api, type, live }) {
   const button = byId("downloads");
   const badge = button.querySelector(".badge");
@@ -30,4 +30,5 @@ export function mountDownloads({ api, type, live }) {
   bind("downloads", open);
   for (const event of ["downloads", "connected"]) live.addEventListener(event, count);
   count();
+  return (address) => openDownloads({ api, type, live, address });
 }

@@ -1,6 +1,7 @@
 import { isAbort } from "../api.js";
 import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { ProgressBar } from "../status/progress.js";
 import { bytes, moment, number, t, timeLeft } from "../texts.js";
 import { toast } from "../toast.js";
@@ -9,9 +10,9 @@ import { addForm } from "./add.js";
 const POLL = 1000;
 const PAGE = 50;
 
-/** The dialog of downloads: adding one, the queue as it goes on, and what came to its end. */
-export function openDownloads({ api, type, live }) {
-  const add = addForm(api, type);
+/** The dialog of downloads: adding one (`address` is entered already), the queue as it goes on, and what came to its end. */
+export function openDownloads({ api, type, live, address = "" }) {
+  const add = addForm(api, type, { started: () => load() });
   const queue = h("ul", { class: "downloads__list", "aria-label": t("downloads.queue") });
   const history = h("ul", { class: "downloads__list", "aria-label": t("downloads.history") });
   const empty = h("p", { class: "downloads__note" });
@@ -31,7 +32,7 @@ export function openDownloads({ api, type, live }) {
     try {
       await api.get(route, params);
     } catch (error) {
-      toast(t("downloads.failed", { reason: error.message || t("error.unreachable") }), { bad: true });
+      toast(t("downloads.failed", { reason: reasonOf(error) }), { bad: true });
     }
     load();
   };
@@ -48,7 +49,7 @@ export function openDownloads({ api, type, live }) {
       if (document.activeElement?.hidden) add.focus();
     } catch (error) {
       if (isAbort(error)) return;
-      empty.textContent = error.message || t("error.unreachable");
+      empty.textContent = reasonOf(error);
     }
     if (!signal.aborted) timer = setTimeout(load, POLL);
   };
@@ -105,6 +106,7 @@ export function openDownloads({ api, type, live }) {
   );
   live.addEventListener("downloads", load);
   add.focus();
+  if (address) add.enter(address);
   load();
 }
 

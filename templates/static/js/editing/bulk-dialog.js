@@ -1,8 +1,9 @@
 import { isAbort } from "../api.js";
 import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { number, t, tn } from "../texts.js";
-import { fileName, reasonOf } from "./edits.js";
+import { fileName } from "./edits.js";
 import { split } from "./editor.js";
 import { baseFinder, suggest, tagFinder } from "./suggestions.js";
 

@@ -2,10 +2,11 @@ import { copy } from "../controls/copy-button.js";
 import { breakable, h, icon } from "../dom.js";
 import { triggerWords } from "../details/words.js";
 import { baseDot, baseLabel, isUnknown } from "../grid/card.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
 import { saveOrKeep, takeDraft } from "./drafts.js";
-import { nameOf, reasonOf } from "./edits.js";
+import { nameOf } from "./edits.js";
 import { ListField } from "./list-field.js";
 import { baseFinder, tagFinder } from "./suggestions.js";
 import { TextField } from "./text-field.js";
@@ -143,7 +144,10 @@ export class Editor {
 
   /** The model is no longer shown. */
   dispose() {
-    for (const [name, [field, label]] of Object.entries(this.#fields)) saveOrKeep(this.#item, name, field, label);
+    for (const [name, [field, label]] of Object.entries(this.#fields)) {
+      saveOrKeep(this.#item, name, field, label);
+      field.dispose?.();
+    }
   }
 
   editFile() {

@@ -1,4 +1,5 @@
 import { Api } from "../api.js";
+import { reasonOf } from "../reason.js";
 import { t, tn } from "../texts.js";
 import { toast } from "../toast.js";
 
@@ -9,10 +10,6 @@ export function nameOf(item) {
 
 export function fileName(path) {
   return path.slice(path.lastIndexOf("/") + 1);
-}
-
-export function reasonOf(error) {
-  return error.message || t("error.unreachable");
 }
 
 /**

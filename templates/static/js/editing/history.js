@@ -1,8 +1,9 @@
 import { isAbort } from "../api.js";
 import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { moment, number, t, tn } from "../texts.js";
-import { fileName, reasonOf } from "./edits.js";
+import { fileName } from "./edits.js";
 
 const PAGE = 50;
 const NAMED = 3;

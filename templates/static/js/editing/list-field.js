@@ -1,6 +1,6 @@
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
-import { reasonOf } from "./edits.js";
 import { suggest } from "./suggestions.js";
 
 /**

@@ -5,13 +5,14 @@ import { mountDrag } from "../moving/drag.js";
 import { moveDialog } from "../moving/move-dialog.js";
 import { organiseDialog } from "../moving/organise-dialog.js";
 import { isGridView } from "../query.js";
+import { reasonOf } from "../reason.js";
 import { bind } from "../shortcuts.js";
 import { t, tn } from "../texts.js";
 import { toast } from "../toast.js";
 import { mountBulkBar } from "./bulk-bar.js";
 import { bulkDialog } from "./bulk-dialog.js";
 import { mountCards } from "./cards.js";
-import { Edits, nameOf, reasonOf } from "./edits.js";
+import { Edits, nameOf } from "./edits.js";
 import { openHistory } from "./history.js";
 import { Selection } from "./selection.js";
 

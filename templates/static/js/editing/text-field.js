@@ -1,6 +1,7 @@
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
-import { reasonOf } from "./edits.js";
+import { toast } from "../toast.js";
 import { suggest } from "./suggestions.js";
 
 /**
@@ -11,7 +12,10 @@ export class TextField {
   #options;
   #value = "";
   #editing = false;
+  // What the input began with: only a difference to it was typed.
+  #began = "";
   #saving = null;
+  #takeBackOffer = () => {};
   #view;
   #shown = h("div", { class: "edit__shown" });
   #button;
@@ -51,15 +55,16 @@ export class TextField {
 
   /** Whether something is typed that is not saved. */
   get dirty() {
-    return this.#editing && this.#input.value !== this.#value;
+    return this.#editing && this.#input.value !== this.#began;
   }
 
   get typed() {
     return this.#input.value;
   }
 
-  /** The value from outside; what is being typed stays. */
+  /** The value from outside. What is being typed stays, and it is said that the value is another one now. */
   set(value) {
+    if (this.#editing && !this.#saving && value !== this.#value) this.#changedMeanwhile(value);
     this.#value = value;
     this.#shown.replaceChildren(...this.#options.show(value));
     this.#view.classList.toggle("edit__view--empty", value === "");
@@ -67,7 +72,11 @@ export class TextField {
 
   edit(text = this.#value) {
     if (this.#editing) return;
+    this.#takeBackOffer();
     this.#editing = true;
+    // As the input has it: line ends may be others in a file.
+    this.#input.value = this.#value;
+    this.#began = this.#input.value;
     this.#input.value = text;
     this.#view.hidden = true;
     this.#form.hidden = false;
@@ -95,10 +104,33 @@ export class TextField {
     this.#input.focus();
   }
 
+  /** The field's place goes away. */
+  dispose() {
+    this.#takeBackOffer();
+  }
+
+  #changedMeanwhile(value) {
+    // An input in which nobody typed would put the old value back as soon as it is left.
+    const typed = this.dirty ? this.#input.value : null;
+    this.#input.value = value;
+    this.#began = this.#input.value;
+    if (typed === null) return;
+    this.#input.value = typed;
+    this.#status.textContent = t("edit.changedMeanwhile");
+  }
+
+  // A text of several lines is too much to lose to one key.
+  #escape() {
+    const { label, lines } = this.#options;
+    const typed = this.dirty && lines > 1 ? this.#input.value : null;
+    this.cancel();
+    if (typed !== null) this.#takeBackOffer = toast(t("edit.dropped", { field: label }), { action: { label: t("edit.bringBack"), run: () => this.edit(typed) } });
+  }
+
   async #save() {
     const { label, lines, needed } = this.#options;
     const text = lines > 1 ? this.#input.value.trimEnd() : this.#input.value.trim();
-    if (text === this.#value) {
+    if (!this.dirty || text === this.#value) {
       this.#end();
       return true;
     }
@@ -145,7 +177,7 @@ export class TextField {
 
   #key(event) {
     if (event.isComposing) return;
-    if (event.key === "Escape") this.cancel();
+    if (event.key === "Escape") this.#escape();
     else if (event.key === "Enter" && (this.#options.lines === 1 || event.ctrlKey || event.metaKey)) this.commit();
     else return;
     event.preventDefault();

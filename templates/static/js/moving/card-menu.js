@@ -60,7 +60,9 @@ export function mountCardMenu({ grid, root, source, selection, store, acts }) {
     const index = Number(card.dataset.index);
     grid.activate(index, { reveal: false });
     const byPointer = event.button === 2 && event.clientX > 0;
-    show(index, byPointer ? { left: event.clientX, top: event.clientY, bottom: event.clientY } : card.getBoundingClientRect());
+    const place = byPointer ? { left: event.clientX, top: event.clientY, bottom: event.clientY } : card.getBoundingClientRect();
+    if (event.buttons) afterRelease(() => show(index, place));
+    else show(index, place);
   });
   bind("grid.menu", () => {
     const card = grid.card(grid.active)?.link;
@@ -78,4 +80,15 @@ export function mountCardMenu({ grid, root, source, selection, store, acts }) {
   });
   bind("grid.move", meant(acts.move));
   bind("grid.delete", meant(acts.remove));
+}
+
+/** Runs it when the button that is held is released: a menu that is open before would take that as a click beside it, and close. */
+function afterRelease(run) {
+  const held = new AbortController();
+  for (const type of ["pointerup", "pointercancel"]) {
+    addEventListener(type, () => {
+      held.abort();
+      if (type === "pointerup") run();
+    }, { capture: true, signal: held.signal });
+  }
 }

@@ -3,7 +3,7 @@ import { whileBusy } from "../controls/busy.js";
 import { dialogButton, openSteps } from "../controls/dialog.js";
 import { FolderTree } from "../controls/folder-tree.js";
 import { debounce, h } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { t, tn } from "../texts.js";
 import { notMoved, planNodes, rootOf } from "./plan.js";
 

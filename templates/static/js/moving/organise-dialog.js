@@ -2,7 +2,7 @@ import { isAbort } from "../api.js";
 import { whileBusy } from "../controls/busy.js";
 import { dialogButton, openSteps } from "../controls/dialog.js";
 import { h } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { ProgressBar } from "../status/progress.js";
 import { number, t, tn } from "../texts.js";
 import { planNodes } from "./plan.js";

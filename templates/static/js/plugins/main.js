@@ -2,6 +2,7 @@
 
 import { Api } from "../api.js";
 import { byId } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { mountTheme } from "../theme.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
@@ -21,7 +22,7 @@ async function act(plugin, action, body, done) {
     await api.post(`plugins/${encodeURIComponent(plugin.id ?? plugin.source)}/${action}`, body);
     toast(done);
   } catch (error) {
-    toast(error.message || t("error.unreachable"), { bad: true });
+    toast(reasonOf(error), { bad: true });
   }
   await refresh();
 }
@@ -49,7 +50,7 @@ async function refresh() {
     show((await api.get("plugins")).plugins);
     failed.hidden = true;
   } catch (error) {
-    failed.textContent = error.message || t("error.unreachable");
+    failed.textContent = reasonOf(error);
     failed.hidden = false;
   }
   clearTimeout(timer);

@@ -1,4 +1,4 @@
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { t, tn } from "../texts.js";
 import { toast } from "../toast.js";
 

@@ -2,7 +2,8 @@ import { whileBusy } from "../controls/busy.js";
 import { openDialog } from "../controls/dialog.js";
 import { h } from "../dom.js";
 import { named } from "../downloads/address.js";
-import { nameOf, reasonOf } from "../editing/edits.js";
+import { nameOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
 
 /** Asks which page of the provider a model is, and links it. */

@@ -1,7 +1,7 @@
 import { isAbort } from "../api.js";
 import { whileBusy } from "../controls/busy.js";
 import { h, icon } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { bytes, day, t } from "../texts.js";
 import { toast } from "../toast.js";
 import { relinkDialog } from "./relink-dialog.js";
@@ -13,6 +13,7 @@ import { relinkDialog } from "./relink-dialog.js";
 export class RemoteSection {
   #api;
   #edits;
+  #download;
   #item = null;
   #asking = null;
   #shown = 0;
@@ -23,7 +24,9 @@ export class RemoteSection {
   #versions = h("details", { class: "versions__fold", ontoggle: () => this.#versions.open && this.#load() }, h("summary", {}, t("remote.versions")), this.#list);
   element = h("section", { class: "details__section remote" }, h("h3", {}, t("remote.title")), h("div", { class: "remote__acts" }, this.#refresh, this.#relink), this.#state, this.#versions);
 
-  constructor({ api, edits }) {
+  /** `download(address)` opens the downloads with an address. */
+  constructor({ api, edits, download }) {
+    this.#download = download;
     this.#api = api;
     this.#edits = edits;
   }
@@ -71,7 +74,7 @@ export class RemoteSection {
 
   #draw(record) {
     const newest = Math.max(0, ...record.inLibraryVersionIds);
-    const ignore = h("button", { class: "button button--bare button--small", type: "button", onclick: () => this.#ignore("updates/ignore", { shouldIgnore: !record.shouldIgnore }) }, t(record.shouldIgnore ? "updates.tellModel" : "updates.ignoreModel"));
+    const ignore = h("button", { class: "button button--quiet button--small", type: "button", onclick: () => this.#ignore("updates/ignore", { shouldIgnore: !record.shouldIgnore }) }, t(record.shouldIgnore ? "updates.tellModel" : "updates.ignoreModel"));
     this.#list.replaceChildren(
       h("ul", { class: "versions__rows" }, record.versions.map((version) => this.#row(version, version.versionId > newest && !record.shouldIgnore))),
       ignore,
@@ -79,12 +82,14 @@ export class RemoteSection {
   }
 
   #row(version, newer) {
+    const name = version.name ?? version.fileName ?? String(version.versionId);
     const facts = [version.baseModel, version.releasedAt && day(new Date(version.releasedAt)), version.sizeBytes > 0 && bytes(version.sizeBytes), version.isEarlyAccess && t("remote.earlyAccess"), version.isPaid && t("remote.paid")].filter(Boolean);
     return h("li", { class: "versions__row" },
-      h("span", { class: "versions__name" }, version.name ?? version.fileName ?? String(version.versionId)),
+      h("span", { class: "versions__name" }, name),
       h("span", { class: "versions__facts" }, facts.join(" · ")),
       version.isInLibrary && h("span", { class: "versions__mark" }, icon("check"), t("remote.here")),
-      newer && !version.isInLibrary && h("button", { class: "button button--bare button--small", type: "button", onclick: () => this.#ignore("updates/ignore-version", { versionId: version.versionId, shouldIgnore: !version.shouldIgnore }) }, t(version.shouldIgnore ? "updates.tellVersion" : "updates.ignoreVersion")),
+      !version.isInLibrary && h("button", { class: "button button--quiet button--small", type: "button", "aria-label": t("remote.downloadOne", { name }), onclick: () => this.#download(`https://civitai.com/models/${this.#shown}?modelVersionId=${version.versionId}`) }, icon("download"), t("remote.download")),
+      newer && !version.isInLibrary && h("button", { class: "button button--quiet button--small", type: "button", onclick: () => this.#ignore("updates/ignore-version", { versionId: version.versionId, shouldIgnore: !version.shouldIgnore }) }, t(version.shouldIgnore ? "updates.tellVersion" : "updates.ignoreVersion")),
     );
   }
 

@@ -1,6 +1,6 @@
 import { openDialog } from "../controls/dialog.js";
 import { h, icon } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
 

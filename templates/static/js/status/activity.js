@@ -1,4 +1,5 @@
 import { byId, h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { bytes, number, t, timeLeft, tn } from "../texts.js";
 import { toast } from "../toast.js";
 import { ProgressBar } from "./progress.js";
@@ -55,7 +56,7 @@ export function mountActivity({ api, general, live, store }) {
       if (now && after) take({ ...store.state.activities, [kind]: { ...now, ...after } });
       live.refresh();
     } catch (error) {
-      toast(t("activity.failed", { reason: error.message || t("error.unreachable") }));
+      toast(t("activity.failed", { reason: reasonOf(error) }));
     }
   };
   const actions = {

@@ -1,6 +1,7 @@
 import { isAbort } from "../api.js";
 import { Menu } from "../controls/menu.js";
 import { byId } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
 
@@ -17,7 +18,7 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
       const answer = await api.get("scan", { full_rebuild: full });
       toast(t(answer.status === "cancelled" ? "scan.cancelled" : "scan.done"));
     } catch (error) {
-      if (!isAbort(error)) toast(t("scan.failed", { reason: error.message || t("error.unreachable") }));
+      if (!isAbort(error)) toast(t("scan.failed", { reason: reasonOf(error) }));
     } finally {
       clearInterval(watching);
       store.set({ scan: false });
@@ -54,6 +55,6 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
   }]);
 
   return {
-    cancel: () => api.post("cancel-task").catch((error) => toast(error.message || t("error.unreachable"))),
+    cancel: () => api.post("cancel-task").catch((error) => toast(reasonOf(error))),
   };
 }

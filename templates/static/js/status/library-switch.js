@@ -2,6 +2,7 @@ import { bootstrap } from "../bootstrap.js";
 import { Menu } from "../controls/menu.js";
 import { byId } from "../dom.js";
 import { cleared } from "../query.js";
+import { reasonOf } from "../reason.js";
 import { t } from "../texts.js";
 import { toast } from "../toast.js";
 
@@ -28,7 +29,7 @@ export function mountLibrarySwitch({ general, live, store, reload }) {
       const answer = await general.post("settings/libraries/activate", { library: name });
       enter(answer.active_library);
     } catch (error) {
-      toast(t("libraries.failed", { name, reason: error.message || t("error.unreachable") }));
+      toast(t("libraries.failed", { name, reason: reasonOf(error) }));
     } finally {
       button.removeAttribute("aria-busy");
     }

@@ -1,5 +1,6 @@
 import { bootstrap } from "../bootstrap.js";
 import { h, icon } from "../dom.js";
+import { reasonOf } from "../reason.js";
 import { t, tn } from "../texts.js";
 import { ProgressBar, stageText } from "./progress.js";
 
@@ -20,7 +21,7 @@ export function emptyLibrary(status) {
   return box(mark("folder"), t("empty.title", { name: type.display_name }),
     h("p", { class: "notice__text" }, t(roots.length ? "empty.looked" : "empty.noRoots")),
     roots.length > 0 && h("ul", { class: "roots" }, roots.map((root) => h("li", { class: "roots__root" }, icon(root.online ? "folder" : "offline"), h("code", {}, root.path), !root.online && h("span", { class: "roots__state" }, t("roots.offline"))))),
-    h("p", { class: "notice__text" }, t("empty.how")),
+    h("p", { class: "notice__text" }, t(roots.length ? "empty.how" : "empty.start")),
     h("pre", { class: "notice__code", tabindex: "0" }, h("code", {}, `host --root ${key}=/path/to/models`)));
 }
 
@@ -37,7 +38,7 @@ export function plainNotice(glyph, title, text) {
 }
 
 export function failure(error, retry) {
-  const element = box(mark("alert"), t("error.list"), h("p", { class: "notice__text" }, error.message || t("error.unreachable")), h("button", { class: "button button--filled", type: "button", onclick: retry }, t("error.retry")));
+  const element = box(mark("alert"), t("error.list"), h("p", { class: "notice__text" }, reasonOf(error)), h("button", { class: "button button--filled", type: "button", onclick: retry }, t("error.retry")));
   element.setAttribute("role", "alert");
   return element;
 }

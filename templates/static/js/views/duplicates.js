@@ -1,8 +1,8 @@
 import { whileBusy } from "../controls/busy.js";
 import { copyButton } from "../controls/copy-button.js";
 import { h, icon } from "../dom.js";
-import { reasonOf } from "../editing/edits.js";
 import { baseExplained } from "../grid/card.js";
+import { reasonOf } from "../reason.js";
 import { bytes, moment, number, t, tn } from "../texts.js";
 
 // What a person chose and was told, by hash: a view is made anew with each change of the library.

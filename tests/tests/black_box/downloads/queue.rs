@@ -112,3 +112,41 @@ async fn a_call_says_where_a_row_that_runs_goes_and_a_restart_remembers_it() -> 
     server.stop().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_call_with_queued_is_answered_before_the_download_ends_and_the_history_says_how_it_did() -> Result<()> {
+    let library = Library::new()?;
+    let civitai = Civitai::start([sized(1, 16 << 20)]).await?;
+    civitai.give_out(slow());
+    let server = options(&library, &civitai, "")?.serve().await?;
+    let body = json!({
+        "model_id": 1, "download_id": "a", "model_root": library.root("loras"), "relative_path": "mine", "queued": true,
+        "model_name": "What the page knows",
+    });
+    let queued = json!({"success": true, "queued": true, "download_id": "a"});
+    assert_eq!(download(&server, body.clone()).await?, (200, queued));
+    let (_, queue) = get(&server, "downloads/queue", &[]).await?;
+    assert_eq!(queue["queue"][0]["download_id"], "a", "{queue}");
+
+    civitai.give_out(Storage::default());
+    let items = wait_for_end(&server, 1).await?;
+    let file = library.root("loras").join("mine/file1.safetensors");
+    assert_eq!(items[0]["file_path"], json!(file), "{items:?}");
+    // An id is that of one download.
+    let (_, again) = download(&server, body).await?;
+    assert_eq!(again["queued"], false);
+
+    // A call would be refused; here nobody waits for its answer.
+    let unknown = json!({"model_id": 2, "use_default_paths": true, "queued": true, "model_name": "Unknown"});
+    assert_eq!(download(&server, unknown).await?.0, 200);
+    let items = wait_for_end(&server, 2).await?;
+    assert_eq!(
+        (&items[0]["status"], &items[0]["model_name"]),
+        (&json!("failed"), &json!("Unknown"))
+    );
+    assert!(items[0]["error"].is_string(), "{items:?}");
+    // What can't be asked for at all is told at once.
+    assert_eq!(download(&server, json!({"queued": true})).await?.0, 400);
+    server.stop().await?;
+    Ok(())
+}

@@ -135,7 +135,11 @@ fn download_id(fields: &Map<String, Value>) -> String {
 
 /// POST `download-model`.
 async fn model(call: Call) -> Result<Response, ApiError> {
-    let (id, wanted) = wanted(&body(&call)?)?;
+    let fields = body(&call)?;
+    let (id, wanted) = wanted(&fields)?;
+    if flag(&fields, "queued") {
+        return queue::enqueue(&call, &fields, &wanted, id).await;
+    }
     Ok(download(&call, &id, wanted).await)
 }
 

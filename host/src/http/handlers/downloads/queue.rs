@@ -2,11 +2,13 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
 use super::super::json;
+use super::text;
+use crate::downloads::Wanted;
 use crate::downloads::ledger::{Ending, Ledger, LedgerError, QueueRow, Which, new_id};
 use crate::downloads::params_text;
 
@@ -84,6 +86,32 @@ pub async fn add(call: Call) -> Result<Response, ApiError> {
     call.app.downloads.tell(&call.app);
     let item = added.map_or_else(|| json!({}), |row| json!(row));
     Ok(json(&json!({ "success": true, "item": item })))
+}
+
+/// A download that is asked for with `queued`: puts it into the queue and answers at once. Browsers have six connections to
+/// a server, so a page can't wait for the end of each of its downloads. However it ends, the history says so.
+pub async fn enqueue(
+    call: &Call,
+    fields: &Map<String, Value>,
+    wanted: &Wanted,
+    id: String,
+) -> Result<Response, ApiError> {
+    let mut row = wanted.row(&id);
+    // What a client knows already is shown until the provider is asked.
+    for (name, own) in [
+        ("model_name", &mut row.model_name),
+        ("version_name", &mut row.version_name),
+    ] {
+        let given = text(fields, name);
+        if !given.is_empty() {
+            *own = given;
+        }
+    }
+    let added = ask(call, move |ledger| ledger.add(&row)).await?;
+    call.app.downloads.tell(&call.app);
+    Ok(json(
+        &json!({ "success": true, "queued": added.is_some(), "download_id": id }),
+    ))
 }
 
 /// GET `downloads/queue/remove`.

@@ -8,7 +8,7 @@ use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
 use super::super::editing::{self, body};
 use super::super::json;
-use super::{download_id, place, text};
+use super::{download_id, flag, place, queue, text};
 use crate::downloads::{DownloadError, HubError, Outcome, RepoFile, Wanted};
 use crate::library::edit::Edit;
 use crate::library::history::ActKind;
@@ -65,6 +65,9 @@ pub async fn download(call: Call) -> Result<Response, ApiError> {
     let fields = body(&call)?;
     let wanted = asked(&fields)?;
     let id = download_id(&fields);
+    if flag(&fields, "queued") {
+        return queue::enqueue(&call, &fields, &wanted, id).await;
+    }
     let (app, downloads) = (call.app.clone(), call.app.downloads.clone());
     let ended = tokio::spawn(async move { downloads.download(&app, &id, wanted).await });
     let outcome = ended.await.map_err(ApiError::internal)?;
