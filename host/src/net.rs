@@ -1,7 +1,8 @@
-//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes; and, in [`guard`], which
+//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes; in [`guard`] and [`reach`], which
 //! addresses may be reached at all.
 
 pub mod guard;
+pub mod reach;
 
 use std::time::{Duration, SystemTime};
 

@@ -253,6 +253,7 @@ pub async fn resolve(
         gated: false,
         sha256,
         hosts: Hosts::Any,
+        private: resolve::private(app),
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::{Ledger, QueueRow};
-use super::transfer::{Hosts, Key, Source};
+use super::transfer::{Hosts, Key, Private, Source};
 use super::wanted::Wanted;
 use crate::http::app::App;
 use crate::http::types::TypeService;
@@ -294,6 +294,7 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         gated: is_gated(&version),
         sha256,
         hosts: Hosts::Any,
+        private: private(app),
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,
@@ -388,6 +389,22 @@ fn addresses(file: &Map<String, Value>, mirrors_first: bool) -> Vec<String> {
         )
     };
     urls.into_iter().map(usual).collect()
+}
+
+/// What of this machine and of private networks files may come from: what settings name as an address of a provider, and
+/// everything where they say so. Addresses of files are a provider's or a mirror's word.
+pub fn private(app: &App) -> Private {
+    let (providers, downloads) = (&app.settings.providers, &app.settings.downloads);
+    let named = [
+        &providers.civitai,
+        &providers.civarchive,
+        &providers.archive_url,
+        &downloads.huggingface,
+    ];
+    Private {
+        all: providers.private_addresses,
+        named: named.into_iter().filter_map(|text| reqwest::Url::parse(text).ok()).collect(),
+    }
 }
 
 /// The provider's key, for the addresses that may see it.

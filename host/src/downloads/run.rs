@@ -183,7 +183,7 @@ async fn fetch(
     let client = app.providers.client();
     let options = downloads.options(&app.active.load().contract);
     let transfer = Transfer {
-        client: client.fetching(),
+        reach: client.fetching(),
         source: &plan.source,
         target,
         options: &options,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{self, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -14,6 +13,7 @@ use super::budget::{Budgets, jitter};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
 use crate::compat::compat;
+use crate::net::reach::Reach;
 use crate::net::{cause, host_of, is_page};
 
 /// How often a request is made before its failure is an answer.
@@ -24,16 +24,6 @@ const CONNECT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Largest answer that is read.
 const LARGEST: usize = 64 << 20;
-
-/// Variables of the environment that name proxies.
-const PROXIES: [&str; 6] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 /// One question.
 #[derive(Debug)]
@@ -51,7 +41,7 @@ pub struct Ask<'a> {
 pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
-    fetching: reqwest::Client,
+    fetching: Reach,
     proxied: bool,
     key: Option<HeaderValue>,
     base: Url,
@@ -69,20 +59,18 @@ impl Client {
         let settings = |text: String| ProviderError::Settings(text);
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let builder = || -> Result<reqwest::ClientBuilder, ProviderError> {
+        let proxy = options.proxy.as_ref().map(proxy_of).transpose()?;
+        let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(&options.user_agent)
                 .connect_timeout(CONNECT);
-            Ok(match &options.proxy {
-                Some(proxy) => builder.no_proxy().proxy(proxy_of(proxy)?),
+            match &proxy {
+                Some(proxy) => builder.no_proxy().proxy(proxy.clone()),
                 None => builder,
-            })
+            }
         };
-        let build = |builder: reqwest::ClientBuilder| {
-            builder
-                .build()
-                .map_err(|error| settings(format!("HTTP can't be used: {error}")))
-        };
+        let unbuilt = |error: reqwest::Error| settings(format!("HTTP can't be used: {error}"));
+        let proxy_host = options.proxy.as_ref().map(|proxy| &*proxy.host);
         let key = match options.key.as_deref().filter(|key| !key.is_empty()) {
             Some(key) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
@@ -93,11 +81,11 @@ impl Client {
             None => None,
         };
         Ok(Self {
-            http: build(builder()?.read_timeout(SILENCE).default_headers(headers))?,
-            transfer: build(builder()?.read_timeout(SILENCE).no_gzip())?,
+            http: builder().read_timeout(SILENCE).default_headers(headers).build().map_err(unbuilt)?,
+            transfer: builder().read_timeout(SILENCE).no_gzip().build().map_err(unbuilt)?,
             // How long it waits is its user's to say.
-            fetching: build(builder()?.no_gzip().redirect(Policy::none()).http1_only())?,
-            proxied: options.proxy.is_some() || PROXIES.iter().any(|name| std::env::var_os(name).is_some()),
+            fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host).map_err(unbuilt)?,
+            proxied: options.proxy.is_some() || ["HTTP_PROXY","http_proxy","HTTPS_PROXY","https_proxy","ALL_PROXY","all_proxy"].iter().any(|name| std::env::var_os(name).is_some()),
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -118,7 +106,7 @@ impl Client {
 
     /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
     /// connection of its own. A silent host is not given up: that is the caller's to mind, too.
-    pub fn fetching(&self) -> &reqwest::Client {
+    pub fn fetching(&self) -> &Reach {
         &self.fetching
     }
 

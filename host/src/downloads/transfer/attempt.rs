@@ -205,7 +205,7 @@ impl Transfer<'_> {
         };
         let validator = lock(shared).validator.clone();
         let request = Request {
-            client: self.client,
+            reach: self.reach,
             source: self.source,
             canonical: &url,
             resolved: resolved.as_deref(),

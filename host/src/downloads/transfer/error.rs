@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::guard::PrivateAddress;
+
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
@@ -89,6 +91,11 @@ pub enum TransferError {
         /// Why.
         reason: String,
     },
+    /// The address leads into a private network, or to this machine.
+    #[error(
+        "the file is not fetched: {0}. Look for another source of it; if this one is meant, set `private_addresses` in the table `providers` of settings.toml"
+    )]
+    Private(#[from] PrivateAddress),
     /// There is nothing in it.
     #[error("{host} sent an empty file. Try again later")]
     Empty {

@@ -151,7 +151,7 @@ async fn what_is_no_picture_or_lies_in_a_private_network_is_no_preview_and_fails
     let text = std::fs::read_to_string(&config)?;
     std::fs::write(
         &config,
-        text.replace("private_addresses = true", "private_addresses = false"),
+        text.replace("[previews]\nprivate_addresses = true", "[previews]"),
     )?;
     let server = library
         .options()

@@ -16,9 +16,10 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::super::{Arrived, Hosts, Meter, Options, Signal, Source, Transfer, TransferError, part_of};
+use super::super::{Arrived, Hosts, Meter, Options, Private, Signal, Source, Transfer, TransferError, part_of};
 use crate::files::hash::hex;
 use crate::files::limiter::Limiter;
+use crate::net::reach::Reach;
 
 /// What the server does with the next request for the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -189,6 +190,10 @@ impl Setting {
             gated: false,
             sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
             hosts: Hosts::Any,
+            private: Private {
+                all: true,
+                ..Private::default()
+            },
         }
     }
 
@@ -202,10 +207,7 @@ impl Setting {
         connections: usize,
         patience: Duration,
     ) -> Result<Arrived, TransferError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
+        let reach = Reach::new(reqwest::Client::builder, None).unwrap();
         let options = Options {
             connections,
             tries: 4,
@@ -213,7 +215,7 @@ impl Setting {
             patience,
         };
         let transfer = Transfer {
-            client: &client,
+            reach: &reach,
             source,
             target: &self.target(),
             options: &options,
