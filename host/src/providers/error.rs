@@ -139,7 +139,8 @@ pub fn refusal(
     let host = host.to_owned();
     let page = is_page(headers);
     match status {
-        404 if !page => ProviderError::NotFound(what),
+        404 if page => ProviderError::Blocked { host },
+        404 => ProviderError::NotFound(what),
         410 => ProviderError::Gone { what, host },
         429 => ProviderError::RateLimited {
             host,
@@ -149,7 +150,6 @@ pub fn refusal(
         401 if had_key => ProviderError::KeyRejected { host },
         401 => ProviderError::KeyMissing { host },
         451 => ProviderError::Region { host },
-        404 => ProviderError::NotFound(what),
         status if status >= 500 => ProviderError::Server { host, status },
         status => ProviderError::Forbidden {
             host,
@@ -181,7 +181,8 @@ mod tests {
     fn a_block_page_is_no_answer_about_the_model() {
         let page = [("content-type", "text/html; charset=utf-8")];
         assert!(matches!(of(403, &page, true), ProviderError::Blocked { .. }));
-        assert!(!of(403, &page, true).is_final() && of(404, &[], true).is_final());
+        assert!(matches!(of(404, &page, false), ProviderError::Blocked { .. }));
+        assert!(!of(403, &page, true).is_final() && !of(404, &page, true).is_final() && of(404, &[], true).is_final());
     }
 
     #[test]
