@@ -9,7 +9,7 @@ use super::ledger::Place;
 use super::service::Downloads;
 use super::transfer::{self, PartOf};
 use super::wanted::Wanted;
-use crate::library::sidecar;
+use crate::library::sidecar::Sidecar;
 
 /// What a file is: version and SHA-256.
 pub type Content = (Option<i64>, Option<String>);
@@ -54,14 +54,15 @@ impl Claimant<'_> {
         let is_free =
             |path: &Path| path.symlink_metadata().is_err() && !claims.contains_key(path) && self.may_go_on_with(path);
         let again = self.before.as_deref().filter(|path| {
-            path.parent() == wanted.parent() && transfer::part_is_of(path) != PartOf::Nothing && is_free(path)
+            path.parent() == wanted.parent()
+                && transfer::part_is_of(path) != PartOf::Nothing
+                && is_free(path)
+                && self.may_describe(path)
         });
         let target = again.map(Path::to_owned).or_else(|| {
             install::free_name(wanted, self.content.1.as_deref(), |path| {
                 // Another model's metadata must not become this one's.
-                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-                let beside = sidecar::path_for(path.parent().unwrap_or(Path::new("/")), stem);
-                is_free(path) && beside.symlink_metadata().is_err()
+                is_free(path) && install::sidecar_of(path).symlink_metadata().is_err()
             })
         });
         let target = target.ok_or(DownloadError::NoName)?;
@@ -103,6 +104,15 @@ impl Claimant<'_> {
             // The hash will prove whether it is.
             PartOf::Stranger => is_own || (sha256.is_some() && others.next().is_none()),
             PartOf::Unknown => is_own,
+        }
+    }
+
+    /// Whether what lies as the sidecar of a file is of this one, as a crash may leave it.
+    fn may_describe(&self, target: &Path) -> bool {
+        match Sidecar::read(&install::sidecar_of(target)) {
+            Ok(None) => true,
+            Ok(Some(there)) => self.content.1.as_deref() == Some(there.text("sha256")),
+            Err(_) => false,
         }
     }
 
@@ -191,6 +201,20 @@ mod tests {
         folder.leave("spoilt");
         assert_eq!(folder.name(Some("aaaaa"), false, &[]), "model-aaaa.safetensors");
         assert_eq!(folder.name(Some("aaaaa"), true, &[]), OWN);
+    }
+
+    #[test]
+    fn a_name_whose_sidecar_is_another_files_is_not_taken_again() {
+        let folder = Folder::new();
+        folder.leave(r#"{"sha256": "aaaaa"}"#);
+        for (sha256, name) in [("aaaaa", OWN), ("bbbbb", "model-aaaa.safetensors")] {
+            let text = serde_json::json!({
+                "file_name": "model", "model_name": "model", "file_path": "", "size": 1, "modified": 0.0,
+                "sha256": sha256, "base_model": "", "preview_url": "",
+            });
+            std::fs::write(install::sidecar_of(&folder.target()), text.to_string()).unwrap();
+            assert_eq!(folder.name(Some("aaaaa"), true, &[]), name);
+        }
     }
 
     #[test]
