@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::DownloadError;
 use super::install;
 use super::ledger::Place;
+use super::preview;
 use super::service::Downloads;
 use super::transfer::{self, PartOf};
 use super::wanted::Wanted;
@@ -37,6 +38,8 @@ pub struct Claimant<'c> {
     pub wanted: &'c Wanted,
     /// Where its last run wrote.
     pub before: Option<PathBuf>,
+    /// The preview that its last run brought.
+    pub preview: Option<&'c Path>,
     /// Where other downloads do, or left what they have.
     pub others: &'c [Place],
 }
@@ -51,8 +54,13 @@ impl Claimant<'_> {
         if self.content.0.is_some() && claims.values().any(|other| *other == self.content) {
             return Err(DownloadError::Twice);
         }
-        let is_free =
-            |path: &Path| path.symlink_metadata().is_err() && !claims.contains_key(path) && self.may_go_on_with(path);
+        let is_free = |path: &Path| {
+            path.symlink_metadata().is_err()
+                && !claims.contains_key(path)
+                && self.may_go_on_with(path)
+                // Another model's preview must not become this one's.
+                && preview::beside(path).all(|there| self.preview == Some(&*there))
+        };
         let again = self.before.as_deref().filter(|path| {
             path.parent() == wanted.parent()
                 && transfer::part_is_of(path) != PartOf::Nothing
@@ -165,6 +173,7 @@ mod tests {
                 content: (None, sha256.map(str::to_owned)),
                 wanted: &wanted,
                 before: before.then(|| self.target()),
+                preview: None,
                 others,
             };
             let claim = claimant.claim(&self.downloads, &self.target()).unwrap();
@@ -218,6 +227,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_whose_preview_is_another_files_is_not_taken() {
+        let folder = Folder::new();
+        let preview = folder.target().with_extension("webp");
+        std::fs::write(&preview, "").unwrap();
+        assert_eq!(folder.name(Some("aaaaa"), false, &[]), "model-aaaa.safetensors");
+        let claimant = Claimant {
+            content: (None, Some("aaaaa".into())),
+            wanted: &Wanted::default(),
+            before: Some(folder.target()),
+            preview: Some(&preview),
+            others: &[],
+        };
+        let claim = claimant.claim(&folder.downloads, &folder.target()).unwrap();
+        assert_eq!(claim.target, folder.target(), "its own preview");
+    }
+
+    #[test]
     fn what_the_last_run_left_elsewhere_comes_along_unless_it_is_of_another_file() {
         let folder = Folder::new();
         folder.leave(r#"{"sha256": "aaaaa"}"#);
@@ -227,6 +253,7 @@ mod tests {
                 content: (None, Some(sha256.into())),
                 wanted: &Wanted::default(),
                 before: Some(folder.target()),
+                preview: None,
                 others: &[],
             };
             // As in a folder that another call named.

@@ -8,6 +8,7 @@ use super::error::DownloadError;
 use super::install;
 use super::job::{Outcome, Stop};
 use super::ledger::{Ending, LedgerError, Place, QueueRow};
+use super::preview;
 use super::progress::Progress;
 use super::service::Downloads;
 use super::transfer;
@@ -163,6 +164,7 @@ impl Downloads {
             return;
         };
         let (downloads, app, id) = (self.clone(), app.clone(), row.download_id.clone());
+        let preview = row.preview_to.as_ref().map(PathBuf::from);
         let discard = move || {
             // The library may be another one by now.
             if install::library_of(&app, &target).is_none() {
@@ -174,6 +176,10 @@ impl Downloads {
             let claims = downloads.claims();
             if !claims.contains_key(&target) && !Place::is_of_any(&others, &target) {
                 transfer::discard(&target);
+                // Beside a file that has its name already it is that one's.
+                if let Some(preview) = preview.filter(|path| preview::is_beside(path, &target) && !target.exists()) {
+                    let _ = std::fs::remove_file(preview);
+                }
             }
             Ok::<(), LedgerError>(())
         };

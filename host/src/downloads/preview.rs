@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 
-use super::transfer::{self, Signal};
+use super::job::Job;
+use super::service::Downloads;
+use super::transfer;
 use crate::http::app::App;
+use crate::library::preview::ENDINGS;
 use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;
 use crate::settings::ContractSettings;
@@ -67,17 +69,34 @@ pub async fn made(app: &App, picture: &Picture) -> Result<NewPreview, PictureErr
     Ok(made.map_err(|error| PictureError::Broken(error.to_string()))??)
 }
 
-/// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
-/// is not worth failing a download for, and when the download is stopped.
+/// Whether a file is named as a preview of `target`.
+pub fn is_beside(preview: &Path, target: &Path) -> bool {
+    let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = preview.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let ending = name.strip_prefix(stem).unwrap_or_default();
+    preview.parent() == target.parent() && ending.starts_with('.')
+}
+
+/// The previews that lie beside a file already, whoever put them there. Blocks.
+pub fn beside(target: &Path) -> impl Iterator<Item = PathBuf> {
+    let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let places = ENDINGS.map(|ending| target.with_file_name(format!("{stem}{ending}")));
+    places.into_iter().filter(|path| path.symlink_metadata().is_ok())
+}
+
+/// Fetches a picture and writes it beside `target`; the path that it got, which the download's row has noted. None when
+/// there is no picture to be had, which is not worth failing a download for, and when the download is stopped.
 pub async fn fetch(
     app: &App,
+    downloads: &Downloads,
+    job: &Job,
     picture: &Picture,
     target: &Path,
-    signal: &mut watch::Receiver<Signal>,
 ) -> Option<PathBuf> {
+    let mut signal = job.signal();
     let made = tokio::select! {
         made = made(app, picture) => made,
-        () = transfer::stopped(signal) => return None,
+        () = transfer::stopped(&mut signal) => return None,
     };
     let preview = match made {
         Ok(preview) => preview,
@@ -86,13 +105,16 @@ pub async fn fetch(
             return None;
         }
     };
-    let target = target.to_owned();
+    let (target, ledger) = (target.to_owned(), downloads.ledger().clone());
+    let (id, level) = (job.id.clone(), picture.level);
     let written = tokio::task::spawn_blocking(move || {
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let path = target.with_file_name(format!("{stem}{}", preview.ending()));
         if path.exists() {
             return Err(format!("{} is there already", path.display()));
         }
+        let noted = ledger.set_preview(&id, Some((&path, level)));
+        noted.map_err(|error| error.to_string())?;
         crate::files::atomic::write(&path, preview.bytes()).map_err(|error| error.to_string())?;
         Ok(path)
     });

@@ -1,5 +1,7 @@
 //! What is to be downloaded, runs or stands still.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::history::{keep_place, newest};
@@ -213,6 +215,20 @@ impl Ledger {
         self.with(|connection| {
             let set = "UPDATE queue SET progress = ?2, bytes_downloaded = ?3, total_bytes = ?4 WHERE download_id = ?1";
             connection.execute(set, params![id, progress, here, total])?;
+            Ok(())
+        })
+    }
+
+    /// Notes the preview that a download brings, before it is written, and its NSFW level; none once it is gone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn set_preview(&self, id: &str, preview: Option<(&Path, i64)>) -> Result<(), LedgerError> {
+        let (path, level) = preview.unzip();
+        let path = path.and_then(crate::files::wire_path);
+        self.with(|connection| {
+            let set = "UPDATE queue SET preview_to = ?2, preview_level = ?3 WHERE download_id = ?1";
+            connection.execute(set, params![id, path, level.unwrap_or_default()])?;
             Ok(())
         })
     }
