@@ -63,9 +63,8 @@ pub enum PictureError {
 /// # Errors
 /// When it can't be fetched, is too large, or is neither picture nor video.
 pub async fn made(app: &App, picture: &Picture) -> Result<NewPreview, PictureError> {
-    let bytes = bytes_of(app, picture).await?.bytes;
-    let name = picture.url.clone();
-    let made = tokio::task::spawn_blocking(move || NewPreview::made_of(bytes, &name)).await;
+    let fetched = media(app, &picture.url, picture.is_video).await?;
+    let made = tokio::task::spawn_blocking(move || NewPreview::made_of(fetched.bytes, &fetched.name)).await;
     Ok(made.map_err(|error| PictureError::Broken(error.to_string()))??)
 }
 
@@ -128,21 +127,20 @@ pub async fn fetch(
     }
 }
 
-/// Its small rendition, where there is one. Through a proxy, nobody here could say where an address leads.
-async fn bytes_of(app: &App, picture: &Picture) -> Result<Fetched, FetchError> {
+/// Fetches the picture or video at an address that somebody else named: its small rendition, where there is one.
+///
+/// # Errors
+/// Why it can't be fetched.
+pub async fn media(app: &App, url: &str, is_video: bool) -> Result<Fetched, FetchError> {
     let private = app.settings.previews.private_addresses;
     let client = app.providers.client();
-    let get = async |url: &str| match client.through_proxy() {
-        Some(client) => web_media::fetch_with(client, url, MAX_BYTES, private).await,
-        None => web_media::fetch(url, MAX_BYTES, private).await,
-    };
-    let small = web_media::rendition(&picture.url, picture.is_video);
-    if let Some(small) = small
+    let get = async |url: &str| web_media::fetch(client.pictures(), url, MAX_BYTES, private).await;
+    if let Some(small) = web_media::rendition(url, is_video)
         && let Ok(fetched) = get(&small).await
     {
         return Ok(fetched);
     }
-    get(&picture.url).await
+    get(url).await
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
     fetching: Reach,
-    proxied: bool,
+    pictures: Reach,
     key: Option<HeaderValue>,
     base: Url,
     retry: Duration,
@@ -85,7 +85,7 @@ impl Client {
             transfer: builder().read_timeout(SILENCE).no_gzip().build().map_err(unbuilt)?,
             // How long it waits is its user's to say.
             fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host).map_err(unbuilt)?,
-            proxied: options.proxy.is_some() || ["HTTP_PROXY","http_proxy","HTTPS_PROXY","https_proxy","ALL_PROXY","all_proxy"].iter().any(|name| std::env::var_os(name).is_some()),
+            pictures: Reach::new(|| builder().read_timeout(SILENCE), proxy_host).map_err(unbuilt)?,
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -99,9 +99,9 @@ impl Client {
         &self.transfer
     }
 
-    /// As [`transfer`](Self::transfer), where there is a proxy, of the settings or of the environment.
-    pub fn through_proxy(&self) -> Option<&reqwest::Client> {
-        self.proxied.then_some(&self.transfer)
+    /// For pictures at addresses that somebody else named.
+    pub fn pictures(&self) -> &Reach {
+        &self.pictures
     }
 
     /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
