@@ -116,12 +116,12 @@ pub enum TransferError {
         actual: String,
     },
     /// There is no room.
-    #[error("there is no room for {}: {} more are needed, and {} are free. Free some space and retry; what has arrived is kept", path.display(), megabytes(*needed), megabytes(*free))]
+    #[error("there is no room for {}: {}{} are free. Free some space and retry; what has arrived is kept", path.display(), more(*needed), megabytes(*free))]
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// Bytes that are missing.
-        needed: u64,
+        /// Bytes that are missing; none when nobody knows.
+        needed: Option<u64>,
         /// Bytes that are free.
         free: u64,
     },
@@ -143,7 +143,11 @@ impl TransferError {
     pub fn disk(path: PathBuf, source: std::io::Error) -> Self {
         if source.kind() == std::io::ErrorKind::StorageFull {
             let free = super::disk::free(&path).unwrap_or_default();
-            return Self::DiskFull { path, needed: 0, free };
+            return Self::DiskFull {
+                path,
+                needed: None,
+                free,
+            };
         }
         Self::Disk { path, source }
     }
@@ -155,6 +159,10 @@ impl TransferError {
             Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Stopped
         )
     }
+}
+
+fn more(needed: Option<u64>) -> String {
+    needed.map_or_else(String::new, |needed| format!("{} more are needed, and ", megabytes(needed)))
 }
 
 fn megabytes(bytes: u64) -> String {
