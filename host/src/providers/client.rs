@@ -192,7 +192,19 @@ impl Client {
         }
     }
 
+    /// One request; a second one without `tag` when the answer that the host calls still true is not kept any more.
     async fn once(&self, ask: &Ask<'_>, tag: Option<&str>) -> Result<Bytes, ProviderError> {
+        match self.request(ask, tag).await? {
+            Some(body) => Ok(body),
+            None => self.request(ask, None).await?.ok_or_else(|| ProviderError::Malformed {
+                host: host_of(&ask.url),
+                reason: "it says that nothing changed, and was not asked that".into(),
+            }),
+        }
+    }
+
+    /// One request; none when the host says that the answer with this tag is still true, and that is not kept any more.
+    async fn request(&self, ask: &Ask<'_>, tag: Option<&str>) -> Result<Option<Bytes>, ProviderError> {
         let method = if ask.body.is_some() { Method::POST } else { Method::GET };
         let mut request = self.http.request(method, ask.url.clone());
         let key = self.authorization_for(&ask.url);
@@ -213,10 +225,8 @@ impl Client {
         };
         let response = request.send().await.map_err(offline)?;
         let status = response.status();
-        if status == reqwest::StatusCode::NOT_MODIFIED
-            && let Some(body) = self.answers.still_true(ask.url.as_str())
-        {
-            return Ok(body);
+        if status == reqwest::StatusCode::NOT_MODIFIED {
+            return Ok(self.answers.still_true(ask.url.as_str()));
         }
         let headers = response.headers().clone();
         let mut response = response;
@@ -249,7 +259,7 @@ impl Client {
             self.answers
                 .put(ask.url.as_str(), etag.map(str::to_owned), body.clone());
         }
-        Ok(body)
+        Ok(Some(body))
     }
 
     fn parse(&self, ask: &Ask<'_>, body: &[u8]) -> Result<Value, ProviderError> {
@@ -269,4 +279,39 @@ fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {
     } else {
         own.basic_auth(&proxy.username, &proxy.password)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::http::{HeaderMap as Asked, StatusCode};
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::settings::{ContractSettings, ProviderSettings};
+
+    #[tokio::test]
+    async fn an_answer_that_is_still_true_and_not_kept_any_more_is_asked_for_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+        let router = axum::Router::new().fallback(async |headers: Asked| {
+            if headers.contains_key("if-none-match") {
+                StatusCode::NOT_MODIFIED.into_response()
+            } else {
+                "{}".into_response()
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let own = ProviderSettings::default();
+        let options = Options::new(&own, &ContractSettings::new(serde_json::Map::new()), Path::new("/d")).unwrap();
+        let answers = Arc::new(Answers::new(Duration::ZERO));
+        let client = Client::new(&options, Arc::new(Budgets::new(&own)), answers).unwrap();
+        let ask = Ask {
+            url,
+            body: None,
+            what: "Model",
+        };
+        assert_eq!(client.once(&ask, Some("tag")).await.unwrap(), "{}");
+    }
 }
