@@ -16,7 +16,9 @@ use crate::http::types::TypeService;
 use crate::library::path_template;
 use crate::plugins::CallError;
 use crate::plugins::bindings::{GuestError, SelectInput};
+use crate::moment;
 use crate::providers::{self, id_of, objects, sha256_of};
+use crate::updates::TrackedVersion;
 
 /// `metadata_source` of what no provider described.
 pub const NOBODY: &str = "";
@@ -291,7 +293,7 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         urls,
         key: Some(key(app)),
         key_setting: KEY,
-        gated: is_gated(&version),
+        gated: is_gated(&version, moment::now()),
         sha256,
         hosts: Hosts::Any,
         private: private(app),
@@ -413,19 +415,11 @@ fn key(app: &App) -> Key {
     Key::new(move |url| client.authorization_for(url))
 }
 
-/// Whether a version must be bought or waited for.
-fn is_gated(version: &Map<String, Value>) -> bool {
-    let filled = |value: Option<&Value>| value.is_some_and(|value| !value.is_null() && value != "");
-    if filled(version.get("earlyAccessEndsAt")) {
-        return true;
-    }
-    let paid = match version.get("paidAccess") {
-        // Some answers have it as JSON text.
-        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
-        Some(value) => value.clone(),
-        None => Value::Null,
-    };
-    paid.get("permanent") == Some(&Value::Bool(true)) || filled(paid.get("endsAt"))
+/// Whether a version must be bought or waited for; `now` is in seconds since 1970.
+fn is_gated(version: &Map<String, Value>, now: f64) -> bool {
+    let mut access = TrackedVersion::default();
+    access.learn_access(version);
+    access.in_early_access(now) || access.is_paid()
 }
 
 fn text(object: &Map<String, Value>, key: &str) -> String {
@@ -461,19 +455,23 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_bought_is_told_in_three_ways() {
-        for gated in [
-            json!({"earlyAccessEndsAt": "2030-01-01"}),
+    fn what_must_be_bought_or_waited_for_is_told_until_its_day_has_come() {
+        let gated = |value: Value| is_gated(&object(value), 1.8e9);
+        for value in [
+            json!({"earlyAccessEndsAt": "2030-01-01T00:00:00Z"}),
+            json!({"availability": "EarlyAccess"}),
             json!({"paidAccess": {"permanent": true}}),
-            json!({"paidAccess": "{\"endsAt\": \"2030-01-01\"}"}),
+            json!({"paidAccess": "{\"endsAt\": \"2030-01-01T00:00:00Z\"}"}),
         ] {
-            assert!(is_gated(&object(gated)));
+            assert!(gated(value.clone()), "{value}");
         }
-        for free in [
+        for value in [
             json!({}),
             json!({"earlyAccessEndsAt": null, "paidAccess": {"permanent": false}}),
+            json!({"earlyAccessEndsAt": "2024-01-01T00:00:00Z", "availability": "Public"}),
+            json!({"paidAccess": {"endsAt": "2024-01-01T00:00:00Z"}}),
         ] {
-            assert!(!is_gated(&object(free)));
+            assert!(!gated(value.clone()), "{value}");
         }
     }
 }
