@@ -8,11 +8,14 @@ use reqwest::header::LOCATION;
 
 use crate::net::guard::PrivateAddress;
 use crate::net::reach::Reach;
+use crate::net::{body_up_to, retry_after};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 /// For everything.
 const WHOLE: Duration = Duration::from_secs(120);
+/// A host that wants to be left alone for longer is not waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Below this domain originals are asked for in a small rendition.
 const RENDITIONS: &str = ".civitai.com";
 
@@ -74,6 +77,12 @@ async fn followed(reach: &Reach, mut url: Url, most: usize, private: bool) -> Re
             return Err(FetchError::Address(url.to_string()));
         }
         let client = reach.client_for(&url, private)?;
+        if let Some(pause) = reach.budgets().pause(&url) {
+            if pause > LONGEST_PAUSE {
+                return Err(FetchError::Status(429));
+            }
+            tokio::time::sleep(pause).await;
+        }
         let mut response = client.get(url.clone()).send().await.map_err(transport)?;
         let status = response.status();
         if status.is_redirection() {
@@ -83,15 +92,13 @@ async fn followed(reach: &Reach, mut url: Url, most: usize, private: bool) -> Re
             continue;
         }
         if !status.is_success() {
+            if status.as_u16() == 429 {
+                reach.budgets().limited(&url, retry_after(response.headers()));
+            }
             return Err(FetchError::Status(status.as_u16()));
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if bytes.len() + chunk.len() > most {
-                return Err(FetchError::TooLarge(most));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+        let bytes = body_up_to(&mut response, most).await.map_err(transport)?;
+        let bytes = bytes.ok_or(FetchError::TooLarge(most))?;
         return Ok(Fetched { bytes, name });
     }
     Err(FetchError::Transport("too many redirects".into()))
@@ -122,10 +129,12 @@ fn transport(error: reqwest::Error) -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn reach() -> Reach {
-        Reach::new(reqwest::Client::builder, None).unwrap()
+        Reach::new(reqwest::Client::builder, None, Arc::default()).unwrap()
     }
 
     #[tokio::test]
@@ -164,7 +173,7 @@ mod tests {
             let direct = reqwest::NoProxy::from_string("localhost");
             reqwest::Client::builder().no_proxy().proxy(proxy.no_proxy(direct))
         };
-        let reach = Reach::new(builder, Some("127.0.0.1")).unwrap();
+        let reach = Reach::new(builder, Some("127.0.0.1"), Arc::default()).unwrap();
         let to = async |to: &str| fetch(&reach, &format!("http://a.invalid/x?{to}"), 10, false).await;
         assert_eq!(to("/picture").await.unwrap().bytes, b"picture");
         for inside in ["http://localhost:1/a", "http://127.0.0.1:1/a", "http://10.0.0.1/a"] {
@@ -184,6 +193,21 @@ mod tests {
         let error = fetch(&reach(), &address, 99, true).await.unwrap_err();
         assert!(matches!(error, FetchError::TooLarge(99)), "{error}");
         assert_eq!(fetch(&reach(), &address, 100, true).await.unwrap().bytes.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_a_host_asks_for_is_noted_for_everybody() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/a.png", listener.local_addr().unwrap());
+        let router = axum::Router::new()
+            .fallback(async || (axum::http::StatusCode::TOO_MANY_REQUESTS, [("retry-after", "600")]));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let (reach, url) = (reach(), address.parse().unwrap());
+        for _ in 0..2 {
+            let error = fetch(&reach, &address, 10, true).await.unwrap_err();
+            assert!(matches!(error, FetchError::Status(429)), "{error}");
+            assert!(reach.budgets().pause(&url).unwrap() > Duration::from_secs(590));
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Claimant<'_> {
                 is_free(path) && install::sidecar_of(path).symlink_metadata().is_err()
             })
         });
-        let target = target.ok_or(DownloadError::NoName)?;
+        let target = target.ok_or_else(|| DownloadError::Taken(wanted.to_owned()))?;
         let is_shared = self.before.as_deref() != Some(&*target)
             && transfer::part_is_of(&target) != PartOf::Nothing
             && Place::is_of_any(self.others, &target);

@@ -106,7 +106,8 @@ async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<TypeServ
     let mut slots = types.iter();
     let slot = slots.find(|slot| slot.info.descriptor.remote_types.contains(&lower));
     let slot = slot.ok_or_else(|| DownloadError::Type(named.clone()))?;
-    let service = slot.service().ok_or(DownloadError::NotReady)?;
+    let service = slot.service();
+    let service = service.ok_or_else(|| DownloadError::NotReady(slot.info.id().to_owned()))?;
     match service.plugin.validate_remote_type(named.clone()).await {
         Ok(()) => Ok(service),
         Err(CallError::Guest(_)) => Err(DownloadError::Type(named)),

@@ -7,6 +7,7 @@ use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 
+use super::budget::Budgets;
 use super::guard::{Guard, PrivateAddress};
 
 /// Variables of the environment that name proxies.
@@ -25,6 +26,7 @@ pub struct Reach {
     open: Client,
     guarded: Client,
     proxies: Proxies,
+    budgets: Arc<Budgets>,
 }
 
 impl Reach {
@@ -33,7 +35,7 @@ impl Reach {
     ///
     /// # Errors
     /// When it can't be built.
-    pub fn new(builder: impl Fn() -> ClientBuilder, proxy: Option<&str>) -> reqwest::Result<Self> {
+    pub fn new(builder: impl Fn() -> ClientBuilder, proxy: Option<&str>, budgets: Arc<Budgets>) -> reqwest::Result<Self> {
         let proxies = Proxies(match proxy {
             Some(host) => Arc::new([host.to_ascii_lowercase()]),
             None => PROXIES
@@ -46,7 +48,13 @@ impl Reach {
             open: builder().build()?,
             guarded: builder().dns_resolver(proxies.clone()).build()?,
             proxies,
+            budgets,
         })
+    }
+
+    /// What hosts want of those who ask them.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// The client for an address; `private` allows those of this machine and of private networks.
@@ -100,7 +108,7 @@ mod tests {
     use super::*;
 
     fn reach(proxy: Option<&str>) -> Reach {
-        Reach::new(|| Client::builder().no_proxy(), proxy).unwrap()
+        Reach::new(|| Client::builder().no_proxy(), proxy, Arc::default()).unwrap()
     }
 
     #[tokio::test]
@@ -126,7 +134,7 @@ mod tests {
             let proxy = reqwest::Proxy::http(format!("http://localhost:{port}")).unwrap();
             Client::builder().no_proxy().proxy(proxy)
         };
-        let reach = Reach::new(builder, Some("localhost")).unwrap();
+        let reach = Reach::new(builder, Some("localhost"), Arc::default()).unwrap();
         let url: Url = "http://file.invalid/".parse().unwrap();
         let client = reach.client_for(&url, false).unwrap();
         let text = client.get(url).send().await.unwrap().text().await.unwrap();

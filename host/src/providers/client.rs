@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::answers::{Answers, Known};
-use super::budget::{Budgets, jitter};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
 use crate::compat::compat;
+use crate::net::budget::{Budgets, HostBudget, jitter};
 use crate::net::reach::Reach;
-use crate::net::{cause, host_of, is_page};
+use crate::net::{body_up_to, cause, host_of, is_page};
 
 /// How often a request is made before its failure is an answer.
 const TRIES: u32 = 3;
@@ -84,14 +84,19 @@ impl Client {
             http: builder().read_timeout(SILENCE).default_headers(headers).build().map_err(unbuilt)?,
             transfer: builder().read_timeout(SILENCE).no_gzip().build().map_err(unbuilt)?,
             // How long it waits is its user's to say.
-            fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host).map_err(unbuilt)?,
-            pictures: Reach::new(|| builder().read_timeout(SILENCE), proxy_host).map_err(unbuilt)?,
+            fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host, budgets.clone()).map_err(unbuilt)?,
+            pictures: Reach::new(|| builder().read_timeout(SILENCE), proxy_host, budgets.clone()).map_err(unbuilt)?,
             key,
             base: options.civitai.clone(),
             retry: options.retry,
             budgets,
             answers,
         })
+    }
+
+    /// The budget of the host of an address.
+    pub fn budget(&self, url: &Url) -> Arc<HostBudget> {
+        self.budgets.of(url)
     }
 
     /// For files: nothing is unpacked on the way. Budget and key are the caller's to mind.
@@ -230,17 +235,13 @@ impl Client {
         }
         let headers = response.headers().clone();
         let mut response = response;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(offline)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(ProviderError::Malformed {
-                    host,
-                    reason: format!("it is larger than {LARGEST} bytes"),
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let body = body.freeze();
+        let Some(body) = body_up_to(&mut response, LARGEST).await.map_err(offline)? else {
+            return Err(ProviderError::Malformed {
+                host,
+                reason: format!("it is larger than {LARGEST} bytes"),
+            });
+        };
+        let body = Bytes::from(body);
         if !status.is_success() {
             return Err(error::refusal(
                 &host,

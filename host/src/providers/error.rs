@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use crate::net::budget::Held;
 use crate::net::{is_page, retry_after};
 
 /// Why there is no answer. Only [`NotFound`](Self::NotFound) and [`Gone`](Self::Gone) say something of the model itself.
@@ -32,9 +33,6 @@ pub enum ProviderError {
         /// Who was asked.
         host: String,
     },
-    /// It must be bought first.
-    #[error("Early Access Restriction: This model requires purchase. Please buy early access on Civitai.com.")]
-    EarlyAccess,
     /// The provider does not give it to this account; the text is the provider's.
     #[error("{host} refuses: {reason}")]
     Forbidden {
@@ -114,13 +112,25 @@ impl ProviderError {
             | Self::Offline { host, .. }
             | Self::Server { host, .. }
             | Self::Malformed { host, .. } => Some(host),
-            Self::NotFound(_) | Self::EarlyAccess | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
+            Self::NotFound(_) | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
         }
     }
 
     /// Whether it says that the provider does not have the thing; everything else may be different in a while.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::NotFound(_) | Self::Gone { .. })
+    }
+}
+
+impl From<Held> for ProviderError {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Away { host, reason } => Self::Offline { host, reason },
+            Held::Limited { host, wait } => Self::RateLimited {
+                host,
+                retry_after: wait,
+            },
+        }
     }
 }
 

@@ -133,6 +133,9 @@ pub enum TransferError {
         /// Why.
         source: std::io::Error,
     },
+    /// A thread of it ended.
+    #[error("the work broke off: {0}. Try again; the server's log may say more, and what has arrived is kept")]
+    Broken(String),
     /// Somebody stopped it.
     #[error("stopped")]
     Stopped,
@@ -156,7 +159,7 @@ impl TransferError {
     pub fn is_of_address(&self) -> bool {
         !matches!(
             self,
-            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Stopped
+            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Broken(_) | Self::Stopped
         )
     }
 }

@@ -109,6 +109,10 @@ impl Request<'_> {
         let range = format!("bytes={}-{}", self.start, self.end.saturating_sub(1));
         let client = self.reach.client_for(url, self.source.private.has(url));
         let client = client.map_err(|refused| Failure::Fatal(refused.into()))?;
+        if let Some(wait) = self.reach.budgets().pause(url) {
+            let host = host_of(url);
+            return Err(Failure::Retry(TransferError::RateLimited { host, wait }, Some(wait)));
+        }
         let mut request = client
             .get(url.clone())
             .header(ACCEPT_ENCODING, "identity")
@@ -168,6 +172,7 @@ impl Request<'_> {
             416 => Failure::Restart(refused()),
             429 => {
                 let wait = retry_after(headers);
+                self.reach.budgets().limited(url, wait);
                 let error = TransferError::RateLimited {
                     host,
                     wait: wait.unwrap_or_default(),

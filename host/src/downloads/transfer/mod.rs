@@ -254,8 +254,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn broke_off(error: &tokio::task::JoinError) -> TransferError {
-    TransferError::Disk {
-        path: PathBuf::new(),
-        source: std::io::Error::other(error.to_string()),
-    }
+    TransferError::Broken(error.to_string())
 }

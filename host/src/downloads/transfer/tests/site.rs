@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::super::{Arrived, Hosts, Meter, Options, Private, Signal, Source, Transfer, TransferError, part_of};
 use crate::files::hash::hex;
 use crate::files::limiter::Limiter;
+use crate::net::budget::Budgets;
 use crate::net::reach::Reach;
 
 /// What the server does with the next request for the file.
@@ -157,6 +158,7 @@ pub struct Setting {
     pub folder: tempfile::TempDir,
     pub signal: watch::Sender<Signal>,
     pub meter: Meter,
+    pub budgets: Arc<Budgets>,
 }
 
 impl Setting {
@@ -175,6 +177,7 @@ impl Setting {
             folder: tempfile::tempdir().unwrap(),
             signal: watch::channel(Signal::Run).0,
             meter: Meter::default(),
+            budgets: Arc::default(),
         }
     }
 
@@ -207,7 +210,7 @@ impl Setting {
         connections: usize,
         patience: Duration,
     ) -> Result<Arrived, TransferError> {
-        let reach = Reach::new(reqwest::Client::builder, None).unwrap();
+        let reach = Reach::new(reqwest::Client::builder, None, self.budgets.clone()).unwrap();
         let options = Options {
             connections,
             tries: 4,
