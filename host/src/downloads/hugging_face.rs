@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, LINK};
 use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LINK};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -160,7 +160,10 @@ impl HuggingFace {
         let budget = client.budget(url);
         let mut tries = 1;
         loop {
-            let turn = budget.turn().await.map_err(|held| HubError::Network(held.to_string()))?;
+            let turn = budget
+                .turn()
+                .await
+                .map_err(|held| HubError::Network(held.to_string()))?;
             let mut request = client.transfer().get(url.clone());
             if let Some(value) = self.key.as_ref().and_then(|key| key.value_for(url)) {
                 request = request.header(AUTHORIZATION, value);

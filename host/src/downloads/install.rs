@@ -3,24 +3,22 @@
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::error::DownloadError;
 use super::resolve::Plan;
 use super::transfer::{self, Arrived, PartOf, TransferError};
-use crate::files::rename;
+use crate::files::{FORBIDDEN, rename};
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::editing::{self, EditError};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
 use crate::library::{metadata, refreshing, typed};
+use crate::moment;
 use crate::plugins::bindings::MergeInput;
 use crate::providers::id_of;
 
-/// Characters that no file name gets from outside.
-const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
 /// Names that are tried when others are taken.
 const NAMES: u32 = 1000;
 
@@ -149,9 +147,7 @@ pub async fn install(
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let wire = crate::files::wire_path(&target).ok_or(DownloadError::Outside)?;
         let beside = sidecar_of(&target);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
+        let now = moment::now();
         let _turn = sidecar::turn(&target);
         let there = there(&beside, &sha256).map_err(|source| io(&beside, source))?;
         let is_new = there.is_none();

@@ -85,13 +85,7 @@ pub fn beside(target: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Fetches a picture and writes it beside `target`; the path that it got, which the download's row has noted. None when
 /// there is no picture to be had, which is not worth failing a download for, and when the download is stopped.
-pub async fn fetch(
-    app: &App,
-    downloads: &Downloads,
-    job: &Job,
-    picture: &Picture,
-    target: &Path,
-) -> Option<PathBuf> {
+pub async fn fetch(app: &App, downloads: &Downloads, job: &Job, picture: &Picture, target: &Path) -> Option<PathBuf> {
     let mut signal = job.signal();
     let made = tokio::select! {
         made = made(app, picture) => made,

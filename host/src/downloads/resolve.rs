@@ -14,9 +14,9 @@ use super::wanted::Wanted;
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::path_template;
+use crate::moment;
 use crate::plugins::CallError;
 use crate::plugins::bindings::{GuestError, SelectInput};
-use crate::moment;
 use crate::providers::{self, id_of, objects, sha256_of};
 use crate::updates::TrackedVersion;
 
@@ -406,7 +406,10 @@ pub fn private(app: &App) -> Private {
     ];
     Private {
         all: providers.private_addresses,
-        named: named.into_iter().filter_map(|text| reqwest::Url::parse(text).ok()).collect(),
+        named: named
+            .into_iter()
+            .filter_map(|text| reqwest::Url::parse(text).ok())
+            .collect(),
     }
 }
 

@@ -44,7 +44,10 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let (row, others) = row.await?;
     let row = row.unwrap_or_default();
     let before = row.written_to.as_ref().map(PathBuf::from);
-    let brought = row.preview_to.as_ref().map(|path| (PathBuf::from(path), row.preview_level));
+    let brought = row
+        .preview_to
+        .as_ref()
+        .map(|path| (PathBuf::from(path), row.preview_level));
     let resolving = async {
         match &job.wanted.hugging_face {
             Some(file) => {

@@ -35,7 +35,11 @@ impl Reach {
     ///
     /// # Errors
     /// When it can't be built.
-    pub fn new(builder: impl Fn() -> ClientBuilder, proxy: Option<&str>, budgets: Arc<Budgets>) -> reqwest::Result<Self> {
+    pub fn new(
+        builder: impl Fn() -> ClientBuilder,
+        proxy: Option<&str>,
+        budgets: Arc<Budgets>,
+    ) -> reqwest::Result<Self> {
         let proxies = Proxies(match proxy {
             Some(host) => Arc::new([host.to_ascii_lowercase()]),
             None => PROXIES

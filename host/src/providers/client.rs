@@ -81,7 +81,11 @@ impl Client {
             None => None,
         };
         Ok(Self {
-            http: builder().read_timeout(SILENCE).default_headers(headers).build().map_err(unbuilt)?,
+            http: builder()
+                .read_timeout(SILENCE)
+                .default_headers(headers)
+                .build()
+                .map_err(unbuilt)?,
             transfer: builder().read_timeout(SILENCE).no_gzip().build().map_err(unbuilt)?,
             // How long it waits is its user's to say.
             fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host, budgets.clone()).map_err(unbuilt)?,

@@ -165,7 +165,9 @@ impl TransferError {
 }
 
 fn more(needed: Option<u64>) -> String {
-    needed.map_or_else(String::new, |needed| format!("{} more are needed, and ", megabytes(needed)))
+    needed.map_or_else(String::new, |needed| {
+        format!("{} more are needed, and ", megabytes(needed))
+    })
 }
 
 fn megabytes(bytes: u64) -> String {

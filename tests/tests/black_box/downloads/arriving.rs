@@ -223,7 +223,10 @@ async fn a_preview_keeps_its_level_over_a_crash_and_goes_with_a_cancelled_downlo
     }
     server.kill();
     let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
-    assert_eq!(get(&server, "cancel-download-get", &[("download_id", "b")]).await?.0, 200);
+    assert_eq!(
+        get(&server, "cancel-download-get", &[("download_id", "b")]).await?.0,
+        200
+    );
     let left = names(&library.root("loras"))?;
     assert!(!left.iter().any(|name| name.starts_with("file2.")), "{left:?}");
     civitai.give_out(Storage::default());

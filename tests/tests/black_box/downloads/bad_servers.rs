@@ -69,7 +69,9 @@ async fn large_files_come_over_several_connections_from_a_bad_server_and_little_
         uses: Some(2),
         ..Storage::default()
     });
-    let server = options(&library, &civitai, "tries = 30\nconnections = 4")?.serve().await?;
+    let server = options(&library, &civitai, "tries = 30\nconnections = 4")?
+        .serve()
+        .await?;
     for id in 1..=COUNT {
         enqueue(&server, &id.to_string(), &id.to_string()).await?;
     }
