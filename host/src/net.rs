@@ -1,7 +1,9 @@
-//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes; and, in [`guard`], which
+//! What is read off HTTP answers and failures in more than one place: waits, hosts and causes; in [`guard`] and [`reach`], which
 //! addresses may be reached at all.
 
+pub mod budget;
 pub mod guard;
+pub mod reach;
 
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +18,21 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Reads a body of at most so many bytes; none when it has more.
+///
+/// # Errors
+/// When it breaks off.
+pub async fn body_up_to(response: &mut reqwest::Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 /// The host of an address, with its port where it names one.

@@ -4,15 +4,18 @@
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::redirect::Policy;
+use reqwest::header::LOCATION;
 
-use crate::net::guard::{Guard, PrivateAddress};
+use crate::net::guard::PrivateAddress;
+use crate::net::reach::Reach;
+use crate::net::{body_up_to, retry_after};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
-const CONNECT: Duration = Duration::from_secs(15);
 /// For everything.
 const WHOLE: Duration = Duration::from_secs(120);
+/// A host that wants to be left alone for longer is not waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Below this domain originals are asked for in a small rendition.
 const RENDITIONS: &str = ".civitai.com";
 
@@ -56,57 +59,49 @@ pub struct Fetched {
     pub name: String,
 }
 
-/// Fetches what is at an address, at most so many bytes. Proxies are not used: behind one nobody could say where an
-/// address leads. `private` allows addresses of private networks and of this machine.
+/// Fetches what is at an address, at most so many bytes. `private` allows addresses of private networks and of this
+/// machine, redirects too. Through a proxy, nobody here could say where a name leads.
 ///
 /// # Errors
 /// When the address is not allowed, or what it gives is no success.
-pub async fn fetch(address: &str, most: usize, private: bool) -> Result<Fetched, FetchError> {
-    let redirects = Policy::custom(move |attempt| {
-        if attempt.previous().len() > MAX_REDIRECTS {
-            return attempt.error("too many redirects");
-        }
-        match check(attempt.url(), private) {
-            Ok(()) => attempt.follow(),
-            Err(error) => attempt.error(error),
-        }
-    });
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("modelshelf/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Guard { private })
-        .redirect(redirects)
-        .no_proxy()
-        .connect_timeout(CONNECT)
-        .build()
-        .map_err(transport)?;
-    fetch_with(&client, address, most, private).await
+pub async fn fetch(reach: &Reach, address: &str, most: usize, private: bool) -> Result<Fetched, FetchError> {
+    let url = Url::parse(address).map_err(|_| FetchError::Address(address.to_owned()))?;
+    let fetched = tokio::time::timeout(WHOLE, followed(reach, url, most, private)).await;
+    fetched.unwrap_or_else(|_| Err(FetchError::Transport("no answer in time".into())))
 }
 
-/// As [`fetch`], with this client: names and redirects go where it lets them.
-///
-/// # Errors
-/// As [`fetch`].
-pub async fn fetch_with(
-    client: &reqwest::Client,
-    address: &str,
-    most: usize,
-    private: bool,
-) -> Result<Fetched, FetchError> {
-    let url = Url::parse(address).map_err(|_| FetchError::Address(address.to_owned()))?;
-    check(&url, private)?;
+async fn followed(reach: &Reach, mut url: Url, most: usize, private: bool) -> Result<Fetched, FetchError> {
     let name = url.path().rsplit('/').next().unwrap_or_default().to_owned();
-    let mut response = client.get(url).timeout(WHOLE).send().await.map_err(transport)?;
-    if !response.status().is_success() {
-        return Err(FetchError::Status(response.status().as_u16()));
-    }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if bytes.len() + chunk.len() > most {
-            return Err(FetchError::TooLarge(most));
+    for _ in 0..=MAX_REDIRECTS {
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(FetchError::Address(url.to_string()));
         }
-        bytes.extend_from_slice(&chunk);
+        let client = reach.client_for(&url, private)?;
+        if let Some(pause) = reach.budgets().pause(&url) {
+            if pause > LONGEST_PAUSE {
+                return Err(FetchError::Status(429));
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let mut response = client.get(url.clone()).send().await.map_err(transport)?;
+        let status = response.status();
+        if status.is_redirection() {
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = to.and_then(|to| url.join(to).ok());
+            url = to.ok_or_else(|| FetchError::Status(status.as_u16()))?;
+            continue;
+        }
+        if !status.is_success() {
+            if status.as_u16() == 429 {
+                reach.budgets().limited(&url, retry_after(response.headers()));
+            }
+            return Err(FetchError::Status(status.as_u16()));
+        }
+        let bytes = body_up_to(&mut response, most).await.map_err(transport)?;
+        let bytes = bytes.ok_or(FetchError::TooLarge(most))?;
+        return Ok(Fetched { bytes, name });
     }
-    Ok(Fetched { bytes, name })
+    Err(FetchError::Transport("too many redirects".into()))
 }
 
 /// The address of a small rendition of a provider's original; none where there is none. Source: contract section 7.4.
@@ -125,14 +120,6 @@ pub fn rendition(address: &str, is_video: bool) -> Option<String> {
     Some(url.into())
 }
 
-/// Refuses what is no address of the web, and private addresses that are written as numbers.
-fn check(url: &Url, private: bool) -> Result<(), FetchError> {
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err(FetchError::Address(url.to_string()));
-    }
-    Ok(Guard { private }.check(url)?)
-}
-
 fn transport(error: reqwest::Error) -> FetchError {
     match PrivateAddress::behind(&error) {
         Some(refused) => FetchError::Private(refused.clone()),
@@ -142,7 +129,13 @@ fn transport(error: reqwest::Error) -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    fn reach() -> Reach {
+        Reach::new(reqwest::Client::builder, None, Arc::default()).unwrap()
+    }
 
     #[tokio::test]
     async fn addresses_that_are_not_of_the_web_or_are_private_are_refused_before_anything_is_asked() {
@@ -153,13 +146,42 @@ mod tests {
             "a.png",
             "data:image/png;base64,AA",
         ] {
-            let error = fetch(address, 10, true).await.unwrap_err();
+            let error = fetch(&reach(), address, 10, true).await.unwrap_err();
             assert!(matches!(error, FetchError::Address(_)), "{address}: {error}");
         }
         for address in ["http://127.0.0.1:1/a", "http://2130706433/a", "http://localhost:1/a"] {
-            let error = fetch(address, 10, false).await.unwrap_err();
+            let error = fetch(&reach(), address, 10, false).await.unwrap_err();
             assert!(matches!(error, FetchError::Private(_)), "{address}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_and_lead_into_no_private_network() {
+        // A proxy answers for hosts of the public internet.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new()
+            .route("/picture", axum::routing::get(async || "picture"))
+            .fallback(async |uri: axum::http::Uri| {
+                let to = uri.query().unwrap_or_default().to_owned();
+                (axum::http::StatusCode::FOUND, [(LOCATION, to)])
+            });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let builder = || {
+            let proxy = reqwest::Proxy::http(proxy.clone()).unwrap();
+            // As with `NO_PROXY`.
+            let direct = reqwest::NoProxy::from_string("localhost");
+            reqwest::Client::builder().no_proxy().proxy(proxy.no_proxy(direct))
+        };
+        let reach = Reach::new(builder, Some("127.0.0.1"), Arc::default()).unwrap();
+        let to = async |to: &str| fetch(&reach, &format!("http://a.invalid/x?{to}"), 10, false).await;
+        assert_eq!(to("/picture").await.unwrap().bytes, b"picture");
+        for inside in ["http://localhost:1/a", "http://127.0.0.1:1/a", "http://10.0.0.1/a"] {
+            let error = to(inside).await.unwrap_err();
+            assert!(matches!(error, FetchError::Private(_)), "{inside}: {error}");
+        }
+        assert!(matches!(to("ftp://a.invalid/").await, Err(FetchError::Address(_))));
+        assert!(to("/x?/x").await.is_err());
     }
 
     #[tokio::test]
@@ -168,9 +190,24 @@ mod tests {
         let address = format!("http://{}/a.png", listener.local_addr().unwrap());
         let router = axum::Router::new().fallback(async || vec![0_u8; 100]);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let error = fetch(&address, 99, true).await.unwrap_err();
+        let error = fetch(&reach(), &address, 99, true).await.unwrap_err();
         assert!(matches!(error, FetchError::TooLarge(99)), "{error}");
-        assert_eq!(fetch(&address, 100, true).await.unwrap().bytes.len(), 100);
+        assert_eq!(fetch(&reach(), &address, 100, true).await.unwrap().bytes.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_a_host_asks_for_is_noted_for_everybody() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/a.png", listener.local_addr().unwrap());
+        let router = axum::Router::new()
+            .fallback(async || (axum::http::StatusCode::TOO_MANY_REQUESTS, [("retry-after", "600")]));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let (reach, url) = (reach(), address.parse().unwrap());
+        for _ in 0..2 {
+            let error = fetch(&reach, &address, 10, true).await.unwrap_err();
+            assert!(matches!(error, FetchError::Status(429)), "{error}");
+            assert!(reach.budgets().pause(&url).unwrap() > Duration::from_secs(590));
+        }
     }
 
     #[test]

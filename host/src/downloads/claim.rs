@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::error::DownloadError;
 use super::install;
 use super::ledger::Place;
+use super::preview;
 use super::service::Downloads;
 use super::transfer::{self, PartOf};
 use super::wanted::Wanted;
-use crate::library::sidecar;
+use crate::library::sidecar::Sidecar;
 
 /// What a file is: version and SHA-256.
 pub type Content = (Option<i64>, Option<String>);
@@ -37,6 +38,8 @@ pub struct Claimant<'c> {
     pub wanted: &'c Wanted,
     /// Where its last run wrote.
     pub before: Option<PathBuf>,
+    /// The preview that its last run brought.
+    pub preview: Option<&'c Path>,
     /// Where other downloads do, or left what they have.
     pub others: &'c [Place],
 }
@@ -51,20 +54,26 @@ impl Claimant<'_> {
         if self.content.0.is_some() && claims.values().any(|other| *other == self.content) {
             return Err(DownloadError::Twice);
         }
-        let is_free =
-            |path: &Path| path.symlink_metadata().is_err() && !claims.contains_key(path) && self.may_go_on_with(path);
+        let is_free = |path: &Path| {
+            path.symlink_metadata().is_err()
+                && !claims.contains_key(path)
+                && self.may_go_on_with(path)
+                // Another model's preview must not become this one's.
+                && preview::beside(path).all(|there| self.preview == Some(&*there))
+        };
         let again = self.before.as_deref().filter(|path| {
-            path.parent() == wanted.parent() && transfer::part_is_of(path) != PartOf::Nothing && is_free(path)
+            path.parent() == wanted.parent()
+                && transfer::part_is_of(path) != PartOf::Nothing
+                && is_free(path)
+                && self.may_describe(path)
         });
         let target = again.map(Path::to_owned).or_else(|| {
             install::free_name(wanted, self.content.1.as_deref(), |path| {
                 // Another model's metadata must not become this one's.
-                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-                let beside = sidecar::path_for(path.parent().unwrap_or(Path::new("/")), stem);
-                is_free(path) && beside.symlink_metadata().is_err()
+                is_free(path) && install::sidecar_of(path).symlink_metadata().is_err()
             })
         });
-        let target = target.ok_or(DownloadError::NoName)?;
+        let target = target.ok_or_else(|| DownloadError::Taken(wanted.to_owned()))?;
         let is_shared = self.before.as_deref() != Some(&*target)
             && transfer::part_is_of(&target) != PartOf::Nothing
             && Place::is_of_any(self.others, &target);
@@ -103,6 +112,15 @@ impl Claimant<'_> {
             // The hash will prove whether it is.
             PartOf::Stranger => is_own || (sha256.is_some() && others.next().is_none()),
             PartOf::Unknown => is_own,
+        }
+    }
+
+    /// Whether what lies as the sidecar of a file is of this one, as a crash may leave it.
+    fn may_describe(&self, target: &Path) -> bool {
+        match Sidecar::read(&install::sidecar_of(target)) {
+            Ok(None) => true,
+            Ok(Some(there)) => self.content.1.as_deref() == Some(there.text("sha256")),
+            Err(_) => false,
         }
     }
 
@@ -155,6 +173,7 @@ mod tests {
                 content: (None, sha256.map(str::to_owned)),
                 wanted: &wanted,
                 before: before.then(|| self.target()),
+                preview: None,
                 others,
             };
             let claim = claimant.claim(&self.downloads, &self.target()).unwrap();
@@ -194,6 +213,37 @@ mod tests {
     }
 
     #[test]
+    fn a_name_whose_sidecar_is_another_files_is_not_taken_again() {
+        let folder = Folder::new();
+        folder.leave(r#"{"sha256": "aaaaa"}"#);
+        for (sha256, name) in [("aaaaa", OWN), ("bbbbb", "model-aaaa.safetensors")] {
+            let text = serde_json::json!({
+                "file_name": "model", "model_name": "model", "file_path": "", "size": 1, "modified": 0.0,
+                "sha256": sha256, "base_model": "", "preview_url": "",
+            });
+            std::fs::write(install::sidecar_of(&folder.target()), text.to_string()).unwrap();
+            assert_eq!(folder.name(Some("aaaaa"), true, &[]), name);
+        }
+    }
+
+    #[test]
+    fn a_name_whose_preview_is_another_files_is_not_taken() {
+        let folder = Folder::new();
+        let preview = folder.target().with_extension("webp");
+        std::fs::write(&preview, "").unwrap();
+        assert_eq!(folder.name(Some("aaaaa"), false, &[]), "model-aaaa.safetensors");
+        let claimant = Claimant {
+            content: (None, Some("aaaaa".into())),
+            wanted: &Wanted::default(),
+            before: Some(folder.target()),
+            preview: Some(&preview),
+            others: &[],
+        };
+        let claim = claimant.claim(&folder.downloads, &folder.target()).unwrap();
+        assert_eq!(claim.target, folder.target(), "its own preview");
+    }
+
+    #[test]
     fn what_the_last_run_left_elsewhere_comes_along_unless_it_is_of_another_file() {
         let folder = Folder::new();
         folder.leave(r#"{"sha256": "aaaaa"}"#);
@@ -203,6 +253,7 @@ mod tests {
                 content: (None, Some(sha256.into())),
                 wanted: &Wanted::default(),
                 before: Some(folder.target()),
+                preview: None,
                 others: &[],
             };
             // As in a folder that another call named.

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use super::error::DownloadError;
 use super::install;
 use super::job::{Outcome, Stop};
-use super::ledger::{Ending, LedgerError, Place};
+use super::ledger::{Ending, LedgerError, Place, QueueRow};
+use super::preview;
 use super::progress::Progress;
 use super::service::Downloads;
 use super::transfer;
@@ -139,8 +140,8 @@ impl Downloads {
                 .await
                 .map_err(of_ledger)?;
             let row = row.ok_or(ControlError::Unknown)?;
-            if let (Stop::Cancel, Some(path)) = (why, row.written_to) {
-                self.discard_left(app, id, path.into()).await;
+            if why == Stop::Cancel {
+                self.discard_left(app, &row).await;
             }
             let (downloads, id) = (self.clone(), id.to_owned());
             tokio::spawn(async move { downloads.forget_after(&id, REMEMBERED).await });
@@ -156,9 +157,14 @@ impl Downloads {
         Ok(())
     }
 
-    /// Removes what an earlier run left of a file, where that is in a library and is no other download's.
-    async fn discard_left(self: &Arc<Self>, app: &Arc<App>, id: &str, target: PathBuf) {
-        let (downloads, app, id) = (self.clone(), app.clone(), id.to_owned());
+    /// Removes what was left of a file, where that is in a library and is no other download's. For a row that is nobody's
+    /// to go on with any more.
+    pub(super) async fn discard_left(self: &Arc<Self>, app: &Arc<App>, row: &QueueRow) {
+        let Some(target) = row.written_to.as_ref().map(PathBuf::from) else {
+            return;
+        };
+        let (downloads, app, id) = (self.clone(), app.clone(), row.download_id.clone());
+        let preview = row.preview_to.as_ref().map(PathBuf::from);
         let discard = move || {
             // The library may be another one by now.
             if install::library_of(&app, &target).is_none() {
@@ -170,6 +176,10 @@ impl Downloads {
             let claims = downloads.claims();
             if !claims.contains_key(&target) && !Place::is_of_any(&others, &target) {
                 transfer::discard(&target);
+                // Beside a file that has its name already it is that one's.
+                if let Some(preview) = preview.filter(|path| preview::is_beside(path, &target) && !target.exists()) {
+                    let _ = std::fs::remove_file(preview);
+                }
             }
             Ok::<(), LedgerError>(())
         };
@@ -180,14 +190,20 @@ impl Downloads {
         }
     }
 
-    /// Ends jobs whose rows left the queue.
-    pub async fn drop_jobs(&self, ids: &[String]) {
-        for id in ids {
-            if let Some(job) = self.job(id) {
-                job.stop(Stop::Removed);
-                job.ended().await;
-            }
-            self.board().forget(id);
+    /// Ends the job of a row that left the queue.
+    pub async fn drop_job(&self, id: &str) {
+        if let Some(job) = self.job(id) {
+            job.stop(Stop::Removed);
+            job.ended().await;
+        }
+        self.board().forget(id);
+    }
+
+    /// Ends the jobs of rows that were taken out of the queue, and removes what is left of their files.
+    pub async fn drop_rows(self: &Arc<Self>, app: &Arc<App>, rows: &[QueueRow]) {
+        for row in rows {
+            self.drop_job(&row.download_id).await;
+            self.discard_left(app, row).await;
         }
     }
 

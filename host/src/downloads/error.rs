@@ -45,6 +45,9 @@ pub enum DownloadError {
     /// The file has no name.
     #[error("No filename found in file info")]
     NoName,
+    /// Every name that it may have is another file's.
+    #[error("{} and all names like it are taken. Move files out of this folder, or choose another one", .0.display())]
+    Taken(PathBuf),
     /// The file is of a kind that the type does not list.
     #[error("{0} is not a file that this library can hold. Choose another file of the version")]
     Kind(String),
@@ -68,9 +71,11 @@ pub enum DownloadError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// Types are not loaded yet.
-    #[error("Service not ready")]
-    NotReady,
+    /// The type has no library now.
+    #[error(
+        "The model type {0} is not ready: its library is being opened, or the type is disabled. Wait a moment, or enable it on the page /plugins"
+    )]
+    NotReady(String),
     /// Something broke off.
     #[error("the download broke off: {0}. Try again; the server's log may say more")]
     Broken(String),
@@ -79,17 +84,17 @@ pub enum DownloadError {
 impl DownloadError {
     /// Whether it must be bought first.
     pub fn is_early_access(&self) -> bool {
-        matches!(
-            self,
-            Self::Transfer(TransferError::EarlyAccess) | Self::Metadata(ProviderError::EarlyAccess)
-        )
+        matches!(self, Self::Transfer(TransferError::EarlyAccess))
     }
 
     /// Whether it says that there is nothing to download, or no place for it, and trying again would say the same.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Metadata(error) => error.is_final() || self.is_early_access(),
-            Self::Hub(error) => !matches!(error, HubError::Network(_) | HubError::Status(_)),
+            Self::Metadata(error) => error.is_final(),
+            Self::Hub(error) => !matches!(
+                error,
+                HubError::Network(_) | HubError::Status(_) | HubError::Busy(_) | HubError::Answer(_)
+            ),
             Self::Type(_)
             | Self::Exists(_)
             | Self::NoDefaultRoot(_)
@@ -98,9 +103,10 @@ impl DownloadError {
             | Self::NoFile
             | Self::NoUrl
             | Self::NoName
+            | Self::Taken(_)
             | Self::Kind(_)
             | Self::Twice
-            | Self::NotReady => true,
+            | Self::NotReady(_) => true,
             Self::Transfer(_) => self.is_early_access(),
             Self::Folder(_) | Self::Install { .. } | Self::Plugin(_) | Self::Ledger(_) | Self::Broken(_) => false,
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LINK};
-use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,7 +17,8 @@ use super::resolve::{self, Plan, Resolved};
 use super::transfer::{Hosts, Key, Source};
 use super::wanted::{RepoFile, Wanted};
 use crate::http::app::App;
-use crate::net::{cause, retry_after};
+use crate::net::{body_up_to, cause, retry_after};
+use crate::providers::Client;
 use crate::settings::DownloadSettings;
 
 /// Where it is unless settings say otherwise.
@@ -29,6 +30,8 @@ const FOLDER: &str = "huggingface";
 
 /// Pages of a list that are read; each has a thousand files.
 const PAGES: usize = 200;
+/// Largest page that is read, in bytes.
+const LARGEST: usize = 16 << 20;
 /// How often a page is asked for before its failure is the answer.
 const TRIES: u32 = 4;
 /// A longer break than this is not waited for.
@@ -56,6 +59,12 @@ pub enum HubError {
         "Hugging Face answered with status {0}. A private or gated repository needs the setting `huggingface_token`"
     )]
     Status(u16),
+    /// It can't answer now.
+    #[error("Hugging Face answered with status {0}; it is busy or down. Try again later")]
+    Busy(u16),
+    /// Its answer is none that can be used.
+    #[error("Hugging Face gave a list that can't be read: {0}. Try again later, or download the file in a browser")]
+    Answer(String),
     /// No answer.
     #[error("Hugging Face can't be reached: {0}. Check the network and the settings `proxy_*`")]
     Network(String),
@@ -122,13 +131,12 @@ impl HuggingFace {
         );
         let mut next = Some(Url::parse(&first).map_err(|error| HubError::Network(error.to_string()))?);
         let client = app.providers.client();
-        let client = client.transfer();
         let mut files = Vec::new();
         for _ in 0..PAGES {
             let Some(url) = next else {
                 return Ok(files);
             };
-            let (entries, following) = self.page(client, &url, repo).await?;
+            let (entries, following) = self.page(&client, &url, repo).await?;
             next = following;
             let entries = entries
                 .into_iter()
@@ -149,27 +157,43 @@ impl HuggingFace {
     /// A page of a list, and the address of the next one. What may go better is tried again.
     async fn page(&self, client: &Client, url: &Url, repo: &str) -> Result<(Vec<Value>, Option<Url>), HubError> {
         let network = |error: reqwest::Error| HubError::Network(cause(&error));
+        let budget = client.budget(url);
         let mut tries = 1;
         loop {
-            let mut request = client.get(url.clone());
+            let turn = budget
+                .turn()
+                .await
+                .map_err(|held| HubError::Network(held.to_string()))?;
+            let mut request = client.transfer().get(url.clone());
             if let Some(value) = self.key.as_ref().and_then(|key| key.value_for(url)) {
                 request = request.header(AUTHORIZATION, value);
             }
             let (error, wait) = match request.send().await {
-                Ok(response) => match response.status().as_u16() {
+                Ok(mut response) => match response.status().as_u16() {
                     200 => {
                         let next = next_page(url, response.headers());
-                        match response.json().await {
-                            Ok(entries) => return Ok((entries, next)),
+                        match body_up_to(&mut response, LARGEST).await {
+                            Ok(Some(body)) => {
+                                let entries = serde_json::from_slice(&body);
+                                return Ok((entries.map_err(|error| HubError::Answer(error.to_string()))?, next));
+                            }
+                            Ok(None) => return Err(HubError::TooLong(repo.to_owned())),
                             Err(error) => (network(error), None),
                         }
                     }
                     404 => return Err(HubError::NotFound(repo.to_owned())),
-                    status @ (408 | 425 | 429 | 500..) => (HubError::Status(status), retry_after(response.headers())),
+                    status @ (408 | 425 | 429 | 500..) => {
+                        let wait = retry_after(response.headers());
+                        if status == 429 {
+                            client.fetching().budgets().limited(url, wait);
+                        }
+                        (HubError::Busy(status), wait)
+                    }
                     status => return Err(HubError::Status(status)),
                 },
                 Err(error) => (network(error), None),
             };
+            drop(turn);
             let wait = wait.unwrap_or_else(|| self.first_wait.saturating_mul(1 << tries));
             if tries >= TRIES || wait > LONGEST_BREAK {
                 return Err(error);
@@ -253,6 +277,7 @@ pub async fn resolve(
         gated: false,
         sha256,
         hosts: Hosts::Any,
+        private: resolve::private(app),
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,

@@ -3,24 +3,22 @@
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::error::DownloadError;
 use super::resolve::Plan;
 use super::transfer::{self, Arrived, PartOf, TransferError};
-use crate::files::rename;
+use crate::files::{FORBIDDEN, rename};
 use crate::http::app::App;
 use crate::http::types::TypeService;
-use crate::library::editing::EditError;
-use crate::library::sidecar::{self, Sidecar};
-use crate::library::{metadata, refreshing};
+use crate::library::editing::{self, EditError};
+use crate::library::sidecar::{self, Sidecar, SidecarError};
+use crate::library::{metadata, refreshing, typed};
+use crate::moment;
 use crate::plugins::bindings::MergeInput;
 use crate::providers::id_of;
 
-/// Characters that no file name gets from outside.
-const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
 /// Names that are tried when others are taken.
 const NAMES: u32 = 1000;
 
@@ -132,7 +130,11 @@ pub async fn install(
 ) -> Result<PathBuf, DownloadError> {
     let mut fields = Map::new();
     if let Some(version) = &origin.version {
-        fields = merged(service, target, version, origin.source).await?;
+        let (path, sha256) = (target.to_owned(), arrived.sha256.clone());
+        let read = move || Sidecar::read(&sidecar_of(&path)).ok().flatten();
+        let before = tokio::task::spawn_blocking(read).await.ok().flatten();
+        let before = before.filter(|before| before.text("sha256") == sha256);
+        fields = merged(service, target, before, version, origin.source).await?;
     }
     let (library, plugin) = (service.library.clone(), service.plugin.clone());
     let (target, sha256, bytes) = (target.to_owned(), arrived.sha256.clone(), arrived.bytes);
@@ -144,21 +146,27 @@ pub async fn install(
         };
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let wire = crate::files::wire_path(&target).ok_or(DownloadError::Outside)?;
-        let beside = sidecar::path_for(target.parent().unwrap_or(Path::new("/")), stem);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
+        let beside = sidecar_of(&target);
+        let now = moment::now();
         let _turn = sidecar::turn(&target);
+        let there = there(&beside, &sha256).map_err(|source| io(&beside, source))?;
+        let is_new = there.is_none();
         let mut sidecar = metadata::sidecar_of(library.info(), stem, &wire, bytes, now);
+        if let Some(there) = there {
+            let place = ["file_name", "file_path"].map(|key| (key.to_owned(), sidecar.0[key].clone()));
+            sidecar.0.extend(there.0);
+            sidecar.0.extend(place);
+        }
         if origin.version.is_some() {
             fields = refreshing::known(fields, origin.source, now);
         }
         sidecar.0.extend(fields);
+        let has_preview = Path::new(sidecar.text("preview_url")).is_file();
         let mut set = |key: &str, value: Value| sidecar.0.insert(key.to_owned(), value);
         set("sha256", json!(sha256));
         set("hash_status", json!("completed"));
         set("size", json!(bytes));
-        if origin.version.is_none() {
+        if origin.version.is_none() && is_new {
             set("from_civitai", json!(false));
         }
         if let Some(autov3) = origin.autov3 {
@@ -167,14 +175,16 @@ pub async fn install(
         if let Some(url) = origin.hf_url {
             set("hf_url", json!(url));
         }
-        if let Some((path, level)) = preview {
+        if let (Some((path, level)), false) = (preview, has_preview) {
             set("preview_url", json!(crate::files::wire_path(&path)));
             set("preview_nsfw_level", json!(level));
         }
-        write_new(&beside, &sidecar).map_err(|source| io(&beside, source))?;
+        sidecar.write(&beside).map_err(|error| io(&beside, io_of(error)))?;
         let part = transfer::part_of(&target);
         if let Err(source) = rename::to_new(&part, &target) {
-            let _ = std::fs::remove_file(&beside);
+            if is_new {
+                let _ = std::fs::remove_file(&beside);
+            }
             return Err(io(&target, source));
         }
         let _ = std::fs::remove_file(transfer::state_of(&target));
@@ -231,34 +241,50 @@ pub async fn finish(plan: &Plan, path: &Path) -> Result<bool, DownloadError> {
         .map_err(|error| DownloadError::Broken(error.to_string()))
 }
 
-/// A sidecar of a file that is new; one that is there is somebody's and stays, but for one that a crash left of this file.
-fn write_new(path: &Path, sidecar: &Sidecar) -> std::io::Result<()> {
-    if let Ok(Some(other)) = Sidecar::read(path)
-        && other.text("sha256") != sidecar.text("sha256")
-    {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    sidecar.write(path).map_err(|error| match error {
-        sidecar::SidecarError::Io { source, .. } => source,
-        error => std::io::Error::other(error),
-    })
+/// The sidecar of a file.
+pub fn sidecar_of(target: &Path) -> PathBuf {
+    let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    sidecar::path_for(target.parent().unwrap_or(Path::new("/")), stem)
 }
 
-/// What the type makes of a provider's word.
+/// What lies as the sidecar of a file that arrived: of this file, by its hash, what is kept. One that can't be used is put
+/// aside, as an edit does. That of another file stays, and is an error.
+fn there(path: &Path, sha256: &str) -> std::io::Result<Option<Sidecar>> {
+    match Sidecar::read(path) {
+        Ok(Some(other)) if other.text("sha256") != sha256 => Err(ErrorKind::AlreadyExists.into()),
+        Ok(there) => Ok(there),
+        Err(SidecarError::Corrupt { .. }) => {
+            editing::put_aside(path, &std::fs::read(path)?).map_err(io_of)?;
+            Ok(None)
+        }
+        Err(error) => Err(io_of(error)),
+    }
+}
+
+fn io_of(error: SidecarError) -> std::io::Error {
+    match error {
+        SidecarError::Io { source, .. } => source,
+        error => std::io::Error::other(error),
+    }
+}
+
+/// What the type makes of a provider's word; `before` is the sidecar that it is for, where there is one.
 async fn merged(
     service: &TypeService,
     target: &Path,
+    before: Option<Sidecar>,
     version: &Map<String, Value>,
     source: &str,
 ) -> Result<Map<String, Value>, DownloadError> {
     let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let wire = crate::files::wire_path(target).ok_or(DownloadError::Outside)?;
-    let fresh = metadata::sidecar_of(service.library.info(), stem, &wire, 0, 0.0);
+    let edited = before.as_ref().map(typed::fields).unwrap_or_default();
+    let before = before.unwrap_or_else(|| metadata::sidecar_of(service.library.info(), stem, &wire, 0, 0.0));
     let input = MergeInput {
-        sidecar: serde_json::to_string(&fresh.0).unwrap_or_default(),
+        sidecar: serde_json::to_string(&before.0).unwrap_or_default(),
         remote_version: serde_json::to_string(version).unwrap_or_default(),
         source: source.to_owned(),
-        edited: Vec::new(),
+        edited,
     };
     let answers = service.plugin.merge_remote([input].into()).await?;
     let text = answers

@@ -15,7 +15,7 @@ pub mod ledger;
 mod plan;
 pub mod preview;
 pub mod progress;
-mod resolve;
+pub mod resolve;
 mod run;
 mod seen;
 mod service;

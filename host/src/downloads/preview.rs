@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 
-use super::transfer::{self, Signal};
+use super::job::Job;
+use super::service::Downloads;
+use super::transfer;
 use crate::http::app::App;
+use crate::library::preview::ENDINGS;
 use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;
 use crate::settings::ContractSettings;
@@ -61,23 +63,33 @@ pub enum PictureError {
 /// # Errors
 /// When it can't be fetched, is too large, or is neither picture nor video.
 pub async fn made(app: &App, picture: &Picture) -> Result<NewPreview, PictureError> {
-    let bytes = bytes_of(app, picture).await?.bytes;
-    let name = picture.url.clone();
-    let made = tokio::task::spawn_blocking(move || NewPreview::made_of(bytes, &name)).await;
+    let fetched = media(app, &picture.url, picture.is_video).await?;
+    let made = tokio::task::spawn_blocking(move || NewPreview::made_of(fetched.bytes, &fetched.name)).await;
     Ok(made.map_err(|error| PictureError::Broken(error.to_string()))??)
 }
 
-/// Fetches a picture and writes it beside `target`; the path that it got. None when there is no picture to be had, which
-/// is not worth failing a download for, and when the download is stopped.
-pub async fn fetch(
-    app: &App,
-    picture: &Picture,
-    target: &Path,
-    signal: &mut watch::Receiver<Signal>,
-) -> Option<PathBuf> {
+/// Whether a file is named as a preview of `target`.
+pub fn is_beside(preview: &Path, target: &Path) -> bool {
+    let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = preview.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let ending = name.strip_prefix(stem).unwrap_or_default();
+    preview.parent() == target.parent() && ending.starts_with('.')
+}
+
+/// The previews that lie beside a file already, whoever put them there. Blocks.
+pub fn beside(target: &Path) -> impl Iterator<Item = PathBuf> {
+    let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let places = ENDINGS.map(|ending| target.with_file_name(format!("{stem}{ending}")));
+    places.into_iter().filter(|path| path.symlink_metadata().is_ok())
+}
+
+/// Fetches a picture and writes it beside `target`; the path that it got, which the download's row has noted. None when
+/// there is no picture to be had, which is not worth failing a download for, and when the download is stopped.
+pub async fn fetch(app: &App, downloads: &Downloads, job: &Job, picture: &Picture, target: &Path) -> Option<PathBuf> {
+    let mut signal = job.signal();
     let made = tokio::select! {
         made = made(app, picture) => made,
-        () = transfer::stopped(signal) => return None,
+        () = transfer::stopped(&mut signal) => return None,
     };
     let preview = match made {
         Ok(preview) => preview,
@@ -86,13 +98,16 @@ pub async fn fetch(
             return None;
         }
     };
-    let target = target.to_owned();
+    let (target, ledger) = (target.to_owned(), downloads.ledger().clone());
+    let (id, level) = (job.id.clone(), picture.level);
     let written = tokio::task::spawn_blocking(move || {
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let path = target.with_file_name(format!("{stem}{}", preview.ending()));
         if path.exists() {
             return Err(format!("{} is there already", path.display()));
         }
+        let noted = ledger.set_preview(&id, Some((&path, level)));
+        noted.map_err(|error| error.to_string())?;
         crate::files::atomic::write(&path, preview.bytes()).map_err(|error| error.to_string())?;
         Ok(path)
     });
@@ -106,21 +121,20 @@ pub async fn fetch(
     }
 }
 
-/// Its small rendition, where there is one. Through a proxy, nobody here could say where an address leads.
-async fn bytes_of(app: &App, picture: &Picture) -> Result<Fetched, FetchError> {
+/// Fetches the picture or video at an address that somebody else named: its small rendition, where there is one.
+///
+/// # Errors
+/// Why it can't be fetched.
+pub async fn media(app: &App, url: &str, is_video: bool) -> Result<Fetched, FetchError> {
     let private = app.settings.previews.private_addresses;
     let client = app.providers.client();
-    let get = async |url: &str| match client.through_proxy() {
-        Some(client) => web_media::fetch_with(client, url, MAX_BYTES, private).await,
-        None => web_media::fetch(url, MAX_BYTES, private).await,
-    };
-    let small = web_media::rendition(&picture.url, picture.is_video);
-    if let Some(small) = small
+    let get = async |url: &str| web_media::fetch(client.pictures(), url, MAX_BYTES, private).await;
+    if let Some(small) = web_media::rendition(url, is_video)
         && let Ok(fetched) = get(&small).await
     {
         return Ok(fetched);
     }
-    get(&picture.url).await
+    get(url).await
 }
 
 #[cfg(test)]

@@ -9,14 +9,16 @@ use serde_json::{Map, Value};
 use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::{Ledger, QueueRow};
-use super::transfer::{Hosts, Key, Source};
+use super::transfer::{Hosts, Key, Private, Source};
 use super::wanted::Wanted;
 use crate::http::app::App;
 use crate::http::types::TypeService;
 use crate::library::path_template;
+use crate::moment;
 use crate::plugins::CallError;
 use crate::plugins::bindings::{GuestError, SelectInput};
 use crate::providers::{self, id_of, objects, sha256_of};
+use crate::updates::TrackedVersion;
 
 /// `metadata_source` of what no provider described.
 pub const NOBODY: &str = "";
@@ -104,7 +106,8 @@ async fn type_of(app: &App, version: &Map<String, Value>) -> Result<Arc<TypeServ
     let mut slots = types.iter();
     let slot = slots.find(|slot| slot.info.descriptor.remote_types.contains(&lower));
     let slot = slot.ok_or_else(|| DownloadError::Type(named.clone()))?;
-    let service = slot.service().ok_or(DownloadError::NotReady)?;
+    let service = slot.service();
+    let service = service.ok_or_else(|| DownloadError::NotReady(slot.info.id().to_owned()))?;
     match service.plugin.validate_remote_type(named.clone()).await {
         Ok(()) => Ok(service),
         Err(CallError::Guest(_)) => Err(DownloadError::Type(named)),
@@ -291,9 +294,10 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         urls,
         key: Some(key(app)),
         key_setting: KEY,
-        gated: is_gated(&version),
+        gated: is_gated(&version, moment::now()),
         sha256,
         hosts: Hosts::Any,
+        private: private(app),
     };
     Ok(Resolved::Plan(Box::new(Plan {
         service,
@@ -387,25 +391,36 @@ fn addresses(file: &Map<String, Value>, mirrors_first: bool) -> Vec<String> {
     urls.into_iter().map(usual).collect()
 }
 
+/// What of this machine and of private networks files may come from: what settings name as an address of a provider, and
+/// everything where they say so. Addresses of files are a provider's or a mirror's word.
+pub fn private(app: &App) -> Private {
+    let (providers, downloads) = (&app.settings.providers, &app.settings.downloads);
+    let named = [
+        &providers.civitai,
+        &providers.civarchive,
+        &providers.archive_url,
+        &downloads.huggingface,
+    ];
+    Private {
+        all: providers.private_addresses,
+        named: named
+            .into_iter()
+            .filter_map(|text| reqwest::Url::parse(text).ok())
+            .collect(),
+    }
+}
+
 /// The provider's key, for the addresses that may see it.
 fn key(app: &App) -> Key {
     let client = app.providers.client();
     Key::new(move |url| client.authorization_for(url))
 }
 
-/// Whether a version must be bought or waited for.
-fn is_gated(version: &Map<String, Value>) -> bool {
-    let filled = |value: Option<&Value>| value.is_some_and(|value| !value.is_null() && value != "");
-    if filled(version.get("earlyAccessEndsAt")) {
-        return true;
-    }
-    let paid = match version.get("paidAccess") {
-        // Some answers have it as JSON text.
-        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
-        Some(value) => value.clone(),
-        None => Value::Null,
-    };
-    paid.get("permanent") == Some(&Value::Bool(true)) || filled(paid.get("endsAt"))
+/// Whether a version must be bought or waited for; `now` is in seconds since 1970.
+fn is_gated(version: &Map<String, Value>, now: f64) -> bool {
+    let mut access = TrackedVersion::default();
+    access.learn_access(version);
+    access.in_early_access(now) || access.is_paid()
 }
 
 fn text(object: &Map<String, Value>, key: &str) -> String {
@@ -441,19 +456,23 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_bought_is_told_in_three_ways() {
-        for gated in [
-            json!({"earlyAccessEndsAt": "2030-01-01"}),
+    fn what_must_be_bought_or_waited_for_is_told_until_its_day_has_come() {
+        let gated = |value: Value| is_gated(&object(value), 1.8e9);
+        for value in [
+            json!({"earlyAccessEndsAt": "2030-01-01T00:00:00Z"}),
+            json!({"availability": "EarlyAccess"}),
             json!({"paidAccess": {"permanent": true}}),
-            json!({"paidAccess": "{\"endsAt\": \"2030-01-01\"}"}),
+            json!({"paidAccess": "{\"endsAt\": \"2030-01-01T00:00:00Z\"}"}),
         ] {
-            assert!(is_gated(&object(gated)));
+            assert!(gated(value.clone()), "{value}");
         }
-        for free in [
+        for value in [
             json!({}),
             json!({"earlyAccessEndsAt": null, "paidAccess": {"permanent": false}}),
+            json!({"earlyAccessEndsAt": "2024-01-01T00:00:00Z", "availability": "Public"}),
+            json!({"paidAccess": {"endsAt": "2024-01-01T00:00:00Z"}}),
         ] {
-            assert!(!is_gated(&object(free)));
+            assert!(!gated(value.clone()), "{value}");
         }
     }
 }

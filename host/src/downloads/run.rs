@@ -11,7 +11,7 @@ use super::error::DownloadError;
 use super::hugging_face;
 use super::install;
 use super::job::{Job, Outcome, Stop};
-use super::ledger::QueueRow;
+use super::ledger::{Ledger, QueueRow};
 use super::preview;
 use super::progress::Flow;
 use super::resolve::{self, Plan, Resolved};
@@ -46,6 +46,10 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let (row, others) = row.await?;
     let row = row.unwrap_or_default();
     let before = row.written_to.as_ref().map(PathBuf::from);
+    let brought = row
+        .preview_to
+        .as_ref()
+        .map(|path| (PathBuf::from(path), row.preview_level));
     let resolving = async {
         match &job.wanted.hugging_face {
             Some(file) => {
@@ -83,12 +87,14 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     }
     let claim = {
         let (downloads, wanted, target) = (downloads.clone(), job.wanted.clone(), plan.target.clone());
+        let own_preview = brought.as_ref().map(|(path, _)| path.clone());
         let content = (plan.row.model_version_id, plan.source.sha256.clone());
         let claim = move || {
             let claimant = Claimant {
                 content,
                 wanted: &wanted,
                 before,
+                preview: own_preview.as_deref(),
                 others: &others,
             };
             let claim = claimant.claim(&downloads, &target)?;
@@ -106,15 +112,17 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     downloads.in_ledger(move |ledger| ledger.describe(&row)).await?;
     downloads.tell(app);
 
-    let picture = match &plan.picture {
-        Some(picture) => {
+    let brought = kept_preview(downloads, &job.id, brought, &target).await;
+    let picture = match (&plan.picture, brought) {
+        (_, Some(brought)) => Some(brought),
+        (Some(picture), None) => {
             downloads
                 .board()
                 .update(&job.id, |progress| progress.percent = PREVIEW.0);
-            let path = preview::fetch(app, picture, &target, &mut signal).await;
+            let path = preview::fetch(app, downloads, job, picture, &target).await;
             path.map(|path| (path, picture.level))
         }
-        None => None,
+        (None, None) => None,
     };
     downloads
         .board()
@@ -124,7 +132,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
         Ok(arrived) => arrived,
         Err(error) => {
             let keep_part = claim.is_shared || !matches!(job.stopped(), Some(Stop::Cancel | Stop::Removed));
-            tidy(&target, picture.map(|(path, _)| path), keep_part).await;
+            tidy(downloads, job, &target, picture.map(|(path, _)| path), keep_part).await;
             return Err(error.into());
         }
     };
@@ -134,7 +142,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
     let path = match install::install(&service, &target, &arrived, plan.origin, preview).await {
         Ok(path) => path,
         Err(error) => {
-            tidy(&target, picture.map(|(path, _)| path), true).await;
+            tidy(downloads, job, &target, picture.map(|(path, _)| path), true).await;
             return Err(error);
         }
     };
@@ -219,7 +227,7 @@ async fn fetch(
     let client = app.providers.client();
     let options = downloads.options(&app.active.load().contract);
     let transfer = Transfer {
-        client: client.fetching(),
+        reach: client.fetching(),
         source: &plan.source,
         target,
         options: &options,
@@ -290,12 +298,39 @@ impl Rates {
     }
 }
 
+/// The preview that the last run brought, where it is one of `target`; that of another name is removed.
+async fn kept_preview(
+    downloads: &Downloads,
+    id: &str,
+    brought: Option<(PathBuf, i64)>,
+    target: &Path,
+) -> Option<(PathBuf, i64)> {
+    let (path, level) = brought?;
+    let (ledger, id, target) = (downloads.ledger().clone(), id.to_owned(), target.to_owned());
+    let look = move || {
+        if preview::is_beside(&path, &target) && path.is_file() {
+            return Some((path, level));
+        }
+        discard_preview(&ledger, &id, &path);
+        None
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
+}
+
+/// Removes a preview that a download brought, and forgets it.
+fn discard_preview(ledger: &Ledger, id: &str, preview: &Path) {
+    let _ = std::fs::remove_file(preview);
+    if let Err(error) = ledger.set_preview(id, None) {
+        tracing::error!(download = id, %error, "the ledger is not written");
+    }
+}
+
 /// Takes away what a download left that did not come to its end.
-async fn tidy(target: &Path, preview: Option<PathBuf>, keep_part: bool) {
-    let target = target.to_owned();
+async fn tidy(downloads: &Downloads, job: &Job, target: &Path, preview: Option<PathBuf>, keep_part: bool) {
+    let (ledger, id, target) = (downloads.ledger().clone(), job.id.clone(), target.to_owned());
     let _ = tokio::task::spawn_blocking(move || {
         if let Some(preview) = preview {
-            let _ = std::fs::remove_file(preview);
+            discard_preview(&ledger, &id, &preview);
         }
         if !keep_part {
             transfer::discard(&target);

@@ -40,7 +40,7 @@ impl Downloads {
                 self.board().update(&job.id, |progress| *progress = Progress::default());
                 let (outcome, slot) = self.run_when_it_may(&app, &job, slot).await;
                 // It is over for the ledger before it is over for those who wait.
-                self.note_end(&job, &outcome, is_new).await;
+                self.note_end(&app, &job, &outcome, is_new).await;
                 (outcome, slot)
             }
             Ok(TakenUp::Completed(path)) => (Outcome::Completed(path.into()), slot),
@@ -119,8 +119,9 @@ impl Downloads {
         }
     }
 
-    /// Notes how a job ended; `is_new` when its call made its row.
-    async fn note_end(&self, job: &Job, outcome: &Outcome, is_new: bool) {
+    /// Notes how a job ended; `is_new` when its call made its row. What a cancelled one has is removed, wherever it was
+    /// cancelled: it may be of an earlier run.
+    async fn note_end(self: &Arc<Self>, app: &Arc<App>, job: &Job, outcome: &Outcome, is_new: bool) {
         let status = match (outcome, job.stopped()) {
             (Outcome::Completed(_), _) => "completed",
             (Outcome::Skipped(_), _) => "skipped",
@@ -130,7 +131,7 @@ impl Downloads {
             (Outcome::Stopped, None) => return self.board().forget(&job.id),
             (Outcome::Stopped, _) => return,
             (Outcome::Failed(error), _) if is_new && error.is_refusal() && job.meter.here() == 0 => {
-                return self.take_back(&job.id).await;
+                return self.take_back(app, &job.id).await;
             }
             (Outcome::Failed(error), _) => {
                 tracing::warn!(download = job.id, %error, "a download failed");
@@ -159,9 +160,11 @@ impl Downloads {
             completed_at: None,
         };
         let id = job.id.clone();
-        let noted = self.in_ledger(move |ledger| ledger.finish(&id, &ending));
-        if let Err(error) = noted.await {
-            tracing::error!(download = job.id, %error, "the end of a download is not noted");
+        let is_cancelled = ending.status == "canceled";
+        match self.in_ledger(move |ledger| ledger.finish(&id, &ending)).await {
+            Ok(Some(row)) if is_cancelled => self.discard_left(app, &row).await,
+            Ok(_) => {}
+            Err(error) => tracing::error!(download = job.id, %error, "the end of a download is not noted"),
         }
     }
 
@@ -211,10 +214,12 @@ impl Downloads {
     }
 
     /// Takes away the row of a call that was refused: its caller is told, and there is nothing to try again.
-    async fn take_back(&self, id: &str) {
+    async fn take_back(self: &Arc<Self>, app: &Arc<App>, id: &str) {
         let own = id.to_owned();
-        if let Err(error) = self.in_ledger(move |ledger| ledger.remove(&own)).await {
-            tracing::error!(download = id, %error, "the row of a refused download is not removed");
+        match self.in_ledger(move |ledger| ledger.remove(&own)).await {
+            Ok(Some(row)) => self.discard_left(app, &row).await,
+            Ok(None) => {}
+            Err(error) => tracing::error!(download = id, %error, "the row of a refused download is not removed"),
         }
         self.board().forget(id);
     }

@@ -12,6 +12,9 @@ pub mod zip;
 
 use std::path::Path;
 
+/// Characters that one file system or another does not take in a name. Source: contract section 1.2.
+pub const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
+
 /// Makes a folder that only the server's user can enter, where there is none yet.
 ///
 /// # Errors

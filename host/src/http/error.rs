@@ -96,9 +96,7 @@ impl From<ProviderError> for ApiError {
         let status = match &error {
             ProviderError::NotFound(_) => StatusCode::NOT_FOUND,
             ProviderError::Gone { .. } => StatusCode::GONE,
-            ProviderError::KeyMissing { .. } | ProviderError::KeyRejected { .. } | ProviderError::EarlyAccess => {
-                StatusCode::UNAUTHORIZED
-            }
+            ProviderError::KeyMissing { .. } | ProviderError::KeyRejected { .. } => StatusCode::UNAUTHORIZED,
             ProviderError::Forbidden { .. } => StatusCode::FORBIDDEN,
             ProviderError::Region { .. } => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             ProviderError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -335,7 +335,7 @@ pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared)
     }
     if !prepared.usable {
         // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
-        put_aside(beside)?;
+        put_aside(&beside.path, beside.bytes.as_deref().unwrap_or_default())?;
     }
     write_kept(draft, path, beside, &prepared.after)
 }
@@ -359,17 +359,15 @@ pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sideca
     })
 }
 
-/// Keeps a sidecar that can't be used under another name.
-fn put_aside(beside: &Beside) -> Result<(), SidecarError> {
-    let bytes = beside.bytes.as_deref().unwrap_or_default();
-    let aside = PathBuf::from(format!(
-        "{}.broken-{}",
-        beside.path.display(),
-        &history::digest(bytes)[..8]
-    ));
+/// Keeps the content of a sidecar that can't be used under another name.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn put_aside(sidecar: &Path, bytes: &[u8]) -> Result<(), SidecarError> {
+    let aside = PathBuf::from(format!("{}.broken-{}", sidecar.display(), &history::digest(bytes)[..8]));
     if aside.exists() {
         return Ok(());
     }
-    tracing::warn!(sidecar = %beside.path.display(), kept_as = %aside.display(), "a metadata file that can't be used is put aside");
+    tracing::warn!(sidecar = %sidecar.display(), kept_as = %aside.display(), "a metadata file that can't be used is put aside");
     atomic::write(&aside, bytes).map_err(|source| SidecarError::Io { path: aside, source })
 }

@@ -22,6 +22,7 @@ pub use self::files::{OF_THE_SERVER, digest};
 use self::files::{end, load, save};
 use super::trash;
 use crate::files::{fault, private_folder};
+use crate::moment::now;
 
 /// Why history can't be kept. The library is then not changed.
 #[derive(Debug, thiserror::Error)]
@@ -314,12 +315,6 @@ impl Drop for Pinned<'_> {
         let mut pinned = self.history.pinned.lock().unwrap_or_else(PoisonError::into_inner);
         pinned.remove(&self.act.id);
     }
-}
-
-fn now() -> f64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]

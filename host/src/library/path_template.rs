@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::priority_tags::{self, PriorityTag};
 use super::record::Record;
 use super::sidecar;
+use crate::files::FORBIDDEN;
 use crate::plugins::bindings::{OrganiseInput, Placement};
 use crate::plugins::{Plugin, rules};
 
@@ -17,8 +18,6 @@ const NO_TAGS: &str = "no tags";
 const ANONYMOUS: &str = "Anonymous";
 /// Stands where nothing is left of a value.
 const UNNAMED: &str = "unnamed";
-/// Characters that one file system or another does not take in a name.
-const FORBIDDEN: [char; 9] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*'];
 /// Placeholders whose values stay as they are when they are names of folders already, so that libraries that other
 /// programs filed are where this one looks.
 const PLAIN: [&str; 3] = ["base_model", "first_tag", "author"];

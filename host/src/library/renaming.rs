@@ -8,9 +8,8 @@ use super::editing::{EditError, Outcome, Tools};
 use super::history::ActKind;
 use super::moving::{FileMove, MovePlan};
 use crate::cancel::Cancel;
+use crate::files::FORBIDDEN;
 
-/// What a file name can't hold on one system or another. Source: contract section 1.2.
-const FORBIDDEN: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
 /// Longest file name that common file systems take, in bytes.
 const MAX_NAME: usize = 255;
 /// Room for the longest ending that a file beside a model may have, in bytes.

@@ -14,13 +14,21 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// A host that may not be reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{host} leads to {address}, which is an address of this machine or of a private network")]
+#[error("{host} leads to {leads_to}, which is an address of this machine or of a private network")]
 pub struct PrivateAddress {
     host: String,
-    address: IpAddr,
+    leads_to: String,
 }
 
 impl PrivateAddress {
+    /// The host of a proxy, which requests are sent through and not to.
+    pub fn proxy(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            leads_to: "the proxy".into(),
+        }
+    }
+
     /// The refusal that made a request fail, if one did.
     pub fn behind<'error>(error: &'error (dyn Error + 'static)) -> Option<&'error Self> {
         let mut next = Some(error);
@@ -58,8 +66,10 @@ impl Guard {
         if self.private || is_public(address) {
             return Ok(());
         }
-        let host = host.to_owned();
-        Err(PrivateAddress { host, address })
+        Err(PrivateAddress {
+            host: host.to_owned(),
+            leads_to: address.to_string(),
+        })
     }
 }
 

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::answers::{Answers, Known};
-use super::budget::{Budgets, jitter};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
 use crate::compat::compat;
-use crate::net::{cause, host_of, is_page};
+use crate::net::budget::{Budgets, HostBudget, jitter};
+use crate::net::reach::Reach;
+use crate::net::{body_up_to, cause, host_of, is_page};
 
 /// How often a request is made before its failure is an answer.
 const TRIES: u32 = 3;
@@ -24,16 +24,6 @@ const CONNECT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Largest answer that is read.
 const LARGEST: usize = 64 << 20;
-
-/// Variables of the environment that name proxies.
-const PROXIES: [&str; 6] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 /// One question.
 #[derive(Debug)]
@@ -51,8 +41,8 @@ pub struct Ask<'a> {
 pub struct Client {
     http: reqwest::Client,
     transfer: reqwest::Client,
-    fetching: reqwest::Client,
-    proxied: bool,
+    fetching: Reach,
+    pictures: Reach,
     key: Option<HeaderValue>,
     base: Url,
     retry: Duration,
@@ -69,20 +59,18 @@ impl Client {
         let settings = |text: String| ProviderError::Settings(text);
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let builder = || -> Result<reqwest::ClientBuilder, ProviderError> {
+        let proxy = options.proxy.as_ref().map(proxy_of).transpose()?;
+        let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(&options.user_agent)
                 .connect_timeout(CONNECT);
-            Ok(match &options.proxy {
-                Some(proxy) => builder.no_proxy().proxy(proxy_of(proxy)?),
+            match &proxy {
+                Some(proxy) => builder.no_proxy().proxy(proxy.clone()),
                 None => builder,
-            })
+            }
         };
-        let build = |builder: reqwest::ClientBuilder| {
-            builder
-                .build()
-                .map_err(|error| settings(format!("HTTP can't be used: {error}")))
-        };
+        let unbuilt = |error: reqwest::Error| settings(format!("HTTP can't be used: {error}"));
+        let proxy_host = options.proxy.as_ref().map(|proxy| &*proxy.host);
         let key = match options.key.as_deref().filter(|key| !key.is_empty()) {
             Some(key) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
@@ -93,11 +81,15 @@ impl Client {
             None => None,
         };
         Ok(Self {
-            http: build(builder()?.read_timeout(SILENCE).default_headers(headers))?,
-            transfer: build(builder()?.read_timeout(SILENCE).no_gzip())?,
+            http: builder()
+                .read_timeout(SILENCE)
+                .default_headers(headers)
+                .build()
+                .map_err(unbuilt)?,
+            transfer: builder().read_timeout(SILENCE).no_gzip().build().map_err(unbuilt)?,
             // How long it waits is its user's to say.
-            fetching: build(builder()?.no_gzip().redirect(Policy::none()).http1_only())?,
-            proxied: options.proxy.is_some() || PROXIES.iter().any(|name| std::env::var_os(name).is_some()),
+            fetching: Reach::new(|| builder().no_gzip().http1_only(), proxy_host, budgets.clone()).map_err(unbuilt)?,
+            pictures: Reach::new(|| builder().read_timeout(SILENCE), proxy_host, budgets.clone()).map_err(unbuilt)?,
             key,
             base: options.civitai.clone(),
             retry: options.retry,
@@ -106,19 +98,24 @@ impl Client {
         })
     }
 
+    /// The budget of the host of an address.
+    pub fn budget(&self, url: &Url) -> Arc<HostBudget> {
+        self.budgets.of(url)
+    }
+
     /// For files: nothing is unpacked on the way. Budget and key are the caller's to mind.
     pub fn transfer(&self) -> &reqwest::Client {
         &self.transfer
     }
 
-    /// As [`transfer`](Self::transfer), where there is a proxy, of the settings or of the environment.
-    pub fn through_proxy(&self) -> Option<&reqwest::Client> {
-        self.proxied.then_some(&self.transfer)
+    /// For pictures at addresses that somebody else named.
+    pub fn pictures(&self) -> &Reach {
+        &self.pictures
     }
 
     /// For large files: as [`transfer`](Self::transfer), but redirects are answers, and each request at a time has a
     /// connection of its own. A silent host is not given up: that is the caller's to mind, too.
-    pub fn fetching(&self) -> &reqwest::Client {
+    pub fn fetching(&self) -> &Reach {
         &self.fetching
     }
 
@@ -204,7 +201,19 @@ impl Client {
         }
     }
 
+    /// One request; a second one without `tag` when the answer that the host calls still true is not kept any more.
     async fn once(&self, ask: &Ask<'_>, tag: Option<&str>) -> Result<Bytes, ProviderError> {
+        match self.request(ask, tag).await? {
+            Some(body) => Ok(body),
+            None => self.request(ask, None).await?.ok_or_else(|| ProviderError::Malformed {
+                host: host_of(&ask.url),
+                reason: "it says that nothing changed, and was not asked that".into(),
+            }),
+        }
+    }
+
+    /// One request; none when the host says that the answer with this tag is still true, and that is not kept any more.
+    async fn request(&self, ask: &Ask<'_>, tag: Option<&str>) -> Result<Option<Bytes>, ProviderError> {
         let method = if ask.body.is_some() { Method::POST } else { Method::GET };
         let mut request = self.http.request(method, ask.url.clone());
         let key = self.authorization_for(&ask.url);
@@ -225,24 +234,18 @@ impl Client {
         };
         let response = request.send().await.map_err(offline)?;
         let status = response.status();
-        if status == reqwest::StatusCode::NOT_MODIFIED
-            && let Some(body) = self.answers.still_true(ask.url.as_str())
-        {
-            return Ok(body);
+        if status == reqwest::StatusCode::NOT_MODIFIED {
+            return Ok(self.answers.still_true(ask.url.as_str()));
         }
         let headers = response.headers().clone();
         let mut response = response;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(offline)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(ProviderError::Malformed {
-                    host,
-                    reason: format!("it is larger than {LARGEST} bytes"),
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let body = body.freeze();
+        let Some(body) = body_up_to(&mut response, LARGEST).await.map_err(offline)? else {
+            return Err(ProviderError::Malformed {
+                host,
+                reason: format!("it is larger than {LARGEST} bytes"),
+            });
+        };
+        let body = Bytes::from(body);
         if !status.is_success() {
             return Err(error::refusal(
                 &host,
@@ -261,7 +264,7 @@ impl Client {
             self.answers
                 .put(ask.url.as_str(), etag.map(str::to_owned), body.clone());
         }
-        Ok(body)
+        Ok(Some(body))
     }
 
     fn parse(&self, ask: &Ask<'_>, body: &[u8]) -> Result<Value, ProviderError> {
@@ -281,4 +284,39 @@ fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {
     } else {
         own.basic_auth(&proxy.username, &proxy.password)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::http::{HeaderMap as Asked, StatusCode};
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::settings::{ContractSettings, ProviderSettings};
+
+    #[tokio::test]
+    async fn an_answer_that_is_still_true_and_not_kept_any_more_is_asked_for_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+        let router = axum::Router::new().fallback(async |headers: Asked| {
+            if headers.contains_key("if-none-match") {
+                StatusCode::NOT_MODIFIED.into_response()
+            } else {
+                "{}".into_response()
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let own = ProviderSettings::default();
+        let options = Options::new(&own, &ContractSettings::new(serde_json::Map::new()), Path::new("/d")).unwrap();
+        let answers = Arc::new(Answers::new(Duration::ZERO));
+        let client = Client::new(&options, Arc::new(Budgets::new(&own)), answers).unwrap();
+        let ask = Ask {
+            url,
+            body: None,
+            what: "Model",
+        };
+        assert_eq!(client.once(&ask, Some("tag")).await.unwrap(), "{}");
+    }
 }

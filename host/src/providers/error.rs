@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use crate::net::budget::Held;
 use crate::net::{is_page, retry_after};
 
 /// Why there is no answer. Only [`NotFound`](Self::NotFound) and [`Gone`](Self::Gone) say something of the model itself.
@@ -32,9 +33,6 @@ pub enum ProviderError {
         /// Who was asked.
         host: String,
     },
-    /// It must be bought first.
-    #[error("Early Access Restriction: This model requires purchase. Please buy early access on Civitai.com.")]
-    EarlyAccess,
     /// The provider does not give it to this account; the text is the provider's.
     #[error("{host} refuses: {reason}")]
     Forbidden {
@@ -114,13 +112,25 @@ impl ProviderError {
             | Self::Offline { host, .. }
             | Self::Server { host, .. }
             | Self::Malformed { host, .. } => Some(host),
-            Self::NotFound(_) | Self::EarlyAccess | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
+            Self::NotFound(_) | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
         }
     }
 
     /// Whether it says that the provider does not have the thing; everything else may be different in a while.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::NotFound(_) | Self::Gone { .. })
+    }
+}
+
+impl From<Held> for ProviderError {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Away { host, reason } => Self::Offline { host, reason },
+            Held::Limited { host, wait } => Self::RateLimited {
+                host,
+                retry_after: wait,
+            },
+        }
     }
 }
 
@@ -139,7 +149,8 @@ pub fn refusal(
     let host = host.to_owned();
     let page = is_page(headers);
     match status {
-        404 if !page => ProviderError::NotFound(what),
+        404 if page => ProviderError::Blocked { host },
+        404 => ProviderError::NotFound(what),
         410 => ProviderError::Gone { what, host },
         429 => ProviderError::RateLimited {
             host,
@@ -149,7 +160,6 @@ pub fn refusal(
         401 if had_key => ProviderError::KeyRejected { host },
         401 => ProviderError::KeyMissing { host },
         451 => ProviderError::Region { host },
-        404 => ProviderError::NotFound(what),
         status if status >= 500 => ProviderError::Server { host, status },
         status => ProviderError::Forbidden {
             host,
@@ -181,7 +191,8 @@ mod tests {
     fn a_block_page_is_no_answer_about_the_model() {
         let page = [("content-type", "text/html; charset=utf-8")];
         assert!(matches!(of(403, &page, true), ProviderError::Blocked { .. }));
-        assert!(!of(403, &page, true).is_final() && of(404, &[], true).is_final());
+        assert!(matches!(of(404, &page, false), ProviderError::Blocked { .. }));
+        assert!(!of(403, &page, true).is_final() && !of(404, &page, true).is_final() && of(404, &[], true).is_final());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 mod answers;
 mod archive_db;
 pub mod archive_file;
-mod budget;
 mod civarchive;
 mod civitai;
 mod client;
@@ -19,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use self::budget::{Budgets, HostState};
 pub use self::client::Client;
 pub use self::error::ProviderError;
 pub use self::options::{Options, Source, archive_path};
@@ -29,6 +27,7 @@ use self::answers::Answers;
 use self::archive_db::ArchiveDb;
 use self::civarchive::CivArchive;
 use self::civitai::Civitai;
+use crate::net::budget::{Budgets, HostState};
 use crate::settings::ProviderSettings;
 
 /// What was found, and by whom.

@@ -93,6 +93,9 @@ pub struct ProviderSettings {
     pub rest_seconds: f64,
     /// Seconds for which an answer is used again without asking whether it is still true.
     pub cache_seconds: f64,
+    /// Whether files may be fetched from this machine or a private network when a provider, a mirror or a redirect names
+    /// an address there. Addresses of these settings may be there anyway.
+    pub private_addresses: bool,
 }
 
 impl Default for ProviderSettings {
@@ -107,6 +110,7 @@ impl Default for ProviderSettings {
             retry_seconds: 1.0,
             rest_seconds: 30.0,
             cache_seconds: 60.0,
+            private_addresses: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Metadata of one model from providers: found by its file's hash, or linked to a version that a person names.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::blocking_act;
 use super::identify;
@@ -12,6 +12,7 @@ use crate::library::editing::{EditError, Outcome};
 use crate::library::history::ActKind;
 use crate::library::record::{HashStatus, Record};
 use crate::library::refreshing::{Said, Word};
+pub use crate::moment::now;
 use crate::providers::ProviderError;
 
 /// How long a hash that is asked for may take: hundreds of gigabytes from a slow disk.
@@ -154,12 +155,4 @@ async fn hashed(service: &Arc<TypeService>, path: &str) -> Result<Arc<Record>, M
         tokio::time::sleep(HASH_LOOK).await;
     }
     Err(MetadataError::NoHash)
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }

@@ -8,6 +8,7 @@ use reqwest::Url;
 use tokio::sync::watch;
 
 use crate::compat::compat;
+use crate::downloads::resolve;
 use crate::downloads::transfer::{self, Hosts, Meter, Signal, Source, Transfer, TransferError, disk};
 use crate::http::app::App;
 use crate::providers::archive_file::{self, ArchiveFileError};
@@ -101,6 +102,7 @@ fn source(app: &App) -> Result<Source, ArchiveError> {
         gated: false,
         sha256: None,
         hosts,
+        private: resolve::private(app),
     })
 }
 
@@ -141,7 +143,7 @@ async fn fetch(app: &App, source: &Source, zip: &Path, tell: &impl Fn(&str, &str
     let (signals, signal) = watch::channel(Signal::Run);
     let meter = Meter::default();
     let transfer = Transfer {
-        client: client.fetching(),
+        reach: client.fetching(),
         source,
         target: zip,
         options: &options,

@@ -26,17 +26,17 @@ pub(crate) fn route(inner: &Inner, parts: &[&str], version: Option<&str>) -> Res
     };
     found.map_or_else(
         || missing("Not found"),
-        |(model, version)| Json(shown(model, version)).into_response(),
+        |(model, version)| Json(shown(model, version, inner.mirror.as_deref())).into_response(),
     )
 }
 
-fn shown(model: &CatalogModel, version: &CatalogVersion) -> Value {
+fn shown(model: &CatalogModel, version: &CatalogVersion, mirror: Option<&str>) -> Value {
     let files = version.files.iter().map(|file| {
         json!({
             "id": file.id, "name": file.name, "type": file.kind, "sizeKB": file.size as f64 / 1024.0, "sha256": file.sha256,
             "mirrors": [
                 { "url": "https://gone.example/x", "deletedAt": "2025-01-01T00:00:00Z" },
-                { "url": format!("https://mirror.example/{}", file.name), "deletedAt": null },
+                { "url": mirror.map_or_else(|| format!("https://mirror.example/{}", file.name), str::to_owned), "deletedAt": null },
             ],
         })
     });

@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     // Whether many hashes can't be asked about at once.
     no_batches: bool,
     archived: BTreeMap<u64, CatalogModel>,
+    // Where the archive says that files are; none is a place that there is not.
+    mirror: Option<String>,
     keys: Option<Vec<String>>,
     faults: Vec<Fault>,
     asked: Vec<Asked>,
@@ -143,7 +145,7 @@ impl Civitai {
     /// Settings that make a server ask this one, also for pictures, and wait for nothing.
     pub fn settings(&self) -> String {
         format!(
-            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\n[previews]\nprivate_addresses = true\n",
+            "[providers]\ncivitai = '{}'\ncivarchive = '{}'\nretry_seconds = 0.01\nrest_seconds = 0.2\nrequests_per_second = 0\ncache_seconds = 0\nprivate_addresses = true\n[previews]\nprivate_addresses = true\n",
             self.base(),
             self.archive_base()
         )
@@ -191,6 +193,11 @@ impl Civitai {
         {
             inner.archived.insert(model.id, model);
         }
+    }
+
+    /// The archive says of every file that it is there.
+    pub fn mirror_at(&self, url: &str) {
+        self.shared.lock().mirror = Some(url.to_owned());
     }
 
     /// Asks for a key from now on; these are good ones.

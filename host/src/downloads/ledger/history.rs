@@ -20,8 +20,9 @@ impl Ledger {
             step.execute("DELETE FROM queue WHERE download_id = ?", [id])?;
             step.execute(
                 "INSERT INTO history (download_id, model_id, model_version_id, model_name, version_name, thumbnail_url,
-                    file_params, status, error, file_path, bytes_downloaded, total_bytes, completed_at, request, written_to)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    file_params, status, error, file_path, bytes_downloaded, total_bytes, completed_at, request, written_to,
+                    preview_to, preview_level)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 params![
                     row.download_id,
                     row.model_id,
@@ -37,7 +38,9 @@ impl Ledger {
                     ending.total_bytes,
                     ending.completed_at.unwrap_or_else(now),
                     row.request,
-                    row.written_to
+                    row.written_to,
+                    row.preview_to,
+                    row.preview_level
                 ],
             )?;
             step.commit()?;
@@ -193,6 +196,7 @@ fn queue_again(connection: &Connection, row: &HistoryRow) -> rusqlite::Result<Op
 
 /// Notes where the try before wrote: what has arrived is there.
 pub(super) fn keep_place(connection: &Connection, id: &str, before: &HistoryRow) -> rusqlite::Result<()> {
-    let set = "UPDATE queue SET written_to = ?2 WHERE download_id = ?1";
-    connection.execute(set, params![id, before.written_to]).map(drop)
+    let set = "UPDATE queue SET written_to = ?2, preview_to = ?3, preview_level = ?4 WHERE download_id = ?1";
+    let place = params![id, before.written_to, before.preview_to, before.preview_level];
+    connection.execute(set, place).map(drop)
 }

@@ -12,13 +12,13 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
 pub use rows::{HistoryRow, QueueRow, Stats};
 
 use crate::library::store::{is_broken, put_aside};
+use crate::moment::now;
 
 /// Name of the file.
 const FILE: &str = "downloads.sqlite";
@@ -163,10 +163,4 @@ pub fn new_id() -> String {
         &hex[16..20],
         &hex[20..]
     )
-}
-
-fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

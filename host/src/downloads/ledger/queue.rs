@@ -1,5 +1,7 @@
 //! What is to be downloaded, runs or stands still.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::history::{keep_place, newest};
@@ -149,12 +151,15 @@ impl Ledger {
         self.with(|connection| queued(connection, id))
     }
 
-    /// Takes a download out of the queue; whether it was there.
+    /// Takes a download out of the queue; its row, none when it was not there.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn remove(&self, id: &str) -> Result<bool, LedgerError> {
-        self.with(|connection| Ok(connection.execute("DELETE FROM queue WHERE download_id = ?", [id])? > 0))
+    pub fn remove(&self, id: &str) -> Result<Option<QueueRow>, LedgerError> {
+        self.with(|connection| {
+            let text = format!("DELETE FROM queue WHERE download_id = ? RETURNING {QUEUE}");
+            connection.query_row(&text, [id], QueueRow::of).optional()
+        })
     }
 
     /// Puts a download before all others, or behind them; whether it is in the queue.
@@ -171,16 +176,17 @@ impl Ledger {
         self.with(|connection| Ok(connection.execute(&text, [id])? > 0))
     }
 
-    /// Empties the queue, or takes out what has one status; the ids.
+    /// Empties the queue, or takes out what has one status; the rows.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn clear_queue(&self, status: Option<&str>) -> Result<Vec<String>, LedgerError> {
+    pub fn clear_queue(&self, status: Option<&str>) -> Result<Vec<QueueRow>, LedgerError> {
         self.with(|connection| {
-            let mut query =
-                connection.prepare_cached("DELETE FROM queue WHERE ?1 IS NULL OR status = ?1 RETURNING download_id")?;
-            let ids = query.query_map([status], |row| row.get(0))?;
-            ids.collect()
+            let mut query = connection.prepare_cached(&format!(
+                "DELETE FROM queue WHERE ?1 IS NULL OR status = ?1 RETURNING {QUEUE}"
+            ))?;
+            let rows = query.query_map([status], QueueRow::of)?;
+            rows.collect()
         })
     }
 
@@ -209,6 +215,20 @@ impl Ledger {
         self.with(|connection| {
             let set = "UPDATE queue SET progress = ?2, bytes_downloaded = ?3, total_bytes = ?4 WHERE download_id = ?1";
             connection.execute(set, params![id, progress, here, total])?;
+            Ok(())
+        })
+    }
+
+    /// Notes the preview that a download brings, before it is written, and its NSFW level; none once it is gone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn set_preview(&self, id: &str, preview: Option<(&Path, i64)>) -> Result<(), LedgerError> {
+        let (path, level) = preview.unzip();
+        let path = path.and_then(crate::files::wire_path);
+        self.with(|connection| {
+            let set = "UPDATE queue SET preview_to = ?2, preview_level = ?3 WHERE download_id = ?1";
+            connection.execute(set, params![id, path, level.unwrap_or_default()])?;
             Ok(())
         })
     }

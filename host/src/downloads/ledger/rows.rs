@@ -5,10 +5,11 @@ use serde::Serialize;
 
 /// Columns of [`QueueRow`], in its order.
 pub const QUEUE: &str = "download_id, model_id, model_version_id, model_name, version_name, thumbnail_url, source, file_params, status, \
-    priority, progress, bytes_downloaded, total_bytes, bytes_per_second, error, file_path, added_at, started_at, completed_at, request, written_to";
+    priority, progress, bytes_downloaded, total_bytes, bytes_per_second, error, file_path, added_at, started_at, completed_at, request, written_to, preview_to, \
+    preview_level";
 /// Columns of [`HistoryRow`], in its order.
 pub const HISTORY: &str = "id, download_id, model_id, model_version_id, model_name, version_name, thumbnail_url, file_params, status, \
-    error, file_path, bytes_downloaded, total_bytes, completed_at, is_already_exists, request, written_to";
+    error, file_path, bytes_downloaded, total_bytes, completed_at, is_already_exists, request, written_to, preview_to, preview_level";
 
 /// A download that is to come, runs or stands still.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -57,6 +58,12 @@ pub struct QueueRow {
     /// Where this server writes it, or wrote: a path that no client named.
     #[serde(skip)]
     pub written_to: Option<String>,
+    /// The preview that it brought, while no model has it.
+    #[serde(skip)]
+    pub preview_to: Option<String>,
+    /// Its NSFW level.
+    #[serde(skip)]
+    pub preview_level: i64,
 }
 
 impl QueueRow {
@@ -87,6 +94,8 @@ impl QueueRow {
             completed_at: row.get(18)?,
             request: row.get(19)?,
             written_to: row.get(20)?,
+            preview_to: row.get(21)?,
+            preview_level: row.get(22)?,
         })
     }
 }
@@ -130,6 +139,12 @@ pub struct HistoryRow {
     /// Where this server writes it, or wrote: a path that no client named.
     #[serde(skip)]
     pub written_to: Option<String>,
+    /// The preview that it brought, while no model has it.
+    #[serde(skip)]
+    pub preview_to: Option<String>,
+    /// Its NSFW level.
+    #[serde(skip)]
+    pub preview_level: i64,
 }
 
 impl HistoryRow {
@@ -156,6 +171,8 @@ impl HistoryRow {
             is_already_exists: row.get(14)?,
             request: row.get(15)?,
             written_to: row.get(16)?,
+            preview_to: row.get(17)?,
+            preview_level: row.get(18)?,
         })
     }
 }

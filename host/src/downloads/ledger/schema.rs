@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 /// Each step brings the tables from the version of its place to the next.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE queue (
         download_id TEXT PRIMARY KEY,
@@ -90,6 +90,13 @@ pub(super) const MIGRATIONS: [&str; 2] = [
     DROP TABLE history_before;
     CREATE INDEX history_time ON history (completed_at DESC);
     CREATE INDEX history_download ON history (download_id);
+",
+    // The preview that a download brought, until a model has it.
+    "
+    ALTER TABLE queue ADD COLUMN preview_to TEXT;
+    ALTER TABLE queue ADD COLUMN preview_level INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE history ADD COLUMN preview_to TEXT;
+    ALTER TABLE history ADD COLUMN preview_level INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

@@ -205,7 +205,7 @@ impl Transfer<'_> {
         };
         let validator = lock(shared).validator.clone();
         let request = Request {
-            client: self.client,
+            reach: self.reach,
             source: self.source,
             canonical: &url,
             resolved: resolved.as_deref(),
@@ -216,7 +216,9 @@ impl Transfer<'_> {
         };
         let answer = request.send().await?;
         let total = answer.total;
-        self.understood(plan, shared, &answer)?;
+        if let Some(needed) = self.understood(plan, shared, &answer)? {
+            self.room_for(needed).await?;
+        }
         opened.notify_one();
         let from = Url::parse(&answer.url).map_err(|_| Failure::Fatal(TransferError::Stopped))?;
         // A whole file is read to its end; a range to where it was asked for, or less where there is less.
@@ -268,8 +270,8 @@ impl Transfer<'_> {
         }
     }
 
-    /// Notes what an answer says of the file, and looks whether there is room for it.
-    fn understood(&self, plan: &Mutex<Plan>, shared: &Shared, answer: &Answer) -> Result<(), Failure> {
+    /// Notes what an answer says of the file. The first one tells how many bytes are missing.
+    fn understood(&self, plan: &Mutex<Plan>, shared: &Shared, answer: &Answer) -> Result<Option<u64>, Failure> {
         let is_first = {
             let mut plan = unpoisoned(plan);
             let is_first = plan.ranges.is_none();
@@ -301,17 +303,21 @@ impl Transfer<'_> {
             }
             state.total.map(|total| total.saturating_sub(state.done.len()))
         };
-        if let (true, Some(needed)) = (is_first, missing)
-            && let Some(free) = disk::free(self.target)
-            && needed.saturating_add(disk::SPARE) > free
-        {
-            return Err(Failure::Fatal(TransferError::DiskFull {
+        Ok(missing.filter(|_| is_first))
+    }
+
+    /// Looks whether there is room for what is missing. Other downloads may take it: the writer looks again and again.
+    async fn room_for(&self, needed: u64) -> Result<(), Failure> {
+        let target = self.target.to_owned();
+        let free = blocking(move || disk::free(&target)).await.map_err(Failure::Fatal)?;
+        match free {
+            Some(free) if needed.saturating_add(disk::SPARE) > free => Err(Failure::Fatal(TransferError::DiskFull {
                 path: self.target.to_owned(),
-                needed,
+                needed: Some(needed),
                 free,
-            }));
+            })),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::guard::PrivateAddress;
+
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
@@ -89,6 +91,11 @@ pub enum TransferError {
         /// Why.
         reason: String,
     },
+    /// The address leads into a private network, or to this machine.
+    #[error(
+        "the file is not fetched: {0}. Look for another source of it; if this one is meant, set `private_addresses` in the table `providers` of settings.toml"
+    )]
+    Private(#[from] PrivateAddress),
     /// There is nothing in it.
     #[error("{host} sent an empty file. Try again later")]
     Empty {
@@ -109,12 +116,12 @@ pub enum TransferError {
         actual: String,
     },
     /// There is no room.
-    #[error("there is no room for {}: {} more are needed, and {} are free. Free some space and retry; what has arrived is kept", path.display(), megabytes(*needed), megabytes(*free))]
+    #[error("there is no room for {}: {}{} are free. Free some space and retry; what has arrived is kept", path.display(), more(*needed), megabytes(*free))]
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// Bytes that are missing.
-        needed: u64,
+        /// Bytes that are missing; none when nobody knows.
+        needed: Option<u64>,
         /// Bytes that are free.
         free: u64,
     },
@@ -126,6 +133,9 @@ pub enum TransferError {
         /// Why.
         source: std::io::Error,
     },
+    /// A thread of it ended.
+    #[error("the work broke off: {0}. Try again; the server's log may say more, and what has arrived is kept")]
+    Broken(String),
     /// Somebody stopped it.
     #[error("stopped")]
     Stopped,
@@ -136,7 +146,11 @@ impl TransferError {
     pub fn disk(path: PathBuf, source: std::io::Error) -> Self {
         if source.kind() == std::io::ErrorKind::StorageFull {
             let free = super::disk::free(&path).unwrap_or_default();
-            return Self::DiskFull { path, needed: 0, free };
+            return Self::DiskFull {
+                path,
+                needed: None,
+                free,
+            };
         }
         Self::Disk { path, source }
     }
@@ -145,9 +159,15 @@ impl TransferError {
     pub fn is_of_address(&self) -> bool {
         !matches!(
             self,
-            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Stopped
+            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Broken(_) | Self::Stopped
         )
     }
+}
+
+fn more(needed: Option<u64>) -> String {
+    needed.map_or_else(String::new, |needed| {
+        format!("{} more are needed, and ", megabytes(needed))
+    })
 }
 
 fn megabytes(bytes: u64) -> String {

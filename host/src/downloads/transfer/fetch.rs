@@ -5,10 +5,12 @@ use std::time::Duration;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
 };
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 
 use super::error::TransferError;
 use super::source::Source;
+use crate::net::guard::PrivateAddress;
+use crate::net::reach::Reach;
 use crate::net::{cause, host_of, is_page, retry_after};
 
 /// Most redirects of one request.
@@ -31,8 +33,8 @@ pub enum Failure {
 
 /// A request for bytes of a file.
 pub struct Request<'a> {
-    /// Sends it; follows no redirects by itself.
-    pub client: &'a Client,
+    /// Sends it.
+    pub reach: &'a Reach,
     /// What is fetched.
     pub source: &'a Source,
     /// The canonical address.
@@ -105,8 +107,13 @@ impl Request<'_> {
 
     async fn ask(&self, url: &Url) -> Result<Response, Failure> {
         let range = format!("bytes={}-{}", self.start, self.end.saturating_sub(1));
-        let mut request = self
-            .client
+        let client = self.reach.client_for(url, self.source.private.has(url));
+        let client = client.map_err(|refused| Failure::Fatal(refused.into()))?;
+        if let Some(wait) = self.reach.budgets().pause(url) {
+            let host = host_of(url);
+            return Err(Failure::Retry(TransferError::RateLimited { host, wait }, Some(wait)));
+        }
+        let mut request = client
             .get(url.clone())
             .header(ACCEPT_ENCODING, "identity")
             .header(RANGE, range);
@@ -123,7 +130,10 @@ impl Request<'_> {
                 url: url.to_string(),
                 reason: error.to_string(),
             })),
-            Ok(Err(error)) => Err(Failure::Retry(broken(url, &error), None)),
+            Ok(Err(error)) => Err(match PrivateAddress::behind(&error) {
+                Some(refused) => Failure::Fatal(refused.clone().into()),
+                None => Failure::Retry(broken(url, &error), None),
+            }),
             Err(_) => Err(Failure::Retry(silent(url, self.patience), None)),
         }
     }
@@ -162,6 +172,7 @@ impl Request<'_> {
             416 => Failure::Restart(refused()),
             429 => {
                 let wait = retry_after(headers);
+                self.reach.budgets().limited(url, wait);
                 let error = TransferError::RateLimited {
                     host,
                     wait: wait.unwrap_or_default(),

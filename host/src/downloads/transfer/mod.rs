@@ -15,7 +15,7 @@ mod state;
 mod tests;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -24,12 +24,13 @@ use tokio::sync::watch;
 
 pub use error::TransferError;
 use fetch::Failure;
-pub use source::{Hosts, Key, Source};
+pub use source::{Hosts, Key, Private, Source};
 use state::State;
 pub use state::{PartOf, part_is_of, part_of, state_of};
 
 use crate::files::limiter::Limiter;
 use crate::net;
+use crate::net::reach::Reach;
 
 /// How often a file is begun anew.
 const RESTARTS: u32 = 5;
@@ -111,8 +112,8 @@ pub fn bring(from: &Path, to: &Path) {
 
 /// A transfer of one file.
 pub struct Transfer<'a> {
-    /// Sends requests; must follow no redirects by itself.
-    pub client: &'a reqwest::Client,
+    /// Sends requests.
+    pub reach: &'a Reach,
     /// What is fetched.
     pub source: &'a Source,
     /// Where it will lie. Written is `<target>.part`; the last step, giving it the name, is the caller's.
@@ -253,8 +254,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn broke_off(error: &tokio::task::JoinError) -> TransferError {
-    TransferError::Disk {
-        path: PathBuf::new(),
-        source: std::io::Error::other(error.to_string()),
-    }
+    TransferError::Broken(error.to_string())
 }

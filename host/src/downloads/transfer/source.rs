@@ -68,6 +68,22 @@ impl Hosts {
     }
 }
 
+/// Which addresses of this machine and of private networks a file may come from, along redirects too.
+#[derive(Debug, Clone, Default)]
+pub struct Private {
+    /// Whether all.
+    pub all: bool,
+    /// Those with the origin of one of these, which settings name.
+    pub named: Vec<Url>,
+}
+
+impl Private {
+    /// Whether this address may be asked wherever it leads.
+    pub fn has(&self, url: &Url) -> bool {
+        self.all || self.named.iter().any(|own| own.origin() == url.origin())
+    }
+}
+
 /// A file that can be fetched.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -83,6 +99,8 @@ pub struct Source {
     pub sha256: Option<String>,
     /// Who may be asked for it.
     pub hosts: Hosts,
+    /// Who may be asked although they are no hosts of the public internet.
+    pub private: Private,
 }
 
 impl Source {
@@ -105,6 +123,7 @@ mod tests {
             gated: false,
             sha256: None,
             hosts: Hosts::Any,
+            private: Private::default(),
         };
         let key = |url: &str| source.key_for(&Url::parse(url).unwrap());
         let value = key("https://a.example/api/models/1").unwrap();

@@ -31,6 +31,32 @@ async fn a_small_file_takes_one_request() {
 }
 
 #[tokio::test]
+async fn a_pause_that_the_host_asked_somebody_else_for_is_waited_for() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let (url, pause) = (setting.base.parse().unwrap(), Duration::from_millis(400));
+    setting.budgets.limited(&url, Some(pause));
+    let began = std::time::Instant::now();
+    setting.run(&setting.source(&["/file"]), 1).await.unwrap();
+    assert!(began.elapsed() >= pause && setting.is_whole());
+}
+
+#[tokio::test]
+async fn a_private_address_is_asked_only_where_settings_name_it() {
+    let setting = Setting::new(1000, with_ranges()).await;
+    let mut source = setting.source(&["/file"]);
+    source.private = Private::default();
+    let error = setting.run(&source, 1).await.unwrap_err();
+    assert!(matches!(error, TransferError::Private(_)), "{error}");
+    source.urls = vec![setting.base.replace("127.0.0.1", "localhost") + "/file"];
+    let error = setting.run(&source, 1).await.unwrap_err();
+    assert!(matches!(error, TransferError::Private(_)), "{error}");
+    assert_eq!(setting.site.asked.load(Ordering::Relaxed), 0);
+    source.urls = setting.source(&["/file"]).urls;
+    source.private.named = vec![setting.base.parse().unwrap()];
+    setting.run(&source, 1).await.unwrap();
+}
+
+#[tokio::test]
 async fn drops_breaks_and_faults_of_the_server_are_gone_over_and_no_byte_comes_twice() {
     let setting = Setting::new(LARGE, with_ranges()).await;
     *setting.site.whims.lock().unwrap() = [

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Receiver;
 
+use super::disk;
 use super::error::TransferError;
 use super::state::{self, State};
 use crate::files::hash::hex;
@@ -44,6 +45,8 @@ pub struct Writer {
     sha256: Sha256,
     hashed: u64,
     block: Vec<u8>,
+    // How much room there is.
+    free: fn(&Path) -> Option<u64>,
 }
 
 impl Writer {
@@ -74,6 +77,7 @@ impl Writer {
             sha256: Sha256::new(),
             hashed: 0,
             block: Vec::new(),
+            free: disk::free,
         })
     }
 
@@ -100,6 +104,7 @@ impl Writer {
             if saved.elapsed() >= SAVE_EVERY {
                 self.save();
                 saved = Instant::now();
+                self.look_for_room()?;
                 syncing.start_when_due(&self.file, &self.shared);
             }
         }
@@ -115,6 +120,21 @@ impl Writer {
         self.hash_behind(usize::MAX).map_err(disk)?;
         self.file.sync_all().map_err(disk)?;
         Ok(Some(hex(&self.sha256.finalize())))
+    }
+
+    /// Ends before the disk is full: other downloads write there too, and not every server says how long a file is.
+    fn look_for_room(&self) -> Result<(), TransferError> {
+        let state = lock(&self.shared);
+        let needed = state.total.map(|total| total.saturating_sub(state.done.len()));
+        drop(state);
+        match (self.free)(&self.target) {
+            Some(free) if free < disk::SPARE && needed != Some(0) => Err(TransferError::DiskFull {
+                path: self.target.clone(),
+                needed,
+                free,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn save(&self) {
@@ -204,4 +224,29 @@ fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
     file.seek(SeekFrom::Start(at))?;
     file.read_exact(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_others_fill_meanwhile_ends_it_and_what_is_here_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.safetensors");
+        let mut writer = Writer::open(&target, Shared::default()).unwrap();
+        writer.free = |_| Some(disk::SPARE - 1);
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let writing = std::thread::spawn(move || writer.run(receiver));
+        for at in 0..2 {
+            std::thread::sleep(SAVE_EVERY + Duration::from_millis(50));
+            let bytes = Bytes::from_static(b"x");
+            let _ = sender.blocking_send(Piece { at, bytes });
+        }
+        drop(sender);
+        let error = writing.join().unwrap().unwrap_err();
+        assert!(matches!(error, TransferError::DiskFull { needed: None, .. }), "{error}");
+        assert!(!error.to_string().contains("0 MB more"), "{error}");
+        assert!(State::load(&target, None).done.len() > 0);
+    }
 }

@@ -13,10 +13,10 @@ use super::super::error::ApiError;
 use super::super::types::TypeService;
 use super::editing::{act, body};
 use super::json;
+use crate::downloads::preview::media;
 use crate::library::item;
 use crate::library::preview;
-use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
-use crate::web_media;
+use crate::library::previewing::{NewPreview, PreviewError};
 
 impl From<PreviewError> for ApiError {
     fn from(error: PreviewError) -> Self {
@@ -95,18 +95,10 @@ pub async fn from_url(call: Call, service: Arc<TypeService>) -> Result<Response,
     let address = text("image_url", "Image URL is required")?;
     let level = body.get("nsfw_level").and_then(Value::as_u64);
     let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(0);
-    let private = call.app.settings.previews.private_addresses;
     let is_video = preview::is_video(address.split('?').next().unwrap_or_default());
-    let small = match web_media::rendition(&address, is_video) {
-        Some(small) => web_media::fetch(&small, MAX_BYTES, private).await.ok(),
-        None => None,
-    };
-    let fetched = match small {
-        Some(fetched) => fetched,
-        None => web_media::fetch(&address, MAX_BYTES, private)
-            .await
-            .map_err(|error| ApiError::new(StatusCode::BAD_GATEWAY, format!("Failed to download image: {error}")))?,
-    };
+    let fetched = media(&call.app, &address, is_video).await;
+    let fetched = fetched
+        .map_err(|error| ApiError::new(StatusCode::BAD_GATEWAY, format!("Failed to download image: {error}")))?;
     set(&call, &service, path, fetched.bytes, fetched.name, level).await
 }
 

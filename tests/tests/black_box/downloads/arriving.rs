@@ -1,11 +1,13 @@
 //! What a download brings, and where it would go.
 
 use anyhow::Result;
-use modelshelf_tests::civitai::{CatalogVersion, Civitai};
+use modelshelf_tests::civitai::{CatalogVersion, Civitai, Storage};
 use modelshelf_tests::{Call, Library};
 use serde_json::{Value, json};
 
-use super::{by_default, download, get, lora, names, options, options_with};
+use super::{
+    by_default, download, enqueue, get, lora, names, options, options_with, sized, slow, wait_for_end, wait_for_file,
+};
 
 #[tokio::test]
 async fn a_version_comes_whole_with_its_metadata_and_preview_into_its_folder_and_is_listed_at_once() -> Result<()> {
@@ -151,7 +153,7 @@ async fn what_is_no_picture_or_lies_in_a_private_network_is_no_preview_and_fails
     let text = std::fs::read_to_string(&config)?;
     std::fs::write(
         &config,
-        text.replace("private_addresses = true", "private_addresses = false"),
+        text.replace("[previews]\nprivate_addresses = true", "[previews]"),
     )?;
     let server = library
         .options()
@@ -197,6 +199,42 @@ async fn whether_a_version_was_downloaded_is_what_the_ledger_says() -> Result<()
         server.post_json("/api/lm/model-version-download-status", &set).await?;
     }
     assert_eq!(words().await?, [(no.clone(), no), (yes.clone(), yes)]);
+    server.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_preview_keeps_its_level_over_a_crash_and_goes_with_a_cancelled_download() -> Result<()> {
+    let library = Library::new()?;
+    let models = (1..=2).map(|id| {
+        let mut model = sized(id, 8 << 20);
+        model.versions[0].images = vec![json!({"url": "/images/a.png", "nsfwLevel": 4, "type": "image"})];
+        model
+    });
+    let civitai = Civitai::start(models).await?;
+    civitai.give_out(slow());
+    let server = options(&library, &civitai, "parallel = 2")?.silent().serve().await?;
+    for (id, model) in [("a", "1"), ("b", "2")] {
+        enqueue(&server, model, id).await?;
+    }
+    for id in 1..=2 {
+        wait_for_file(&library, &format!("file{id}.webp")).await?;
+        wait_for_file(&library, &format!("file{id}.safetensors.part.state")).await?;
+    }
+    server.kill();
+    let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
+    assert_eq!(
+        get(&server, "cancel-download-get", &[("download_id", "b")]).await?.0,
+        200
+    );
+    let left = names(&library.root("loras"))?;
+    assert!(!left.iter().any(|name| name.starts_with("file2.")), "{left:?}");
+    civitai.give_out(Storage::default());
+    wait_for_end(&server, 2).await?;
+    let item = server.item("loras", "file1").await?;
+    assert_eq!(item["preview_nsfw_level"], 4);
+    assert!(item["preview_url"].as_str().is_some_and(|url| !url.is_empty()));
+    assert_eq!(civitai.count("/images/a.png"), 2, "it was there already");
     server.stop().await?;
     Ok(())
 }

@@ -57,6 +57,38 @@ async fn two_hundred_downloads_from_a_bad_server_all_arrive_whole_and_once() -> 
 }
 
 #[tokio::test]
+async fn large_files_come_over_several_connections_from_a_bad_server_and_little_comes_twice() -> Result<()> {
+    const COUNT: u64 = 3;
+    const SIZE: u64 = 44 << 20;
+    let library = Library::new()?;
+    let civitai = Civitai::start((1..=COUNT).map(|id| sized(id, SIZE + id))).await?;
+    civitai.give_out(Storage {
+        drops: 20,
+        limits: 10,
+        faults: 10,
+        uses: Some(2),
+        ..Storage::default()
+    });
+    let server = options(&library, &civitai, "tries = 30\nconnections = 4")?
+        .serve()
+        .await?;
+    for id in 1..=COUNT {
+        enqueue(&server, &id.to_string(), &id.to_string()).await?;
+    }
+    for item in wait_for_end(&server, COUNT as usize).await? {
+        assert_eq!(item["status"], "completed", "{item}");
+        let id = item["model_id"].as_u64().context("model_id")?;
+        let wanted = CatalogFile::new(id * 100, &format!("file{id}.safetensors"), SIZE + id);
+        let path = item["file_path"].as_str().context("file_path")?;
+        assert!(std::fs::read(path)? == wanted.bytes(0, wanted.size as usize), "{path}");
+    }
+    let (sent, size) = (civitai.sent(), COUNT * SIZE);
+    assert!(sent < size + size / 4, "{sent} bytes were sent for {size}");
+    server.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
     const SIZE: u64 = 64 << 20;
     let library = Library::new()?;

@@ -146,3 +146,47 @@ async fn a_row_that_is_taken_out_of_the_queue_does_not_begin() -> Result<()> {
     server.stop().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_cancelled_removed_or_cleared_leaves_nothing_though_it_does_not_run() -> Result<()> {
+    let library = Library::new()?;
+    let civitai = Civitai::start((1..=4).map(|id| sized(id, 64 << 20))).await?;
+    civitai.give_out(slow());
+    let server = options(&library, &civitai, "parallel = 4")?.silent().serve().await?;
+    for (id, model) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")] {
+        enqueue(&server, model, id).await?;
+    }
+    for id in 1..=4 {
+        wait_for_file(&library, &format!("file{id}.safetensors.part.state")).await?;
+    }
+    server.kill();
+    let server = options(&library, &civitai, "parallel = 1")?.serve().await?;
+    let end = Instant::now() + Duration::from_secs(30);
+    while rows(&server).await?.0[0]["status"] != "downloading" {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = || -> Result<Vec<String>> {
+        let all = names(&library.root("loras"))?;
+        Ok(all.into_iter().filter(|name| name.ends_with(".part")).collect())
+    };
+    assert_eq!(left()?.len(), 4, "a restart keeps what there is");
+    get(&server, "downloads/queue/remove", &[("download_id", "b")]).await?;
+    assert!(!left()?.contains(&"file2.safetensors.part".to_owned()));
+    // One that a call has waiting for a slot.
+    let call = begin(
+        &server,
+        json!({"model_id": 3, "use_default_paths": true, "download_id": "c"}),
+    );
+    while get(&server, "download-progress/c", &[]).await?.0 != 200 {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    get(&server, "cancel-download-get", &[("download_id", "c")]).await?;
+    assert_eq!(call.await??.1["cancelled"], true);
+    assert_eq!(left()?, ["file1.safetensors.part", "file4.safetensors.part"]);
+    assert_eq!(get(&server, "downloads/queue/clear", &[]).await?.1["cleared"], 2);
+    assert_eq!(names(&library.root("loras"))?, Vec::<String>::new());
+    server.stop().await?;
+    Ok(())
+}

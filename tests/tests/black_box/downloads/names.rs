@@ -109,3 +109,61 @@ async fn an_id_that_ended_well_is_an_answer_for_its_own_file_alone() -> Result<(
     server.stop().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_sidecar_that_comes_while_its_file_does_is_not_lost() -> Result<()> {
+    let library = Library::new()?;
+    let civitai = Civitai::start((1..=3).map(|id| sized(id, SIZE))).await?;
+    civitai.give_out(slow());
+    let server = options(&library, &civitai, "")?.serve().await?;
+    let folder = library.root("loras").join("SDXL 1.0/style");
+    let mine = |id: u64, sha256: &str| {
+        json!({
+            "file_name": "elsewhere", "model_name": "Mine", "file_path": "/elsewhere.safetensors", "size": 1, "modified": 0.0,
+            "sha256": sha256, "base_model": "SDXL 1.0", "preview_url": "", "notes": "typed", "mine": id,
+        })
+        .to_string()
+    };
+    let own = CatalogFile::new(200, "file2.safetensors", SIZE).sha256;
+    for (id, text) in [
+        (1, "{ broken".to_owned()),
+        (2, mine(2, &own)),
+        (3, mine(3, &"0".repeat(64))),
+    ] {
+        enqueue(&server, &id.to_string(), &format!("d{id}")).await?;
+        wait_for_file(&library, &format!("file{id}.safetensors.part.state")).await?;
+        std::fs::write(folder.join(format!("file{id}.metadata.json")), text)?;
+    }
+    civitai.give_out(Storage::default());
+    let items = super::wait_for_end(&server, 3).await?;
+    let status = |id: &str| {
+        let item = items.iter().find(|item| item["download_id"] == id);
+        item.map(|item| item["status"].clone()).unwrap_or_default()
+    };
+    assert_eq!(
+        [status("d1"), status("d2"), status("d3")],
+        ["completed", "completed", "failed"]
+    );
+    let there = names(&folder)?;
+    let aside = there
+        .iter()
+        .find(|name| name.starts_with("file1.metadata.json.broken-"));
+    let aside = aside.unwrap_or_else(|| panic!("{there:?}"));
+    assert_eq!(std::fs::read_to_string(folder.join(aside))?, "{ broken");
+    let kept: Value = serde_json::from_slice(&std::fs::read(folder.join("file2.metadata.json"))?)?;
+    assert_eq!((&kept["mine"], &kept["notes"]), (&json!(2), &json!("typed")));
+    assert_eq!(
+        (&kept["file_name"], &kept["civitai"]["id"]),
+        (&json!("file2"), &json!(20))
+    );
+    // The next try takes another name, and what had arrived comes along.
+    let sent = civitai.sent();
+    get(&server, "downloads/history/retry", &[("download_id", "d3")]).await?;
+    super::wait_for_end(&server, 3).await?;
+    server.wait_for("loras", |page| page["total"] == 3).await?;
+    assert!(civitai.sent() - sent < SIZE / 2);
+    let kept: Value = serde_json::from_slice(&std::fs::read(folder.join("file3.metadata.json"))?)?;
+    assert_eq!(kept["file_name"], "elsewhere");
+    server.stop().await?;
+    Ok(())
+}

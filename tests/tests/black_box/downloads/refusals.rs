@@ -1,6 +1,8 @@
 //! What is refused, and why.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use modelshelf_tests::civitai::{CatalogModel, Civitai, Fault, Storage};
@@ -219,6 +221,42 @@ async fn a_link_that_leads_out_of_the_library_is_no_place_for_a_file() -> Result
         );
     }
     assert_eq!(names(outside.path())?, Vec::<String>::new());
+    server.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn neither_a_mirror_nor_a_redirect_leads_into_a_private_network() -> Result<()> {
+    let (library, civitai) = (Library::new()?, Civitai::start([lora(1), lora(2), lora(3)]).await?);
+    civitai.remove(2, true);
+    let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let port = inside.local_addr()?.port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let own = asked.clone();
+    let router = axum::Router::new().fallback(async move || {
+        own.fetch_add(1, Ordering::Relaxed);
+        "inside"
+    });
+    tokio::spawn(async move { axum::serve(inside, router).await });
+    let options = options(&library, &civitai, "")?;
+    let config = library.path().join("settings.toml");
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, text.replace("private_addresses = true", ""))?;
+    let server = options.serve().await?;
+    // The address of the API is the settings' own; the files are at another one.
+    let (_, answer) = download(&server, by_default(1)).await?;
+    let says_what_to_do = |answer: &serde_json::Value| {
+        let error = answer["error"].as_str().unwrap_or_default();
+        error.contains("private network") && error.contains("private_addresses")
+    };
+    assert!(says_what_to_do(&answer), "{answer}");
+    assert!(civitai.count("/api/download/") > 0 && civitai.count("/files/") == 0);
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        civitai.mirror_at(&format!("http://{host}:{port}/api/lm/delete-model"));
+        let (_, answer) = download(&server, by_default(2)).await?;
+        assert!(says_what_to_do(&answer), "{host}: {answer}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
     server.stop().await?;
     Ok(())
 }

@@ -16,9 +16,11 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::super::{Arrived, Hosts, Meter, Options, Signal, Source, Transfer, TransferError, part_of};
+use super::super::{Arrived, Hosts, Meter, Options, Private, Signal, Source, Transfer, TransferError, part_of};
 use crate::files::hash::hex;
 use crate::files::limiter::Limiter;
+use crate::net::budget::Budgets;
+use crate::net::reach::Reach;
 
 /// What the server does with the next request for the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,6 +158,7 @@ pub struct Setting {
     pub folder: tempfile::TempDir,
     pub signal: watch::Sender<Signal>,
     pub meter: Meter,
+    pub budgets: Arc<Budgets>,
 }
 
 impl Setting {
@@ -174,6 +177,7 @@ impl Setting {
             folder: tempfile::tempdir().unwrap(),
             signal: watch::channel(Signal::Run).0,
             meter: Meter::default(),
+            budgets: Arc::default(),
         }
     }
 
@@ -189,6 +193,10 @@ impl Setting {
             gated: false,
             sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
             hosts: Hosts::Any,
+            private: Private {
+                all: true,
+                ..Private::default()
+            },
         }
     }
 
@@ -202,10 +210,7 @@ impl Setting {
         connections: usize,
         patience: Duration,
     ) -> Result<Arrived, TransferError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
+        let reach = Reach::new(reqwest::Client::builder, None, self.budgets.clone()).unwrap();
         let options = Options {
             connections,
             tries: 4,
@@ -213,7 +218,7 @@ impl Setting {
             patience,
         };
         let transfer = Transfer {
-            client: &client,
+            reach: &reach,
             source,
             target: &self.target(),
             options: &options,

@@ -117,13 +117,10 @@ pub async fn enqueue(
 /// GET `downloads/queue/remove`.
 pub async fn remove(call: Call) -> Result<Response, ApiError> {
     let id = required(&call)?;
-    let own = id.clone();
-    let removed = ask(&call, move |ledger| ledger.remove(&own)).await?;
-    if removed {
-        call.app.downloads.drop_jobs(&[id]).await;
-    }
+    let removed = ask(&call, move |ledger| ledger.remove(&id)).await?;
+    call.app.downloads.drop_rows(&call.app, removed.as_slice()).await;
     call.app.downloads.tell(&call.app);
-    Ok(json(&json!({ "success": removed })))
+    Ok(json(&json!({ "success": removed.is_some() })))
 }
 
 /// GET `downloads/queue/move-to-top` and `move-to-end`.
@@ -137,10 +134,10 @@ pub async fn shift(call: Call, first: bool) -> Result<Response, ApiError> {
 /// GET `downloads/queue/clear`.
 pub async fn clear(call: Call) -> Result<Response, ApiError> {
     let status = given(&call, "status");
-    let ids = ask(&call, move |ledger| ledger.clear_queue(status.as_deref())).await?;
-    call.app.downloads.drop_jobs(&ids).await;
+    let rows = ask(&call, move |ledger| ledger.clear_queue(status.as_deref())).await?;
+    call.app.downloads.drop_rows(&call.app, &rows).await;
     call.app.downloads.tell(&call.app);
-    Ok(json(&json!({ "success": true, "cleared": ids.len() })))
+    Ok(json(&json!({ "success": true, "cleared": rows.len() })))
 }
 
 /// GET `downloads/queue/complete`: a client has downloaded it by itself.
@@ -170,7 +167,7 @@ pub async fn complete(call: Call) -> Result<Response, ApiError> {
     let own = id.clone();
     let row = ask(&call, move |ledger| ledger.finish(&own, &ending)).await?;
     let row = row.ok_or_else(|| ApiError::not_found("Download not found in queue"))?;
-    call.app.downloads.drop_jobs(&[id]).await;
+    call.app.downloads.drop_job(&id).await;
     call.app.downloads.tell(&call.app);
     Ok(json(&json!({ "success": true, "item": row })))
 }

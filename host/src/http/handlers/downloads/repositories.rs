@@ -33,8 +33,10 @@ impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         let status = match &error {
             HubError::NotFound(_) | HubError::NoFile { .. } => StatusCode::NOT_FOUND,
-            HubError::Status(status) => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
-            HubError::Network(_) | HubError::TooLong(_) => StatusCode::BAD_GATEWAY,
+            HubError::Status(status) | HubError::Busy(status) => {
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
+            }
+            HubError::Network(_) | HubError::Answer(_) | HubError::TooLong(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())
     }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::error::ProviderError;
-use crate::net::host_of;
+use super::host_of;
 use crate::settings::ProviderSettings;
 
 /// Requests to one host at once.
@@ -22,6 +21,27 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MOST: Duration = Duration::from_secs(1800);
 /// How long requests pause after a 429 that does not say how long.
 const PAUSE: Duration = Duration::from_millis(1500);
+
+/// Why a host is not asked now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Held {
+    /// It could not be reached lately.
+    #[error("{host} could not be reached and is left alone for a while: {reason}")]
+    Away {
+        /// Its name.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It asked for a long pause.
+    #[error("{host} has had too many requests and wants a break of {} s", wait.as_secs().max(1))]
+    Limited {
+        /// Its name.
+        host: String,
+        /// What is left of the pause.
+        wait: Duration,
+    },
+}
 
 /// How a host does.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -61,7 +81,8 @@ pub struct HostBudget {
 /// The right to make one request; held until its answer is read.
 #[derive(Debug)]
 pub struct Turn {
-    _slot: OwnedSemaphorePermit,
+    // None only where nothing bounds requests: the semaphore is never closed.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl HostBudget {
@@ -69,9 +90,8 @@ impl HostBudget {
     ///
     /// # Errors
     /// At once when the host is resting after failures, or asked for a pause of more than two minutes.
-    pub async fn turn(&self) -> Result<Turn, ProviderError> {
-        let slot = self.slots.clone().acquire_owned().await;
-        let slot = slot.map_err(|_| ProviderError::Unsupported)?;
+    pub async fn turn(&self) -> Result<Turn, Held> {
+        let slot = self.slots.clone().acquire_owned().await.ok();
         loop {
             match self.wait()? {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -81,20 +101,20 @@ impl HostBudget {
     }
 
     /// How long to wait, or nothing when a request may be made now, which is then counted.
-    fn wait(&self) -> Result<Option<Duration>, ProviderError> {
+    fn wait(&self) -> Result<Option<Duration>, Held> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if state.resting_until.is_some_and(|until| until > now) {
-            return Err(ProviderError::Offline {
+            return Err(Held::Away {
                 host: self.host.clone(),
                 reason: state.reason.clone(),
             });
         }
         if let Some(left) = state.paused_until.and_then(|until| until.checked_duration_since(now)) {
             if left > PATIENCE {
-                return Err(ProviderError::RateLimited {
+                return Err(Held::Limited {
                     host: self.host.clone(),
-                    retry_after: left,
+                    wait: left,
                 });
             }
             if !left.is_zero() {
@@ -183,6 +203,12 @@ pub fn jitter(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + rand::random::<f64>() * 0.2)
 }
 
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::new(&ProviderSettings::default())
+    }
+}
+
 /// The budgets of all hosts.
 #[derive(Debug)]
 pub struct Budgets {
@@ -231,6 +257,23 @@ impl Budgets {
                 })
             })
             .clone()
+    }
+
+    /// How long the host of an address wants to be left alone, as somebody was told: for requests that take no turn, since
+    /// they are long.
+    pub fn pause(&self, url: &reqwest::Url) -> Option<Duration> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.get(&host_of(url))?;
+        let state = host.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = state.paused_until?.checked_duration_since(Instant::now())?;
+        Some(left.min(MOST)).filter(|left| !left.is_zero())
+    }
+
+    /// Notes that the host of an address asked for a pause. One of no length is for that request alone.
+    pub fn limited(&self, url: &reqwest::Url, retry_after: Option<Duration>) {
+        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
+            self.of(url).limited(Some(wait), 0);
+        }
     }
 
     /// All hosts that were asked, by name.
@@ -283,7 +326,7 @@ mod tests {
         budget.limited(Some(Duration::from_secs(5)), 0);
         assert!(budget.wait().unwrap().unwrap() > Duration::from_secs(4));
         budget.limited(Some(Duration::from_secs(600)), 0);
-        assert!(matches!(budget.wait(), Err(ProviderError::RateLimited { .. })));
+        assert!(matches!(budget.wait(), Err(Held::Limited { .. })));
     }
 
     #[test]
@@ -294,7 +337,7 @@ mod tests {
         }
         assert!(budget.wait().unwrap().is_none() && !budget.state().offline);
         budget.unreachable("refused");
-        assert!(matches!(budget.wait(), Err(ProviderError::Offline { .. })));
+        assert!(matches!(budget.wait(), Err(Held::Away { .. })));
         assert!(budget.state().offline);
         budget.reached();
         assert!(budget.wait().unwrap().is_none() && !budget.state().offline);
