@@ -1,5 +1,6 @@
 //! Modelshelf's server. See ARCHITECTURE.md for the map.
 
+pub mod app;
 pub mod authoring;
 pub mod cancel;
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod hub;
 pub mod libraries;
 pub mod library;
 pub mod metrics;
+pub mod model_types;
 pub mod moment;
 pub mod net;
 pub mod plugins;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::http::app::App;
-use crate::http::types::{TypeService, TypeSlot};
+use crate::app::App;
 use crate::library::Library;
 use crate::library::progress::ProgressSink;
 use crate::library::watch::Keeping;
+use crate::model_types::{TypeService, TypeSlot};
 use crate::plugins::Plugin;
 use crate::providers::Options;
 use crate::settings::{ActiveLibrary, ScanSettings};

@@ -11,12 +11,12 @@ use arc_swap::ArcSwap;
 use modelshelf_plugin_builder::Running;
 use tokio::net::TcpListener;
 
+use crate::app::App;
 use crate::authoring::live;
 use crate::cli::ServeArgs;
 use crate::downloads::Downloads;
 use crate::downloads::ledger::Ledger;
 use crate::http;
-use crate::http::app::App;
 use crate::http::pages::Pages;
 use crate::http::registrar::RouteTable;
 use crate::hub::Hub;

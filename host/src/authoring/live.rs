@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::watching::{Folder, Watch};
+use crate::app::App;
 use crate::files::hash;
-use crate::http::app::App;
 use crate::roster::{self, Source};
 
 /// A path that was named by `--plugin`, watched already.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::hugging_face;
 use super::ledger::HistoryRow;
 use super::wanted::Wanted;
-use crate::http::app::App;
+use crate::app::App;
 use crate::library::record::Record;
 
 /// Whether a library lists a file as this version.

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::service::Downloads;
 use super::transfer;
 use super::working::REMEMBERED;
-use crate::http::app::App;
+use crate::app::App;
 
 /// Why a download can't be paused and the like. Source of the texts: contract section 1.7.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use super::ledger::QueueRow;
 use super::resolve::{self, Plan, Resolved};
 use super::transfer::{Hosts, Key, Source};
 use super::wanted::{RepoFile, Wanted};
-use crate::http::app::App;
+use crate::app::App;
 use crate::net::{body_up_to, cause, retry_after};
 use crate::providers::Client;
 use crate::settings::DownloadSettings;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::DownloadError;
 use super::resolve::{self, Chosen};
 use super::wanted::Wanted;
-use crate::http::app::App;
+use crate::app::App;
 use crate::providers::{Object, id_of, objects};
 
 /// What would be downloaded, and where to.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::job::Job;
 use super::service::Downloads;
 use super::transfer;
-use crate::http::app::App;
+use crate::app::App;
 use crate::library::preview::ENDINGS;
 use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;

@@ -17,8 +17,8 @@ use super::progress::Flow;
 use super::resolve::{self, Plan, Resolved};
 use super::service::Downloads;
 use super::transfer::{self, Transfer, TransferError};
-use crate::http::app::App;
-use crate::http::types::TypeService;
+use crate::app::App;
+use crate::model_types::TypeService;
 use crate::providers::Object;
 
 /// How often progress is told.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::service::Downloads;
-use crate::http::app::App;
+use crate::app::App;
 
 /// Changes come in bursts; they are looked at together.
 const REST: Duration = Duration::from_secs(1);

@@ -18,8 +18,8 @@ use super::progress::Board;
 use super::transfer::Options;
 use super::wanted::Wanted;
 use super::working::Begun;
+use crate::app::App;
 use crate::files::limiter::Limiter;
-use crate::http::app::App;
 use crate::settings::{ContractSettings, DownloadSettings};
 
 /// The shortest time without a byte after which a connection is opened again.

@@ -15,7 +15,7 @@ use super::run;
 use super::service::{Downloads, Entered};
 use super::transfer;
 use super::wanted::Wanted;
-use crate::http::app::App;
+use crate::app::App;
 
 /// For how long the end of a download can be asked for.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);

@@ -11,7 +11,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use super::app::App;
 use super::error::ApiError;
 use super::handlers;
 use super::pages::Instead;
@@ -19,8 +18,9 @@ use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
-use super::types::{Off, TypeSlot};
+use crate::app::App;
 use crate::library::previewing;
+use crate::model_types::{Off, TypeSlot};
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;

@@ -1,6 +1,5 @@
 //! HTTP: the route table, the gate, handlers, sockets and pages.
 
-pub mod app;
 pub mod dispatch;
 pub mod error;
 mod handlers;
@@ -11,7 +10,6 @@ pub mod registrar;
 pub mod routes;
 pub mod safety;
 mod sockets;
-pub mod types;
 
 use std::sync::Arc;
 
@@ -21,10 +19,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use app::App;
 use error::ApiError;
 use pages::{Instead, Pages};
 
+use crate::app::App;
 use crate::compat::compat;
 
 /// What pages are told when a provider can't be reached, or can be again.

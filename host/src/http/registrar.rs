@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::http::Method;
 
 use super::routes::{COMMON_ROUTES, Shared, SharedRoute, TYPE_ROUTES};
-use super::types::TypeSlot;
 use crate::compat::compat;
+use crate::model_types::TypeSlot;
 use crate::plugins::imports::RouteWish;
 
 /// Every path of the API starts with this.

@@ -10,9 +10,9 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use serde_json::json;
 
-use super::app::App;
 use super::query::Query;
 use super::safety;
+use crate::app::App;
 use crate::downloads::ledger::new_id;
 
 /// Largest message of a client, in bytes; none is looked at.

@@ -15,9 +15,9 @@ pub use start::load;
 pub use swap::{SwapError, Swapped, replace};
 pub use switch::{disable, enable, watch_quarantine};
 
-use crate::http::app::App;
+use crate::app::App;
 use crate::http::registrar::{BindError, RouteTable};
-use crate::http::types::TypeSlot;
+use crate::model_types::TypeSlot;
 use crate::plugins::imports::Outside;
 use crate::plugins::{CodeCache, Grants, LoadError, Plugin, PluginEngine};
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Roster, Source, arrange, bind};
+use crate::app::App;
 use crate::downloads;
-use crate::http::app::App;
-use crate::http::types::TypeSlot;
 use crate::libraries;
+use crate::model_types::TypeSlot;
 use crate::plugins::{LoadError, Plugin, builtin};
 
 /// Loads all plugins at once, binds their routes, and attaches their libraries.

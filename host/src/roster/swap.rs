@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{ChoicesError, Source, announce, arrange, bind};
-use crate::http::app::App;
+use crate::app::App;
 use crate::http::registrar::BindError;
-use crate::http::types::{TypeService, TypeSlot};
 use crate::libraries;
 use crate::library::Library;
 use crate::library::progress::ProgressSink;
+use crate::model_types::{TypeService, TypeSlot};
 use crate::plugins::{LoadError, Plugin, TypeInfo};
 use crate::settings::ActiveLibrary;
 

@@ -6,8 +6,8 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::swap::{Placed, replace, settle, take_place};
 use super::{Entry, SwapError, announce};
-use crate::http::app::App;
-use crate::http::types::TypeSlot;
+use crate::app::App;
+use crate::model_types::TypeSlot;
 
 /// Takes a type out of service until it is enabled again. Its records stay in the store.
 ///

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinError;
 
+use crate::app::App;
 use crate::files::fault;
-use crate::http::app::App;
-use crate::http::types::TypeService;
 use crate::library::Library;
 use crate::library::editing::{EditError, Tools};
+use crate::model_types::TypeService;
 
 /// Runs one act, with what it needs to be written down and taken back.
 ///

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::identify::{self, Answer};
 use super::metadata::{self, now};
 use super::previews::Previews;
+use crate::app::App;
 use crate::cancel::Cancel;
-use crate::http::app::App;
-use crate::http::types::TypeService;
 use crate::library::history::ActKind;
 use crate::library::record::{AutoV3, HashStatus, Record};
 use crate::library::refreshing::Word;
+use crate::model_types::TypeService;
 use crate::providers::{BATCH, ProviderError};
 use crate::settings::ContractSettings;
 

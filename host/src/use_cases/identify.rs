@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
-use crate::http::types::TypeService;
 use crate::library::record::{AutoV3, Record};
 use crate::library::refreshing::Said;
+use crate::model_types::TypeService;
 use crate::providers::{BATCH, Found, Object, ProviderError, Providers, Source, enrich, id_of, objects, sha256_of};
 
 /// Single questions on their way at once.

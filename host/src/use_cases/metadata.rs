@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::blocking_act;
 use super::identify;
 use super::previews::Previews;
-use crate::http::app::App;
-use crate::http::types::TypeService;
+use crate::app::App;
 use crate::library::editing::{EditError, Outcome};
 use crate::library::history::ActKind;
 use crate::library::record::{HashStatus, Record};
 use crate::library::refreshing::{Said, Word};
+use crate::model_types::TypeService;
 pub use crate::moment::now;
 use crate::providers::ProviderError;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::sync::watch;
 
+use crate::app::App;
 use crate::compat::compat;
 use crate::downloads::resolve;
 use crate::downloads::transfer::{self, Hosts, Meter, Signal, Source, Transfer, TransferError, disk};
-use crate::http::app::App;
 use crate::providers::archive_file::{self, ArchiveFileError};
 use crate::providers::archive_path;
 

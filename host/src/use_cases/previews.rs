@@ -5,10 +5,10 @@ use std::vec::IntoIter;
 
 use futures_util::future::join_all;
 
+use crate::app::App;
 use crate::downloads::preview::{self, PictureError};
-use crate::http::app::App;
-use crate::http::types::TypeService;
 use crate::library::refreshing::{Said, Word};
+use crate::model_types::TypeService;
 
 /// Pictures on their way at once.
 const AT_ONCE: usize = 4;

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::metadata::{self, MetadataError, now};
+use crate::app::App;
 use crate::cancel::Cancel;
 use crate::downloads::preview;
-use crate::http::app::App;
-use crate::http::types::TypeService;
 use crate::library::history::ActKind;
 use crate::library::record::Record;
 use crate::library::refreshing::{LICENCE_FIELDS, Said, Word};
 use crate::library::sidecar::{self, Sidecar};
+use crate::model_types::TypeService;
 use crate::providers::{BATCH, Object, ProviderError, Source, id_of, objects};
 use crate::updates::{STALE, Wishes, main_hash};
 

@@ -7,8 +7,8 @@ use super::super::inspect;
 use super::super::subject::Subject;
 use super::{Case, Finding};
 use crate::http::registrar::RouteTable;
-use crate::http::types::TypeSlot;
 use crate::hub::OWN_EVENTS;
+use crate::model_types::TypeSlot;
 use crate::plugins::bindings::Descriptor;
 
 /// Filters that the host keeps sets for.

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::{TypeService, TypeSlot};
 use super::{common, downloads, json};
 use crate::compat::compat;
 use crate::library::Snapshot;
+use crate::model_types::{TypeService, TypeSlot};
 use crate::providers::{Object, ProviderError, id_of, objects};
 use crate::web_media;
 

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeSlot;
 use super::json;
 use crate::libraries::{self, ActivateError};
 use crate::library::chunk::Slot;
 use crate::library::priority_tags;
 use crate::library::{Record, Snapshot};
+use crate::model_types::TypeSlot;
 use crate::settings::is_secret;
 
 /// Most models asked for at once.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::query::Zero;
-use super::super::types::TypeService;
 use super::json;
+use crate::model_types::TypeService;
 
 /// Values by count, most frequent first, ties by name; `limit` of them.
 fn ranked<'v>(values: impl Iterator<Item = (&'v str, u64)>, limit: usize, name: &str) -> Vec<Value> {

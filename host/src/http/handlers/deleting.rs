@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::common::{id, of_version};
 use super::editing::{act, body, take_back, take_path};
 use super::json;
 use crate::library::editing::EditError;
 use crate::library::history::{HistoryError, Step};
+use crate::model_types::TypeService;
 
 /// POST `delete`. A file that is not there is a success without a batch.
 pub async fn delete(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {

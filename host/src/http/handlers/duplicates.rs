@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::editing::{act, body};
 use super::{json, json_bytes};
 use crate::cancel::Cancel;
@@ -18,6 +17,7 @@ use crate::library::duplicates::{self as copies, DuplicateFilter};
 use crate::library::editing::EditError;
 use crate::library::item;
 use crate::library::linking::{Shared, Sharing};
+use crate::model_types::TypeService;
 
 /// Writes `{"success": true, NAME: [{KEY: …, "models": […]}], "count": n}` from listed items.
 fn render<'g>(

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::query::Zero;
-use super::super::types::TypeService;
 use super::{json, moving};
 use crate::library::Library;
 use crate::library::edit::Edit;
@@ -19,6 +18,7 @@ use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::item;
 use crate::library::record::Record;
 use crate::library::sidecar::SidecarError;
+use crate::model_types::TypeService;
 use crate::use_cases::blocking_act;
 
 /// Most models of one request.

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::json;
 use crate::library::folders as library_folders;
+use crate::model_types::TypeService;
 
 /// GET `roots`.
 pub fn roots(service: &TypeService) -> Response {

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::json;
 use crate::library::hashing::HashingStatus;
+use crate::model_types::TypeService;
 
 #[derive(Serialize)]
 struct Status {

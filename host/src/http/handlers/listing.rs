@@ -10,12 +10,12 @@ use roaring::RoaringBitmap;
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::list_query;
-use super::super::types::TypeService;
 use super::json_bytes;
 use crate::library::Snapshot;
 use crate::library::filter::Filter;
 use crate::library::item;
 use crate::library::listing::{self, Listing, Sort};
+use crate::model_types::TypeService;
 use crate::updates::Wishes;
 use crate::use_cases::metadata::now;
 

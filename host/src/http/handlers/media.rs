@@ -11,11 +11,11 @@ use tower_http::services::ServeFile;
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
 use crate::library::preview;
 use crate::library::record::Stamp;
 use crate::library::thumbnails::{self, Picture, Thumbnail, ThumbnailError};
+use crate::model_types::TypeService;
 
 /// What previews may be, by ending. Nothing that a browser would run is among them.
 const MEDIA: [(&str, &str); 14] = [

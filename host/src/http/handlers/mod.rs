@@ -33,7 +33,7 @@ use axum::response::{IntoResponse, Response};
 use super::dispatch::Call;
 use super::error::ApiError;
 use super::routes::Shared;
-use super::types::TypeService;
+use crate::model_types::TypeService;
 
 /// Answers a shared route of a type that is ready.
 ///

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::editing::{MAX_MODELS, act, body};
 use super::json;
 use crate::library::editing::EditError;
@@ -17,6 +16,7 @@ use crate::library::item;
 use crate::library::moving::{Destination, MovePlan, Moved, Planned};
 use crate::library::path_template::PathTemplate;
 use crate::library::trash::noted;
+use crate::model_types::TypeService;
 
 const MISSING: &str = "File path and target path are required";
 

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::list_query;
-use super::super::types::TypeService;
 use super::json;
 use crate::compat::compat;
 use crate::library::{item, relative_paths as paths};
+use crate::model_types::TypeService;
 
 const MAX_PATHS: i64 = 100;
 

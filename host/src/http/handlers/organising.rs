@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::editing::act;
 use super::json;
 use super::moving::{shown, template};
@@ -16,6 +15,7 @@ use crate::flight::Ticket;
 use crate::hub::Hub;
 use crate::library::editing::EditError;
 use crate::library::organising::{Counts, Exclusions, Organised, Stage, Wish};
+use crate::model_types::TypeService;
 
 /// Results that are answered whole.
 const MAX_RESULTS: usize = 100;

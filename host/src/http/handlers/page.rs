@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::pages;
-use super::super::types::TypeService;
+use crate::model_types::TypeService;
 
 /// GET `/{prefix}`.
 pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {

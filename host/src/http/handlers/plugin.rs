@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
+use crate::model_types::TypeService;
 use crate::plugins::bindings::GuestRequest;
 use crate::plugins::imports::{LibraryView, Reach};
 

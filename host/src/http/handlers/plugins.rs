@@ -7,11 +7,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::app::App;
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::Off;
 use super::json;
+use crate::app::App;
+use crate::model_types::Off;
 use crate::plugins::Plugin;
 use crate::plugins::account::Usage;
 use crate::roster::{self, Entry, Source, SwapError};

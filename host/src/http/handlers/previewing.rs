@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::editing::{act, body};
 use super::json;
 use crate::downloads::preview::media;
 use crate::library::item;
 use crate::library::preview;
 use crate::library::previewing::{NewPreview, PreviewError};
+use crate::model_types::TypeService;
 
 impl From<PreviewError> for ApiError {
     fn from(error: PreviewError) -> Self {

@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::downloads;
 use super::editing::{body, take_path};
 use super::{json, json_bytes};
 use crate::compat::compat;
 use crate::library::item;
 use crate::library::record::Record;
+use crate::model_types::TypeService;
 use crate::providers::{Object, ProviderError, id_of, objects, sha256_of};
 use crate::use_cases::bulk_refresh::{self, Ended};
 use crate::use_cases::metadata::{self, MetadataError};
@@ -256,7 +256,7 @@ pub fn state(call: &Call) -> Response {
 }
 
 /// The state of providers as pages are told it.
-pub fn state_of(app: &super::super::app::App) -> Value {
+pub fn state_of(app: &crate::app::App) -> Value {
     let hosts = app.providers.hosts();
     json!({
         "success": true,

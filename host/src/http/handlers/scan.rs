@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::json;
 use crate::library::hashing::Waited;
 use crate::library::progress::ProgressSink;
 use crate::library::scan::ScanKind;
+use crate::model_types::TypeService;
 
 /// How long a scan that was asked for waits for files that are still being written.
 const PATIENCE: Duration = Duration::from_secs(5);

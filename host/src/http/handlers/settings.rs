@@ -8,7 +8,7 @@ use super::super::error::ApiError;
 use super::common::{default_roots, without_secrets};
 use super::editing::body;
 use super::json;
-use crate::http::app::App;
+use crate::app::App;
 use crate::providers::{Options, ProviderError};
 use crate::settings::{ActiveLibrary, SettingsError};
 

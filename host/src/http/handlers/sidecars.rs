@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::json;
 use crate::files::rooted::{AllowedFolders, RootedPath};
 use crate::library::sidecar::{self, Sidecar};
 use crate::library::trained_words;
+use crate::model_types::TypeService;
 
 /// Keys of the provider's object that `metadata` answers.
 const METADATA_KEYS: [&str; 13] = [

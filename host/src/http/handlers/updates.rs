@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::super::types::TypeService;
 use super::{downloads, json};
 use crate::library::Snapshot;
 use crate::library::item;
 use crate::library::record::Record;
+use crate::model_types::TypeService;
 use crate::providers::id_of;
 use crate::updates::{Tracked, TrackedVersion, Wishes, has_update};
 use crate::use_cases::metadata::now;

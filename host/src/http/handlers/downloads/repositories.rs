@@ -139,7 +139,7 @@ pub async fn link(call: Call) -> Result<Response, ApiError> {
     }
     let types = call.app.types.load_full();
     let services: Vec<_> = types.iter().filter_map(|slot| slot.service()).collect();
-    let inside = |service: &&std::sync::Arc<super::super::super::types::TypeService>| {
+    let inside = |service: &&std::sync::Arc<crate::model_types::TypeService>| {
         service
             .library
             .roots()

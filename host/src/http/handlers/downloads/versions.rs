@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
-use super::super::super::types::TypeService;
 use super::super::editing::body;
 use super::super::json;
+use crate::model_types::TypeService;
 
 /// The type that a client names: by its id, or by what a provider calls it.
 fn type_named(call: &Call, name: &str) -> Result<String, ApiError> {

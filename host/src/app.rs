@@ -5,16 +5,16 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
-use super::pages::Pages;
-use super::registrar::RouteTable;
-use super::types::TypeSlot;
 use crate::downloads::Downloads;
 use crate::flight::Flight;
+use crate::http::pages::Pages;
+use crate::http::registrar::RouteTable;
 use crate::hub::Hub;
 use crate::library::hashing::Hashing;
 use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
+use crate::model_types::TypeSlot;
 use crate::providers::Providers;
 use crate::roster::Roster;
 use crate::settings::{ActiveLibrary, Settings};
