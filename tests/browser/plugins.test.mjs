@@ -38,6 +38,20 @@ test("each plugin is shown with its state, source and what it used", async () =>
   });
 });
 
+test("a crate that is built for the first time is shown, and offers nothing yet", async () => {
+  await host.open("/plugins", async (page) => {
+    await page.route("**/api/plugins", async (route) => {
+      const answer = await (await route.fetch()).json();
+      answer.plugins.push({ state: "building", reason: null, source: "/types/mine", built_in: false, failure: null });
+      await route.fulfill({ json: answer });
+    });
+    await page.reload();
+    const own = box(page, "/types/mine");
+    await own.locator(".plugin__state", { hasText: "Being built" }).waitFor();
+    assert.equal(await own.getByRole("button").count(), 0);
+  });
+});
+
 test("hosts are granted and revoked by keyboard, but for those of the settings", async () => {
   await host.open("/plugins", async (page) => {
     const own = box(page, "Capables");

@@ -109,6 +109,9 @@ fn follow_crate(app: &Arc<App>, runtime: &Handle, named: Named, running: &Runnin
     // Of the crate until the first build tells the component's name.
     let mut source = Source::File(folder.clone());
     let mut known = None;
+    // The first build compiles what the crate depends on, for a minute or so.
+    app.roster.note_building(app, &source);
+    tracing::info!(plugin = %folder.display(), "building a plugin for the first time");
     loop {
         watch.renew();
         match build(&folder, &mut known, running) {

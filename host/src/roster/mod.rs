@@ -96,6 +96,12 @@ impl Roster {
         announce(app);
     }
 
+    /// Notes that the first version of a source is being built.
+    pub fn note_building(&self, app: &App, source: &Source) {
+        self.note(source, None, None);
+        announce(app);
+    }
+
     /// Notes what became of a source: another plugin, or why there is none.
     fn note(&self, source: &Source, plugin: Option<Arc<Plugin>>, reason: Option<String>) {
         let mut entries = self.locked();

@@ -73,7 +73,9 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let table = bind(&served)?;
     let active = app.active.load_full();
     let unclaimed = active.roots.unclaimed(served.iter().map(|slot| &*slot.info));
-    if !unclaimed.is_empty() {
+    // A crate is built from now on, and may be the one that does.
+    let is_building = app.settings.plugin_paths.iter().any(|path| path.is_dir());
+    if !unclaimed.is_empty() && !is_building {
         tracing::info!(
             folders = unclaimed.join(", "),
             "no loaded model type uses these folders"

@@ -341,6 +341,15 @@ async fn a_build_ends_with_the_server() -> Result<()> {
         .with_context(|| server.log())?;
     let script: u32 = std::fs::read_to_string(&started)?.parse()?;
     assert!(runs(script));
+    let plugins = server.get_json("/api/plugins", &[]).await?["plugins"].clone();
+    let own = plugins.as_array().context("plugins")?.iter();
+    let own: Vec<&Value> = own.filter(|plugin| plugin["built_in"] == false).collect();
+    let source = folder.canonicalize()?.display().to_string();
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert_eq!(
+        json!([own[0]["state"], own[0]["source"], own[0]["failure"]]),
+        json!(["building", source, null])
+    );
     server.stop().await?;
     let ended = async {
         while runs(script) {

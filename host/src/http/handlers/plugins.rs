@@ -114,7 +114,7 @@ fn wanted_entry(call: &Call) -> Result<Entry, ApiError> {
         .ok_or_else(|| ApiError::not_found(format!("There is no plugin `{name}`.")))
 }
 
-/// `serving`, `starting`, `disabled`, `quarantined` or `failed`, and why.
+/// `serving`, `starting`, `disabled`, `quarantined`, `building` or `failed`, and why.
 fn state(app: &App, entry: &Entry) -> (&'static str, Option<String>) {
     let types = app.types.load();
     let slot = types.iter().find(|slot| Some(slot.info.id()) == entry.id());
@@ -124,6 +124,7 @@ fn state(app: &App, entry: &Entry) -> (&'static str, Option<String>) {
         Some((Some(Off::Quarantined(reason)), _)) => ("quarantined", Some(reason.to_string())),
         Some((None, Some(_))) => ("serving", None),
         Some((None, None)) => ("starting", None),
+        None if entry.plugin.is_none() && entry.failure.is_none() => ("building", None),
         None => ("failed", failed()),
     }
 }

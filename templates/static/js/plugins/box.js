@@ -41,6 +41,7 @@ export class PluginBox {
     const enabled = plugin.state !== "disabled";
     write(this.#switch, t(enabled ? "plugins.disable" : "plugins.enable"));
     this.#switch.hidden = !plugin.id || plugin.state === "failed";
+    this.#reload.hidden = plugin.state === "building";
     for (const button of [this.#switch, this.#reload]) button.setAttribute("aria-label", `${button.textContent}: ${name}`);
     this.#once("messages", [plugin.reason, plugin.failure, plugin.usage?.last_failure], () => this.#messages.replaceChildren(...messages(plugin)));
     this.#once("facts", factsOf(plugin), (facts) => this.#facts.replaceChildren(...facts.map(([key, value]) => fact(key, value))));
