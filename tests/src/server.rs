@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -193,9 +194,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("{:?} could not be started", command.get_program()))?;
         let log = Arc::new(Mutex::new(String::new()));
-        if let Some(stderr) = child.stderr.take() {
-            collect(stderr, Arc::clone(&log));
-        }
+        let collected = child.stderr.take().map(|stderr| collect(stderr, Arc::clone(&log)));
         let lines = child.stdout.take().map(listening_lines).context("no standard output")?;
         // Waiting must not hold up the test's own tasks.
         let waited = tokio::task::spawn_blocking(move || lines.recv_timeout(PATIENCE)).await?;
@@ -212,6 +211,11 @@ impl Server {
             Err(RecvTimeoutError::Timeout) => bail!("the server did not listen in time:\n{}", server.log()),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = server.child.wait()?;
+                // Its last words may still be on their way.
+                let until = Instant::now() + Duration::from_secs(5);
+                while collected.as_ref().is_some_and(|own| !own.is_finished()) && Instant::now() < until {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 bail!("the server ended ({status}):\n{}", server.log());
             }
         };
@@ -460,7 +464,7 @@ impl Drop for Server {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = [0u8; 4096];
         while let Ok(read) = from.read(&mut buffer) {
@@ -470,7 +474,7 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
             let text = String::from_utf8_lossy(&buffer[..read]);
             into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
         }
-    });
+    })
 }
 
 /// The URL of the line that says where the server listens. The rest of its output is read and dropped, so that a full
