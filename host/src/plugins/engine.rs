@@ -86,18 +86,19 @@ impl PluginEngine {
             .memory_init_cow(true)
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
         let engine = Engine::new(&config).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
-        let runtime = |name: &str, begin: fn()| {
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let runtime = |name: &str, threads: usize, begin: fn()| {
             tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(threads)
+                .worker_threads(threads.clamp(1, 4))
                 .thread_name(name)
                 .on_thread_start(begin)
                 .enable_all()
                 .build()
                 .map_err(|error| LoadError::Engine(error.to_string()))
         };
-        let background = runtime("plugin-rules", lower_priority)?;
-        let runtime = runtime("plugin", || {})?;
+        let background = runtime("plugin-rules", processors, lower_priority)?;
+        // Whatever guests do, a processor is left for the requests that need none.
+        let runtime = runtime("plugin", processors.saturating_sub(1), || {})?;
         let stop = Arc::new(AtomicBool::new(false));
         let clock = (engine.weak(), stop.clone());
         std::thread::Builder::new()
