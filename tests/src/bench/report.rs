@@ -182,9 +182,20 @@ pub fn render(options: &Options, busy: Option<f64>, measured: &[Measured], grown
         "- Load: each connection sends its next request when it has the answer to the last, {} s a row; client and server share the cores",
         options.length.as_secs()
     )?;
+    let parts = [
+        (options.small, " --no-small"),
+        (options.plugins, " --no-plugins"),
+        (options.index, " --no-index"),
+        (options.tables, " --no-tables"),
+    ];
+    let left_out: String = parts
+        .iter()
+        .filter(|(is_in, _)| !is_in)
+        .map(|(_, option)| *option)
+        .collect();
     writeln!(
         out,
-        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {} --refresh {} --download-gib {} --sizes {}`",
+        "- Command: `cargo xtask bench -- --loras {} --checkpoints {} --embeddings {} --seconds {} --refresh {} --download-gib {} --sizes {}{left_out}`",
         options.loras,
         options.checkpoints,
         options.embeddings,
