@@ -95,21 +95,25 @@ pub async fn version(call: Call) -> Result<Response, ApiError> {
                 "success": true, "modelType": model_type, "modelVersionId": version, "deletedFiles": deleted,
                 "batch_id": outcome.undo_id, "undo_id": outcome.undo_id,
             });
-            match failed {
-                Some(error) => answer["error"] = error.to_string().into(),
-                // Unlike `delete`, this route also says that the version is not wanted any more.
-                None => forget(&call, model_type, version).await?,
+            // Unlike `delete`, this route also says that the version is not wanted any more. Files are gone by now, so that
+            // the answer has to say how they come back, whatever becomes of that.
+            let error = match failed {
+                Some(error) => Some(error.to_string()),
+                None => forget(&call, model_type, version).await.err(),
+            };
+            if let Some(error) = error {
+                answer["error"] = error.into();
             }
             Ok(json(&answer))
         }
     }
 }
 
-async fn forget(call: &Call, model_type: &str, version: i64) -> Result<(), ApiError> {
+async fn forget(call: &Call, model_type: &str, version: i64) -> Result<(), String> {
     let (own, version) = (model_type.to_owned(), version.unsigned_abs());
     let downloads = &call.app.downloads;
     let noted = downloads.in_ledger(move |ledger| ledger.note_not_downloaded(&own, version));
-    noted.await.map_err(ApiError::internal)
+    noted.await.map_err(|error| error.to_string())
 }
 
 /// POST `/api/lm/undo-delete` with `batch_id`. All files come back, or it is 404 as in the contract.

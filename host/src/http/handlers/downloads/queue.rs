@@ -8,9 +8,8 @@ use super::super::super::dispatch::Call;
 use super::super::super::error::ApiError;
 use super::super::json;
 use super::text;
-use crate::downloads::Wanted;
 use crate::downloads::ledger::{Ending, Ledger, LedgerError, QueueRow, Which, new_id};
-use crate::downloads::params_text;
+use crate::downloads::{Wanted, params_text};
 
 /// Rows of the history unless another number is asked for, and at most.
 const ROWS: (i64, i64) = (50, 500);
