@@ -39,8 +39,6 @@ test("the menu of a card opens by pointer and by keys, and gives the focus back"
     assert.equal(await page.evaluate(() => document.activeElement.querySelector(".card__name")?.textContent), "Cedar");
     await page.keyboard.press("Shift+F10");
     await item(page, "Move …").waitFor();
-    // Nobody presses the next key before the menu has the focus.
-    await page.waitForFunction(() => document.activeElement?.getAttribute("role")?.startsWith("menuitem"));
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("Enter");
     await toast(page, "Cedar is a favourite");

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 
 use super::chunk::{Records, Slot};
@@ -47,6 +49,9 @@ pub struct Groups {
     members: Column<Members, 128>,
     // By a hash of the group's key.
     index: KeyIndex,
+    // The newest version of each group, and all versions that are in one.
+    heads: Arc<RoaringBitmap>,
+    grouped: Arc<RoaringBitmap>,
     free: Vec<GroupId>,
     bound: GroupId,
     // Counts the changes that touched a group.
@@ -60,6 +65,8 @@ impl Groups {
             places: Column::default(),
             members: Column::default(),
             index: KeyIndex::default(),
+            heads: Arc::default(),
+            grouped: Arc::default(),
             free: Vec::new(),
             bound: 0,
             changes: 0,
@@ -78,6 +85,16 @@ impl Groups {
     /// The group that a record belongs to.
     pub fn group_of(&self, slot: Slot) -> Option<GroupId> {
         self.place(slot).map(|place| place.group - 1)
+    }
+
+    /// The newest version of each group.
+    pub fn heads(&self) -> &RoaringBitmap {
+        &self.heads
+    }
+
+    /// The records that belong to a group.
+    pub fn grouped(&self) -> &RoaringBitmap {
+        &self.grouped
     }
 
     /// The newest version of the group that a record belongs to.
@@ -130,9 +147,11 @@ impl Groups {
         self.changes += 1;
         let mut touched = BTreeSet::new();
         let mut leaving = Vec::new();
+        let mut left = RoaringBitmap::new();
         for change in &changed {
             if let Some(group) = change.before.as_ref().and_then(|_| self.group_of(change.slot)) {
                 self.places.set(change.slot, Place::default());
+                left.insert(change.slot);
                 // The key of a group that ends is the key of whoever leaves it.
                 let model = change
                     .before
@@ -178,11 +197,35 @@ impl Groups {
                 touched.insert(group);
             }
         }
-        touched.into_iter().for_each(|group| self.settle(records, group));
+        touched.iter().for_each(|group| self.settle(records, *group));
+        self.gather(&touched, left);
         let into = begun
             .into_iter()
             .flat_map(|(key, groups)| groups.into_iter().map(move |group| (key, group)));
         self.index.update(out, into.collect());
+    }
+
+    /// Brings the sets up to the groups that were touched; `left` are the records that left one, for another or for none.
+    fn gather(&mut self, touched: &BTreeSet<GroupId>, left: RoaringBitmap) {
+        // Sorted at once and united at once: slot by slot a million of them cost several times that.
+        let mut heads = Vec::with_capacity(touched.len());
+        let mut members = Vec::with_capacity(touched.len());
+        for group in touched {
+            let own = self.members(*group);
+            heads.extend(own.first());
+            members.extend_from_slice(own);
+        }
+        heads.sort_unstable();
+        members.sort_unstable();
+        // In ascending order, which is what the set asks for.
+        let set = |slots: Vec<Slot>| RoaringBitmap::from_sorted_iter(slots).unwrap_or_default();
+        let (heads, members) = (set(heads), set(members));
+        let gone = left | &members;
+        for (own, now) in [(&mut self.heads, heads), (&mut self.grouped, members)] {
+            let own = Arc::make_mut(own);
+            *own -= &gone;
+            *own |= now;
+        }
     }
 
     /// Sorts a group's members and tells them of each other.

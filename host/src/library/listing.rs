@@ -12,6 +12,7 @@ use super::chunk::Slot;
 use super::filter::{Filter, Kept};
 use super::groups::{self, Grouping};
 use super::item;
+use super::order_walk::{OrderWalk, STRETCH, count_kept};
 use super::orders::SortKey;
 use super::record::{GroupKey, Record};
 use super::shuffle::Shuffle;
@@ -124,7 +125,9 @@ impl Order {
                     let is_kept = |slot: Slot| bits.contains(slot);
                     let count = count_kept(slots, is_kept);
                     let (from, to) = (places.start.min(count), places.end.min(count));
-                    (walk(slots.chunks(STRETCH), false, is_kept, from, to - from), count)
+                    let mut walk = OrderWalk::new(from, to - from, false);
+                    walk.over(slots.chunks(STRETCH), is_kept);
+                    (walk.page, count)
                 }
             },
         }
@@ -200,17 +203,13 @@ fn kept_of(
         // From the end that is nearer, and no further than to the end of the page.
         let from_end = from > count - to;
         let (skip, take) = (from.min(count - to), to - from);
-        let steps = order.len() as u64 * (skip + take) as u64 / count.max(1) as u64;
-        // A walk asks the set itself when that costs less than to spread it out.
-        let bits = (steps * 8 > set.len().min(order.len() as u64 - set.len()))
-            .then(|| Bits::within(snapshot.visible(), set, snapshot.records().slot_bound()));
-        let slices = order.slices();
-        let mut page = match (&bits, from_end) {
-            (Some(bits), false) => walk(slices, false, |slot| bits.contains(slot), skip, take),
-            (Some(bits), true) => walk(slices.rev(), true, |slot| bits.contains(slot), skip, take),
-            (None, false) => walk(slices, false, |slot| set.contains(slot), skip, take),
-            (None, true) => walk(slices.rev(), true, |slot| set.contains(slot), skip, take),
-        };
+        let mut walk = OrderWalk::new(skip, take, from_end);
+        if from_end {
+            walk.over_set(order.slices().rev(), order.len(), snapshot, set);
+        } else {
+            walk.over_set(order.slices(), order.len(), snapshot, set);
+        }
+        let mut page = walk.page;
         if from_end {
             page.reverse();
         }
@@ -218,46 +217,6 @@ fn kept_of(
     };
     if descending {
         page.reverse();
-    }
-    page
-}
-
-/// Slots of a long list that are passed over together.
-const STRETCH: usize = 512;
-
-/// How many slots are kept. Counting all costs less than a guess at each that is wrong half of the time.
-fn count_kept(slots: &[Slot], is_kept: impl Fn(Slot) -> bool) -> usize {
-    slots.iter().map(|slot| usize::from(is_kept(*slot))).sum()
-}
-
-/// Of the slots that are kept the `take` behind the first `skip`; `backwards` walks each slice from its end.
-fn walk<'s>(
-    slices: impl Iterator<Item = &'s [Slot]>,
-    backwards: bool,
-    is_kept: impl Fn(Slot) -> bool,
-    mut skip: usize,
-    take: usize,
-) -> Vec<Slot> {
-    let mut page = Vec::new();
-    for slots in slices {
-        if page.len() >= take {
-            break;
-        }
-        if skip > 0 {
-            let count = count_kept(slots, &is_kept);
-            if count <= skip {
-                skip -= count;
-                continue;
-            }
-        }
-        let left = take - page.len();
-        let kept = |slot: &&Slot| is_kept(**slot);
-        if backwards {
-            page.extend(slots.iter().rev().filter(kept).skip(skip).take(left));
-        } else {
-            page.extend(slots.iter().filter(kept).skip(skip).take(left));
-        }
-        skip = 0;
     }
     page
 }

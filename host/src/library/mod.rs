@@ -36,6 +36,7 @@ pub mod metadata;
 pub mod moves;
 pub mod moving;
 mod order_build;
+mod order_walk;
 pub mod orders;
 pub mod organising;
 pub mod parallel;

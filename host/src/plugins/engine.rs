@@ -21,7 +21,10 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// Memory of an unused place that stays mapped, in bytes: what a typical guest touches.
 const KEPT_MEMORY: usize = 2 << 20;
 
-/// Rules about many files, which scans ask and no request waits for.
+/// Rules about many files or models. A batch of these that fails is halved until one file stands alone.
+pub(super) const BATCHED: [&str; 4] = ["derive", "format", "merge-remote", "organise"];
+
+/// Those that scans ask and no request waits for.
 const BACKGROUND: [&str; 2] = ["derive", "format"];
 
 /// Stack of a guest call in bytes; deep recursion traps when it is used up.

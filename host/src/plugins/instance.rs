@@ -12,9 +12,10 @@ use wasmtime_wasi::WasiCtx;
 use super::account::Account;
 use super::bindings::{ModelType, ModelTypePre};
 use super::clock::Clock;
-use super::engine::{CallKind, PluginEngine, TICK};
+use super::engine::{BATCHED, CallKind, PluginEngine, TICK};
 use super::error::{CallError, LimitError};
 use super::imports::Reach;
+use super::output::Output;
 use super::wasi::{self, Printed};
 
 /// What lives in a store during a call.
@@ -96,7 +97,7 @@ impl Call<'_> {
     /// [`CallError::Trap`] and [`CallError::Limit`] for what happens inside.
     pub async fn run<T, F>(self, body: F) -> Result<(T, Reach), CallError>
     where
-        T: Send + 'static,
+        T: Output + Send + 'static,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
         let runtime = self.engine.runtime(self.export).ok_or(CallError::Shutdown)?.clone();
@@ -108,8 +109,7 @@ impl Call<'_> {
         let (export, time_limit, reach) = (self.export, self.time_limit, self.reach);
         runtime
             .spawn(async move {
-                let _places = (own_place, place);
-                Call {
+                let outcome = Call {
                     engine: &engine,
                     pre: &pre,
                     plugin: &plugin,
@@ -120,7 +120,17 @@ impl Call<'_> {
                     reach,
                 }
                 .run_here(body)
-                .await
+                .await;
+                drop(place);
+                let faulty = outcome.as_ref().is_err_and(CallError::is_fault);
+                if faulty && !BATCHED.contains(&export) {
+                    let pause = account.limits().fault_pause();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(pause).await;
+                        drop(own_place);
+                    });
+                }
+                outcome
             })
             .await
             .map_err(|error| {
@@ -135,6 +145,7 @@ impl Call<'_> {
     /// As [`Call::run`].
     pub async fn run_here<T, F>(self, body: F) -> Result<(T, Reach), CallError>
     where
+        T: Output,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T>,
     {
         let limits = self.account.limits();
@@ -179,7 +190,7 @@ impl Call<'_> {
             tracing::info!(target: "plugin", plugin = self.plugin, "{text}");
         }
         match outcome {
-            Ok(value) => Ok((value, reach)),
+            Ok(answer) => within(self.plugin, self.export, limits.output_bytes(), answer).map(|answer| (answer, reach)),
             // What it logged says more than what its language printed, such as a traceback, and either more than the trap.
             Err(error) => Err(failure(self.plugin, self.export, &error, reach.last_error.or(printed))),
         }
@@ -196,6 +207,18 @@ async fn in_time<T>(clock: &Clock, call: impl Future<Output = wasmtime::Result<T
             Err(_) if clock.left().is_zero() => return Err(LimitError::Time(clock.limit()).into()),
             Err(_) => {}
         }
+    }
+}
+
+/// Refuses an answer that is larger than it may be.
+fn within<T: Output>(plugin: &str, export: &'static str, limit: usize, answer: T) -> Result<T, CallError> {
+    match answer.bytes() {
+        size if size > limit => Err(CallError::Limit {
+            plugin: plugin.to_owned(),
+            export,
+            limit: LimitError::Output { size, limit },
+        }),
+        _ => Ok(answer),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Limits {
     pub requests_per_minute: usize,
     /// Time of one such request in milliseconds, redirects included.
     pub request_ms: u64,
+    /// For how long a place of `instances_each` stays taken after a call that trapped or ran into a limit, in
+    /// milliseconds; 0 = not at all. A batched rule has no such pause.
+    pub fault_pause_ms: u64,
     /// Traps and run-over limits after which the plugin is quarantined; 0 = never.
     pub quarantine_traps: usize,
     /// The time in seconds within which they count.
@@ -48,6 +51,7 @@ impl Default for Limits {
             stored_kib: 1_024,
             requests_per_minute: 60,
             request_ms: 10_000,
+            fault_pause_ms: 100,
             quarantine_traps: 20,
             quarantine_seconds: 300,
         }
@@ -95,6 +99,11 @@ impl Limits {
     /// Time of a request of `remote`.
     pub fn request_time(&self) -> Duration {
         Duration::from_millis(self.request_ms)
+    }
+
+    /// For how long a place stays taken after a fault.
+    pub fn fault_pause(&self) -> Duration {
+        Duration::from_millis(self.fault_pause_ms)
     }
 
     /// The time within which traps count together.

@@ -13,8 +13,8 @@ use super::bindings::{
 };
 use super::code_cache::CodeCache;
 use super::descriptor::TypeInfo;
-use super::engine::{CallKind, PluginEngine};
-use super::error::{CallError, LimitError, LoadError};
+use super::engine::{BATCHED, CallKind, PluginEngine};
+use super::error::{CallError, LoadError};
 use super::imports::{Reach, RouteCollector, RouteWish};
 use super::instance::{self, Call, CallFuture, CallState};
 use super::output::Output;
@@ -110,7 +110,6 @@ impl Plugin {
         let (descriptor, _) = call
             .run(|instance, store| Box::pin(instance.call_describe(store)))
             .await?;
-        let descriptor = within(name, "describe", engine.limits().output_bytes(), descriptor)?;
         let info = Arc::new(TypeInfo::new(name, descriptor)?);
         let account = engine.account(info.id());
 
@@ -364,9 +363,8 @@ impl Plugin {
         T: Output + Send + 'static,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
-        let (export, limit) = (call.export, self.account.limits().output_bytes());
-        let outcome = call.run(body).await;
-        let outcome = outcome.and_then(|(answer, _)| within(self.info.id(), export, limit, answer));
+        let export = call.export;
+        let outcome = call.run(body).await.map(|(answer, _)| answer);
         outcome.inspect_err(|error| self.failed(export, error))
     }
 
@@ -375,8 +373,8 @@ impl Plugin {
             return;
         }
         self.account.fail(export, error);
-        // A batch of these is halved until one file stands alone, which is no reason to end all.
-        if !["derive", "format", "merge-remote", "organise"].contains(&export) {
+        // One bad file is no reason to end all.
+        if !BATCHED.contains(&export) {
             self.strike(1, error);
         }
     }
@@ -402,17 +400,5 @@ impl Plugin {
         };
         self.failed(export, &error);
         Err(error)
-    }
-}
-
-/// Refuses an answer that is larger than it may be.
-fn within<T: Output>(plugin: &str, export: &'static str, limit: usize, answer: T) -> Result<T, CallError> {
-    match answer.bytes() {
-        size if size > limit => Err(CallError::Limit {
-            plugin: plugin.to_owned(),
-            export,
-            limit: LimitError::Output { size, limit },
-        }),
-        _ => Ok(answer),
     }
 }

@@ -147,6 +147,26 @@ async fn only_as_many_calls_run_at_a_time_as_may() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_place_of_a_call_that_trapped_has_a_pause() -> Result<()> {
+    for (pause, waited) in [(0, 0), (2_000, 1)] {
+        let library = library()?;
+        let settings = format!("[limits]\ninstances_each = 1\nfault_pause_ms = {pause}");
+        let server = options(&library, &settings)?.serve().await?;
+        server.wait_ready("capables").await?;
+        // What traps is answered at once; whoever comes next waits.
+        assert_eq!(server.get("/api/lm/capables/trap").await?.status, 500);
+        assert_eq!(known(&server).await?["usage"]["waited"], 0);
+        assert_eq!(server.get("/api/lm/capables/keys").await?.status, 200);
+        assert_eq!(
+            known(&server).await?["usage"]["waited"],
+            waited,
+            "a pause of {pause} ms"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_foreign_page_changes_no_plugin() -> Result<()> {
     let library = library()?;
     let server = options(&library, "")?.serve().await?;

@@ -23,8 +23,13 @@ class Items {
     return [...this.element.querySelectorAll(".menu__item")];
   }
 
-  /** Puts the open menu below the box, or above it where there is no room. */
-  place(box) {
+  /**
+   * Opens the menu below the box, or above it where there is no room. It has the focus when this returns: the
+   * `toggle` event comes a moment later, and a key that is pressed before it must be the menu's already.
+   */
+  show(box) {
+    this.fill();
+    this.element.showPopover();
     const { offsetWidth, offsetHeight } = this.element;
     const left = Math.min(box.left, innerWidth - offsetWidth - MARGIN);
     const below = box.bottom + MARGIN / 2;
@@ -98,26 +103,31 @@ export class Menu {
     button.setAttribute("aria-haspopup", "menu");
     button.setAttribute("aria-expanded", "false");
     button.setAttribute("aria-controls", popover.id);
-    // The attribute (and not a click handler) makes a click on the button of an open menu close it.
+    // With the attribute, a press on the button of an open menu is none outside of it, so that the click closes it.
     button.setAttribute("popovertarget", popover.id);
+    button.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (popover.matches(":popover-open")) popover.hidePopover();
+      else this.#open();
+    });
     button.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        event.preventDefault();
-        popover.showPopover();
-      }
+      if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+      event.preventDefault();
+      this.#open();
     });
-    popover.addEventListener("beforetoggle", ({ newState }) => {
-      if (newState === "open") this.#items.fill();
+    popover.addEventListener("toggle", ({ newState }) => {
+      if (newState === "closed") this.#closed();
     });
-    popover.addEventListener("toggle", ({ newState }) => this.#toggled(newState === "open"));
   }
 
-  #toggled(open) {
-    this.#button.setAttribute("aria-expanded", String(open));
-    if (open) {
-      this.#items.place(this.#button.getBoundingClientRect());
-      return;
-    }
+  #open() {
+    if (this.#items.element.matches(":popover-open")) return;
+    this.#items.show(this.#button.getBoundingClientRect());
+    this.#button.setAttribute("aria-expanded", "true");
+  }
+
+  #closed() {
+    this.#button.setAttribute("aria-expanded", "false");
     if (this.#items.element.contains(document.activeElement) || document.activeElement === document.body) this.#button.focus();
   }
 }
@@ -129,15 +139,11 @@ export function contextMenu({ label, sections, box, back }) {
   // The browser's own menu would lie over this one.
   popover.addEventListener("contextmenu", (event) => event.preventDefault());
   popover.addEventListener("toggle", ({ newState }) => {
-    if (newState === "open") {
-      items.place(box);
-      return;
-    }
+    if (newState === "open") return;
     if (popover.contains(document.activeElement) || document.activeElement === document.body) back?.focus({ preventScroll: true });
     popover.remove();
   });
   // Within the part of the page that it is of, so that a screen reader says where it is.
   (back?.closest("main") ?? document.body).append(popover);
-  items.fill();
-  popover.showPopover();
+  items.show(box);
 }

@@ -145,6 +145,7 @@ function limits({ limits: own, usage }) {
     ["instances", number(own.instances_each), number(usage.waited)],
     ["stored", size(own.stored_kib * 1024), reached("stored")],
     ["requests", number(own.requests_per_minute), reached("requests")],
+    ["pause", time(own.fault_pause_ms), ""],
     ["quarantine", t("plugins.limit.within", { n: number(own.quarantine_traps), s: number(own.quarantine_seconds) }), ""],
   ].map(([name, most, count]) => row(t(`plugins.limit.${name}`), most, count));
 }

@@ -13,6 +13,8 @@ const tellers = new Map();
 
 /** What was told is no longer true once something else is changed, or taken back. */
 export function forgetTold() {
+  // The view may have been made anew with it already: the library's news can be faster than the answer to a request.
+  for (const hash of told.keys()) tellers.get(hash)?.({ text: "", failed: [] });
   told.clear();
 }
 
@@ -64,6 +66,7 @@ export function copies({ hash, cards }, { edits, signal }) {
   }, "delete");
   const link = act(tn("copies.link", models.length - 1), "link", async () => {
     const wanted = { keep: keep().file_path, replace: others() };
+    told.delete(hash);
     const plan = await edits.planLink(wanted);
     const ready = plan.results.filter(({ success, method }) => success && method !== "already");
     const failed = plan.results.filter(({ success }) => !success);
