@@ -18,8 +18,8 @@ use crate::model::Model;
 use crate::server::Server;
 
 const SWAPS: usize = 1_000;
-/// Swaps after which memory is looked at for the first time.
-const SETTLED: usize = 50;
+/// Swaps after which memory is looked at; growth counts from the first of them.
+const LOOKS: [usize; 5] = [50, 250, 500, 750, SWAPS];
 const CONNECTIONS: usize = 16;
 /// Requests that do harm at the same time.
 const HARMFUL: usize = 8;
@@ -79,10 +79,13 @@ async fn swapped(server: &Server, file: &Path, good: &[u8]) -> Result<Vec<Measur
         .iter()
         .map(|own| own.rate)
         .sum();
-    let (mut times, before, after) = swaps?;
+    let (mut times, memory) = swaps?;
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("{SWAPS} swaps: {before} MiB after {SETTLED}, {after} MiB at the end");
+    let (before, after) = (memory[0], memory[LOOKS.len() - 1]);
+    let looks = memory.iter().map(|mib| format!("{mib:.0}"));
+    let looks = format!("{} MiB after {LOOKS:?} swaps", looks.collect::<Vec<_>>().join(", "));
+    println!("{looks}");
     let note = format!("{CONNECTIONS} connections, {requests:.0} requests/s, none failed");
     Ok(vec![
         Measured::new(
@@ -100,26 +103,26 @@ async fn swapped(server: &Server, file: &Path, good: &[u8]) -> Result<Vec<Measur
         ),
         Measured::new(
             "plugins",
-            format!("growth of memory from swap {SETTLED} to swap {SWAPS}"),
+            format!("growth of memory from swap {} to swap {SWAPS}", LOOKS[0]),
             (after / before - 1.0) * 100.0,
             Unit::Other("%".into()),
         )
         .target(Target::Below(5.0))
-        .note(format!("{before:.0} MiB, then {after:.0} MiB")),
+        .note(looks),
     ])
 }
 
-async fn swap_on(server: &Server, file: &Path, good: &[u8]) -> Result<(Vec<Duration>, f64, f64)> {
+async fn swap_on(server: &Server, file: &Path, good: &[u8]) -> Result<(Vec<Duration>, Vec<f64>)> {
     let resident = || Ok::<_, anyhow::Error>(memory(server.pid()).context("memory")?.resident);
-    let (mut times, mut before) = (Vec::with_capacity(SWAPS), 0.0);
+    let (mut times, mut memory) = (Vec::with_capacity(SWAPS), Vec::new());
     for turn in 0..SWAPS {
         std::fs::write(file, component::altered(good, (turn % 2) as u32))?;
         times.push(reload(server).await?);
-        if turn + 1 == SETTLED {
-            before = resident()?;
+        if LOOKS.contains(&(turn + 1)) {
+            memory.push(resident()?);
         }
     }
-    Ok((times, before, resident()?))
+    Ok((times, memory))
 }
 
 /// How long another type's requests take while a plugin loops, eats memory and traps.
