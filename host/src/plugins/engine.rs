@@ -21,6 +21,10 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// Memory of an unused place that stays mapped, in bytes: what a typical guest touches.
 const KEPT_MEMORY: usize = 2 << 20;
 
+/// Unused places that keep the memory of the component that was in them last, which is quicker to fill for it again.
+/// With more, each new version of a plugin would go to a fresh place until all of them have memory.
+const WARM_PLACES: u32 = 16;
+
 /// Rules about many files or models. A batch of these that fails is halved until one file stands alone.
 pub(super) const BATCHED: [&str; 4] = ["derive", "format", "merge-remote", "organise"];
 
@@ -70,6 +74,7 @@ impl PluginEngine {
             .total_memories(places)
             .total_tables(places * 4)
             .total_stacks(places)
+            .max_unused_warm_slots(WARM_PLACES)
             .max_memory_size(limits.most_memory())
             .max_memories_per_component(1)
             .max_component_instance_size(4 << 20)

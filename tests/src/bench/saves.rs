@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::report::{Measured, Target, Unit};
@@ -73,7 +73,13 @@ async fn next(server: &Server, before: Option<&str>, patience: Duration) -> Resu
     loop {
         let answer = server.get_json("/api/plugins", &[]).await?;
         let plugins = answer["plugins"].as_array().context("plugins")?;
-        let own = plugins.iter().find(|plugin| plugin["id"] == "saved");
+        let own = plugins.iter().find(|plugin| {
+            let source = plugin["source"].as_str();
+            source.is_some_and(|source| source.ends_with("/saved"))
+        });
+        if let Some(own) = own.filter(|own| own["state"] == "failed") {
+            bail!("the crate can't be built: {}", own["reason"]);
+        }
         let digest = own.and_then(|plugin| plugin["digest"].as_str());
         match digest {
             Some(digest) if before != Some(digest) => return Ok(digest.to_owned()),
