@@ -73,9 +73,10 @@ async fn next(server: &Server, before: Option<&str>, patience: Duration) -> Resu
     loop {
         let answer = server.get_json("/api/plugins", &[]).await?;
         let plugins = answer["plugins"].as_array().context("plugins")?;
+        // What was never built has no id yet.
         let own = plugins.iter().find(|plugin| {
             let source = plugin["source"].as_str();
-            source.is_some_and(|source| source.ends_with("/saved"))
+            plugin["id"] == "saved" || source.is_some_and(|source| source.ends_with("/saved"))
         });
         if let Some(own) = own.filter(|own| own["state"] == "failed") {
             bail!("the crate can't be built: {}", own["reason"]);
