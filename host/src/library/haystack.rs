@@ -2,7 +2,7 @@
 //! other in lower case, so that a search runs over a few kilobytes at a time.
 
 use super::record::Record;
-use super::similarity::Sketch;
+use super::similarity::{Likeness, Sketch, Sketches};
 
 /// Between two values, and behind the last value of a record, so that no search text matches across them.
 const SEPARATOR: u8 = b'\n';
@@ -54,7 +54,7 @@ pub struct Haystack {
     ends: Box<[u32]>,
     // Words between white space, in the order of the text: where each starts, and its sketch.
     word_starts: Box<[u32]>,
-    sketches: Box<[Sketch]>,
+    sketches: Sketches,
 }
 
 impl Haystack {
@@ -93,7 +93,7 @@ impl Haystack {
             text: text.into_boxed_str(),
             ends: ends.into(),
             word_starts: word_starts.into(),
-            sketches: sketches.into(),
+            sketches: sketches.into_iter().collect(),
         }
     }
 
@@ -123,17 +123,14 @@ impl Haystack {
         memchr::memchr(SEPARATOR, rest).map_or(self.text.len(), |end| offset + end)
     }
 
-    /// Words with their offset whose sketch passes a test, in the order of the text.
-    pub fn words(&self, passes: impl Fn(&Sketch) -> bool) -> impl Iterator<Item = (usize, &str)> {
-        self.sketches
-            .iter()
-            .enumerate()
-            .filter(move |(_, sketch)| passes(sketch))
-            .filter_map(|(index, _)| {
-                let start = *self.word_starts.get(index)? as usize;
-                let word = self.text.get(start..)?.split_whitespace().next()?;
-                Some((start, word))
-            })
+    /// Words that may be alike, with their offset, in the order of the text.
+    pub fn words_like<'h>(&'h self, likeness: &'h Likeness) -> impl Iterator<Item = (usize, &'h str)> {
+        self.sketches.like(likeness).filter_map(|index| self.word(index))
+    }
+
+    fn word(&self, index: usize) -> Option<(usize, &str)> {
+        let start = *self.word_starts.get(index)? as usize;
+        Some((start, self.text.get(start..)?.split_whitespace().next()?))
     }
 }
 
@@ -160,12 +157,14 @@ mod tests {
             let mut record = named("x");
             record.model_name = name.into();
             let haystack = Haystack::of(Field::ModelName, &[None, Some(&record), None]);
-            let words: Vec<String> = haystack.words(|_| true).map(|(_, word)| word.to_owned()).collect();
-            (words, haystack.sketches.to_vec())
+            let words = (0..haystack.word_starts.len()).filter_map(|index| haystack.word(index));
+            let words: Vec<String> = words.map(|(_, word)| word.to_owned()).collect();
+            (words, haystack.sketches)
         };
         let (plain, other) = (words(plain), words(&other));
         assert_eq!(plain.0, ["two", "words", "and", "more", "a\u{1c}b"]);
-        assert_eq!((&plain.0[1..], &plain.1[1..]), (&other.0[1..], &other.1[1..]));
-        assert_eq!(plain.1, plain.0.iter().map(|word| Sketch::of(word)).collect::<Vec<_>>());
+        assert_eq!(&plain.0[1..], &other.0[1..]);
+        assert_eq!(other.1, other.0.iter().map(|word| Sketch::of(word)).collect());
+        assert_eq!(plain.1, plain.0.iter().map(|word| Sketch::of(word)).collect());
     }
 }

@@ -230,8 +230,7 @@ impl Query {
                 scratch.own.push(haystack.value_start(from + offset));
                 from = haystack.value_end(from + offset);
             }
-            let found = haystack.words(|sketch| word.likeness.may_reach(*sketch));
-            for (start, other) in found {
+            for (start, other) in haystack.words_like(&word.likeness) {
                 // The word itself is among those that the finder found.
                 if *other != *word.text && scratch.are_alike(place, &word.text, other) {
                     scratch.own.push(haystack.value_start(start));

@@ -45,6 +45,51 @@ impl Sketch {
     }
 }
 
+/// The sketches of many words.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sketches {
+    // Apart, so that the classes of several words are compared by one instruction.
+    lengths: Box<[u16]>,
+    classes: Box<[u32]>,
+}
+
+impl FromIterator<Sketch> for Sketches {
+    fn from_iter<I: IntoIterator<Item = Sketch>>(sketches: I) -> Self {
+        let (lengths, classes): (Vec<u16>, Vec<u32>) =
+            sketches.into_iter().map(|own| (own.length, own.classes)).unzip();
+        Self {
+            lengths: lengths.into(),
+            classes: classes.into(),
+        }
+    }
+}
+
+impl Sketches {
+    /// Indices of the words that may be alike, ascending.
+    pub fn like<'s>(&'s self, likeness: &'s Likeness) -> impl Iterator<Item = usize> + 's {
+        let blocks = self.classes.chunks(BLOCK).enumerate();
+        blocks.flat_map(move |(block, classes)| {
+            let mut some = likeness.among(classes);
+            let in_block = std::iter::from_fn(move || {
+                let index = some.trailing_zeros() as usize;
+                // Clears the lowest bit.
+                some &= some.wrapping_sub(1);
+                (index < BLOCK).then_some(block * BLOCK + index)
+            });
+            in_block.filter(|index| {
+                let sketch = (self.lengths.get(*index), self.classes.get(*index));
+                let (Some(&length), Some(&classes)) = sketch else {
+                    return false;
+                };
+                likeness.may_reach(Sketch { length, classes })
+            })
+        })
+    }
+}
+
+/// Words that are compared together; as many as a mask has bits.
+const BLOCK: usize = 64;
+
 /// Lengths of words for which it is known beforehand how much must match.
 const LENGTHS: usize = 256;
 
@@ -55,19 +100,51 @@ pub struct Likeness {
     // Of each length of another word how many of its characters, and of the own ones, may be without a match; none
     // where no word of that length reaches the threshold.
     spare: [Option<(u8, u8)>; LENGTHS],
+    // The most of each, whatever length the other word has.
+    most: (u8, u8),
 }
 
 impl Likeness {
     /// With words that reach this ratio with the one of the sketch.
     pub fn new(own: Sketch, threshold: f64) -> Self {
         let length = usize::from(own.length);
+        // A hair less, since the ratio itself is computed in another way.
+        let needed = |other: usize| (threshold * (length + other) as f64 / 2.0 - 1e-9).ceil().max(0.0) as usize;
         let spare = std::array::from_fn(|other| {
-            // A hair less, since the ratio itself is computed in another way.
-            let needed = (threshold * (length + other) as f64 / 2.0 - 1e-9).ceil().max(0.0) as usize;
+            let needed = needed(other);
             let spare = |length: usize| Some(length.checked_sub(needed)?.min(usize::from(u8::MAX)) as u8);
             Some((spare(other)?, spare(length)?))
         });
-        Self { own, spare }
+        let most = if needed(LENGTHS) > length {
+            let of_each = spare.iter().flatten();
+            of_each.fold((0, 0), |most: (u8, u8), own: &(u8, u8)| {
+                (most.0.max(own.0), most.1.max(own.1))
+            })
+        } else {
+            // Longer words may be alike, too, and can have any classes.
+            (u8::MAX, u8::MAX)
+        };
+        Self { own, spare, most }
+    }
+
+    /// Of up to [`BLOCK`] words those whose classes fit one length at least, a bit for each.
+    fn among(&self, others: &[u32]) -> u64 {
+        // Loops over all words with one step each become loops over several words at a time.
+        let (mut theirs, mut own) = ([u32::MAX; BLOCK], [u32::MAX; BLOCK]);
+        for ((theirs, own), classes) in theirs.iter_mut().zip(&mut own).zip(others) {
+            *theirs = classes & !self.own.classes;
+            *own = self.own.classes & !classes;
+        }
+        for (bits, most) in [(&mut theirs, self.most.0), (&mut own, self.most.1)] {
+            for _ in 0..most.min(32) {
+                bits.iter_mut().for_each(|bits| *bits &= bits.wrapping_sub(1));
+            }
+        }
+        let mut some = 0;
+        for (index, (theirs, own)) in theirs.iter().zip(&own).enumerate().take(others.len()) {
+            some |= u64::from(theirs | own == 0) << index;
+        }
+        some
     }
 
     /// False only where [`at_least`] is false for the words of the two sketches.
@@ -144,15 +221,21 @@ fn longest(a: &[char], b: &[char]) -> (usize, usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Likeness, Sketch, at_least};
+    use super::{Likeness, Sketch, Sketches, at_least};
 
     proptest::proptest! {
         #[test]
-        fn a_sketch_never_rules_out_what_is_alike(a in "[a-eA0é]{0,9}", b in "[a-eA0é]{0,9}") {
+        fn a_sketch_never_rules_out_what_is_alike(a in "[a-eA0é]{0,9}|[a-z]{250,260}", b in "[a-eA0é]{0,9}|[a-z]{250,260}") {
             for threshold in [0.5, 0.85, 1.0] {
-                if at_least(&a, &b, threshold) {
-                    proptest::prop_assert!(Likeness::new(Sketch::of(&a), threshold).may_reach(Sketch::of(&b)));
-                }
+                let likeness = Likeness::new(Sketch::of(&a), threshold);
+                let (alike, may_be) = (at_least(&a, &b, threshold), likeness.may_reach(Sketch::of(&b)));
+                proptest::prop_assert!(may_be || !alike);
+                // Of many at once as many are told apart as alone, or more where a word is very long.
+                let many: Sketches = std::iter::repeat_n(Sketch::of(&b), 70).collect();
+                let found = many.like(&likeness).count();
+                proptest::prop_assert!(found == 70 || !alike);
+                let as_alone = found == 70 * usize::from(may_be);
+                proptest::prop_assert!(as_alone || (found == 0 && b.len() >= 256));
             }
         }
     }
