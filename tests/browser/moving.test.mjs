@@ -3,7 +3,7 @@ import { access } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { violations } from "./support/axe.mjs";
-import { openCard } from "./support/browser.mjs";
+import { openCard, quiet } from "./support/browser.mjs";
 import { writeSmallLibrary } from "./support/library.mjs";
 import { cell, focusGrid, hasFocus, libraryMenu, overflow, picture, shelf, toast, undo } from "./support/page.mjs";
 
@@ -156,6 +156,7 @@ test("a file is renamed where its name stands, and the details stay with the mod
     await cell(page, "Willow").locator(".card").focus();
     await page.keyboard.press("F2");
     await page.locator("#details-name", { hasText: "Willow" }).waitFor();
+    await quiet(page);
     await page.keyboard.type("weeping");
     await page.keyboard.press("Enter");
     await toast(page, "willow is now weeping");
@@ -165,6 +166,7 @@ test("a file is renamed where its name stands, and the details stay with the mod
     await toast(page, "Willow is a favourite");
     await page.keyboard.press("Control+z");
     await toast(page, "Undone: Willow is a favourite");
+    await quiet(page);
     await page.keyboard.press("Control+z");
     await onDisk("trees/willow");
     await page.locator(".details__file", { hasText: "willow.safetensors" }).waitFor();

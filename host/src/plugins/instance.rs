@@ -122,9 +122,9 @@ impl Call<'_> {
                 .run_here(body)
                 .await;
                 drop(place);
+                let pause = account.limits().fault_pause();
                 let faulty = outcome.as_ref().is_err_and(CallError::is_fault);
-                if faulty && !BATCHED.contains(&export) {
-                    let pause = account.limits().fault_pause();
+                if faulty && !pause.is_zero() && !BATCHED.contains(&export) {
                     tokio::spawn(async move {
                         tokio::time::sleep(pause).await;
                         drop(own_place);

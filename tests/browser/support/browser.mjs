@@ -12,11 +12,33 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
+// What each page has asked for and not got, and when that changed last.
+const traffic = new WeakMap();
+
+function watchTraffic(page) {
+  const own = { open: new Set(), changed: Date.now() };
+  const note = (act) => (request) => {
+    own.open[act](request);
+    own.changed = Date.now();
+  };
+  page.on("request", note("add"));
+  page.on("requestfinished", note("delete"));
+  page.on("requestfailed", note("delete"));
+  traffic.set(page, own);
+}
+
 /**
- * What the details ask of a file. It may have another name by then, which they take for an answer and the browser for an error:
- * the library's news of a new name can come before the answer to the request that gave it.
+ * Waits until the page asked for nothing for a while. What it asks of a file that gets another name meanwhile is answered with 404,
+ * and a person needs longer for the next key.
  */
-const PASSED_BY = /\/api\/lm\/[^/]+\/(metadata|model-description)\?file_path=/;
+export async function quiet(page) {
+  const own = traffic.get(page);
+  const until = Date.now() + 10_000;
+  while (own.open.size || Date.now() - own.changed < 300) {
+    assert.ok(Date.now() < until, `still asked for: ${[...own.open].map((request) => request.url()).join(" ")}`);
+    await page.waitForTimeout(50);
+  }
+}
 
 /** Playwright makes a new, empty profile folder for each launch. */
 export function startBrowser() {
@@ -31,11 +53,9 @@ export async function withPage(browser, address, check, { expected = [], before,
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
   const complaints = [];
+  watchTraffic(page);
   page.on("console", (message) => {
-    if (message.type() !== "error" && message.type() !== "warning") return;
-    const { url } = message.location();
-    if (/status of 404/.test(message.text()) && PASSED_BY.test(url)) return;
-    complaints.push(`${message.text()} ${url}`);
+    if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
   try {

@@ -93,12 +93,19 @@ pub trait Publisher: Send + Sync {
 }
 
 /// Writes a result into the sidecar, and hands it on to be published.
-pub(super) fn settle(shared: &Shared, record: &Record, mut ticket: Ticket, outcome: &Outcome) {
+pub(super) fn settle(shared: &Shared, record: &Record, ticket: Ticket, outcome: &Outcome) {
+    if let Some(settled) = write_down(record, ticket, outcome) {
+        hand_on(shared, settled);
+    }
+}
+
+/// Writes a result into the sidecar; none when there is no result, and then the ticket is given back.
+pub(super) fn write_down(record: &Record, mut ticket: Ticket, outcome: &Outcome) -> Option<Settled> {
     let (hashes, status, problem) = match outcome {
         Outcome::Hashed(hashes) => (Some(*hashes), HashStatus::Completed, None),
         Outcome::Failed(problem) => (None, HashStatus::Failed, Some(problem.as_str().into())),
         Outcome::NotWanted => (None, HashStatus::Pending, None),
-        Outcome::GivenUp => return,
+        Outcome::GivenUp => return None,
     };
     let hashed = Hashed {
         path: record.path.clone(),
@@ -109,10 +116,15 @@ pub(super) fn settle(shared: &Shared, record: &Record, mut ticket: Ticket, outco
         sidecar: write_sidecar(record, hashes, status),
     };
     ticket.done();
+    Some(Settled { hashed, ticket })
+}
+
+/// Has a result published.
+pub(super) fn hand_on(shared: &Shared, settled: Settled) {
     let sender = shared.settled.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(sender) = sender {
         // The receiver is gone only while the server ends; then the sidecar has it.
-        let _ = sender.send(Settled { hashed, ticket });
+        let _ = sender.send(settled);
     }
 }
 

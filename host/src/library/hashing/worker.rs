@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::lines::Ask;
 use super::queue::Job;
-use super::results::{Outcome, settle};
+use super::results::{Outcome, Settled, hand_on, settle, write_down};
 use crate::cancel::Cancel;
 use crate::files::hash::{FileHasher, HashError};
 use crate::library::record::Record;
@@ -59,7 +59,12 @@ fn work(shared: &Arc<Shared>) {
             ask,
             outcome: None,
         };
-        run(shared, &mut hasher, &ask, job, &mut turn.outcome);
+        let settled = run(shared, &mut hasher, &ask, job, &mut turn.outcome);
+        // First, so that whoever waited for the hash does not find the file still at work.
+        drop(turn);
+        if let Some(settled) = settled {
+            hand_on(shared, settled);
+        }
     }
 }
 
@@ -128,7 +133,13 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn run(shared: &Arc<Shared>, hasher: &mut FileHasher, ask: &Ask, job: Job, hashed: &mut Option<Hashes>) {
+fn run(
+    shared: &Arc<Shared>,
+    hasher: &mut FileHasher,
+    ask: &Ask,
+    job: Job,
+    hashed: &mut Option<Hashes>,
+) -> Option<Settled> {
     let Job {
         record,
         cancel,
@@ -152,7 +163,7 @@ fn run(shared: &Arc<Shared>, hasher: &mut FileHasher, ask: &Ask, job: Job, hashe
             shared.remember(file, hashes);
         }
     }
-    settle(shared, &record, ticket, &outcome);
+    write_down(&record, ticket, &outcome)
 }
 
 /// Whether as many files are hashed at once as there are processors, or soon will be.

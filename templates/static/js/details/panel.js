@@ -83,8 +83,6 @@ export class Details extends EventTarget {
     this.#dialog.addEventListener("keydown", (event) => {
       // Arrows move in what is typed, and fields have their own way with Escape.
       if (isTyping(event.target)) return;
-      // A menu that is just opening has no focus yet; what is pressed then is meant for it.
-      if (this.#dialog.querySelector(":popover-open")) return;
       // A video's own controls use the arrows too.
       if (!(event.target instanceof HTMLVideoElement) || event.key === "Escape") dispatch(event, "details");
     });
