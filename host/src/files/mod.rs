@@ -2,6 +2,7 @@
 //! which a path from a request reaches a file.
 
 pub mod atomic;
+pub mod disks;
 pub mod fault;
 pub mod hash;
 pub mod limiter;
