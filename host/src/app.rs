@@ -17,10 +17,12 @@ use crate::library::thumbnails::Thumbnails;
 use crate::model_types::TypeSlot;
 use crate::providers::Providers;
 use crate::roster::Roster;
+use crate::safe_html::SafeHtml;
 use crate::settings::{ActiveLibrary, Settings};
 use crate::updates::Updates;
 use crate::use_cases::base_models::BaseModels;
 use crate::use_cases::bulk_refresh::Refreshes;
+use crate::workers::Workers;
 
 /// The server's parts, shared by all requests.
 pub struct App {
@@ -38,6 +40,10 @@ pub struct App {
     pub store: Arc<Store>,
     /// Messages to clients.
     pub hub: Arc<Hub>,
+    /// The bounded pool for costly work on what strangers send or write.
+    pub workers: Workers,
+    /// Cleaned descriptions.
+    pub safe_html: SafeHtml,
     /// The plugins, and how one is loaded.
     pub roster: Roster,
     /// Where metadata of models comes from.

@@ -28,11 +28,13 @@ use crate::plugins::imports::Outside;
 use crate::plugins::{KvStore, PluginEngine};
 use crate::providers::{Options, Providers};
 use crate::roster::{self, Choices, Roster};
+use crate::safe_html::SafeHtml;
 use crate::settings::{ActiveLibrary, Settings};
 use crate::terminal::Terminal;
 use crate::updates::Updates;
 use crate::use_cases::base_models::BaseModels;
 use crate::use_cases::bulk_refresh::Refreshes;
+use crate::workers::Workers;
 
 /// How long open connections may take to end; sockets never end by themselves.
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
@@ -79,6 +81,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     ));
     let app = Arc::new(App {
         downloads,
+        workers: Workers::new(&settings.workers)?,
+        safe_html: SafeHtml::default(),
         roster: Roster::new(engine, settings.data_folder.join("compiled"), outside, choices),
         history,
         organising: Arc::default(),

@@ -1,7 +1,7 @@
 //! Errors as clients see them: one place turns every error into a status and a JSON body.
 
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::plugins::CallError;
 use crate::plugins::bindings::GuestError;
 use crate::plugins::error::text;
 use crate::providers::ProviderError;
+use crate::workers::WorkError;
 
 /// An answer that is an error: `{"success": false, "error": …}`.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,11 @@ impl IntoResponse for ApiError {
         response
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         response
     }
 }
@@ -88,6 +94,15 @@ impl From<CallError> for ApiError {
             GuestError::Internal(_) => return Self::internal(text(guest)),
         };
         Self::new(status, text(guest))
+    }
+}
+
+impl From<WorkError> for ApiError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Busy | WorkError::Late(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            WorkError::Panicked => Self::internal(error),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use super::snapshot::{Change, Snapshot};
 use super::store::Store;
 use crate::files::rooted::AllowedFolders;
 use crate::plugins::{Plugin, TypeInfo};
+use crate::workers::Deadline;
 
 /// The models of one type.
 pub struct Library {
@@ -241,15 +242,16 @@ impl Library {
     }
 
     /// Asks the store which descriptions a search matches, where the search wants that. Reads from disk.
-    pub fn look_into_descriptions(&self, snapshot: &Snapshot, search: &mut Search) {
+    pub fn look_into_descriptions(&self, snapshot: &Snapshot, search: &mut Search, deadline: &Deadline) {
         if !search.in_descriptions {
             return;
         }
-        match self.store.described(&search.text) {
+        match self.store.described(&search.text, deadline) {
             Ok(keys) => {
                 let slots = keys.into_iter().flat_map(|key| snapshot.slots_by_media_key(key));
                 search.described = slots.collect();
             }
+            Err(_) if deadline.is_over() => {}
             Err(error) => tracing::error!(%error, "descriptions can't be searched"),
         }
     }

@@ -100,12 +100,15 @@ fn key(path: &str) -> i64 {
 fn plain(html: &str) -> String {
     let mut text = String::with_capacity(html.len().min(MAX_TEXT));
     let mut rest = html;
+    // Looked for once, or many `<` without a `>` behind them would each search the whole text.
+    let last_end = html.rfind('>').map_or(0, |end| end + 1);
     while let Some(place) = rest.find(['<', '&']) {
         let (before, from) = rest.split_at(place);
         text.push_str(before);
         text.push(' ');
         let end = match from.as_bytes().first() {
-            Some(b'<') => from.find('>'),
+            Some(b'<') if html.len() - from.len() < last_end => from.find('>'),
+            Some(b'<') => None,
             // An entity is short; a lone ampersand is only itself.
             _ => from
                 .char_indices()
@@ -164,6 +167,7 @@ mod tests {
     fn a_text_that_is_cut_off_anywhere_is_no_trouble() {
         assert_eq!(plain("a <b"), "a  b");
         assert_eq!(plain("a & b &"), "a   b");
+        assert_eq!(plain(&"<".repeat(1 << 20)), "");
         assert_eq!(plain(&"é".repeat(MAX_TEXT)).len(), MAX_TEXT);
     }
 }

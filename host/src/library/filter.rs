@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::patterns::Patterns;
+use super::patterns;
 use super::record::{Blake3, Sha256};
 use super::search::Search;
 use super::snapshot::Snapshot;
 use super::text::Initial;
 use crate::plugins::bindings::{Initial as GuestInitial, NamePatterns};
+use crate::workers::Deadline;
 
 /// Stands for "no tags" among tag filters.
 pub const NO_TAGS: &str = "__no_tags__";
@@ -88,6 +89,8 @@ pub struct Filter {
     pub credit_required: Option<bool>,
     /// Whether images may be sold.
     pub selling_allowed: Option<bool>,
+    /// When searches and patterns have to end. The result is incomplete when it is over.
+    pub deadline: Deadline,
 }
 
 /// The slots that a filter keeps.
@@ -164,7 +167,7 @@ impl Filter {
                 kept.without(all, &auto(&self.auto_tags_exclude));
             }
             if let Some(search) = &self.search {
-                kept.and(search.run(snapshot) & all);
+                kept.and(search.run(snapshot, &self.deadline) & all);
             }
             self.by_name(snapshot, &mut kept);
             match self.credit_required {
@@ -289,10 +292,10 @@ impl Filter {
             }
             None => {}
         }
-        if let Some(patterns) = self.names.as_ref().and_then(Patterns::new) {
+        if let Some(patterns) = self.names.as_ref().filter(|names| patterns::are_any(names)) {
             let found = match &*kept {
-                Kept::All => patterns.run(snapshot, snapshot.visible()),
-                Kept::Some(set) => patterns.run(snapshot, set),
+                Kept::All => patterns::run(patterns, snapshot, snapshot.visible(), &self.deadline),
+                Kept::Some(set) => patterns::run(patterns, snapshot, set, &self.deadline),
             };
             *kept = Kept::Some(found);
         }

@@ -277,7 +277,7 @@ impl Listing {
             Kept::Some(set) => set,
         };
         let (mut page, mut before) = (Vec::new(), 0);
-        for rank in search.ranked(snapshot) {
+        for rank in search.ranked(snapshot, &self.filter.deadline) {
             let (set, from) = (rank & kept, before);
             before += set.len() as usize;
             if set.is_empty() || from >= places.end || before <= places.start {

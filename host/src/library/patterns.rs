@@ -8,9 +8,12 @@ use super::chunk::{CHUNK, Chunk, Slot};
 use super::haystack::Field;
 use super::snapshot::Snapshot;
 use crate::plugins::bindings::NamePatterns;
+use crate::workers::Deadline;
 
-/// Longest compiled expression in bytes; hostile ones are taken as substrings.
+/// Longest compiled expression in bytes; larger ones are taken as substrings.
 const REGEX_SIZE: usize = 1 << 20;
+/// Cache in bytes that an expression fills while it searches.
+const REGEX_CACHE: usize = 1 << 20;
 
 /// Which places of a chunk match.
 type Hits = [bool; CHUNK];
@@ -28,7 +31,11 @@ impl Pattern {
     fn new(text: &str, regex: bool) -> Self {
         let build = |text: &str, lines: bool| {
             let mut builder = RegexBuilder::new(text);
-            builder.case_insensitive(true).multi_line(lines).size_limit(REGEX_SIZE);
+            builder
+                .case_insensitive(true)
+                .multi_line(lines)
+                .size_limit(REGEX_SIZE)
+                .dfa_size_limit(REGEX_CACHE);
             builder.build().ok()
         };
         if regex && let Some(one) = build(text, false) {
@@ -96,47 +103,50 @@ fn is_match(regex: &Regex, chunk: &Chunk, index: usize) -> bool {
     record.is_some_and(|record| regex.is_match(&record.model_name) || regex.is_match(&record.file_name))
 }
 
-/// Patterns ready to be tested.
-pub struct Patterns {
-    include: Vec<Pattern>,
-    exclude: Vec<Pattern>,
+/// Whether there is any pattern; an empty text is none.
+pub fn are_any(patterns: &NamePatterns) -> bool {
+    let mut texts = patterns.include.iter().chain(&patterns.exclude);
+    texts.any(|text| !text.is_empty())
 }
 
-impl Patterns {
-    /// None when the patterns keep everything.
-    pub fn new(patterns: &NamePatterns) -> Option<Self> {
-        let compile = |texts: &[String]| -> Vec<Pattern> {
-            texts
-                .iter()
-                .filter(|text| !text.is_empty())
-                .map(|text| Pattern::new(text, patterns.regex))
-                .collect()
-        };
-        let (include, exclude) = (compile(&patterns.include), compile(&patterns.exclude));
-        (!include.is_empty() || !exclude.is_empty()).then_some(Self { include, exclude })
+/// Slots of `set` whose names pass: exclude wins, several includes are alternatives. Incomplete when the deadline is over.
+///
+/// Patterns are compiled one after the other, and each is dropped before the next: with its caches a compiled expression
+/// takes up to 4 MiB, and a request may have many.
+pub fn run(patterns: &NamePatterns, snapshot: &Snapshot, set: &RoaringBitmap, deadline: &Deadline) -> RoaringBitmap {
+    let mut include = patterns.include.iter().filter(|text| !text.is_empty()).peekable();
+    let mut kept = match include.peek() {
+        None => set.clone(),
+        Some(_) => include.fold(RoaringBitmap::new(), |found, text| {
+            found | matching(text, patterns.regex, snapshot, set, deadline)
+        }),
+    };
+    for text in patterns.exclude.iter().filter(|text| !text.is_empty()) {
+        kept -= matching(text, patterns.regex, snapshot, &kept, deadline);
     }
+    kept
+}
 
-    /// Slots of `set` whose names pass: exclude wins, several includes are alternatives.
-    pub fn run(&self, snapshot: &Snapshot, set: &RoaringBitmap) -> RoaringBitmap {
-        let mut kept = RoaringBitmap::new();
-        for (first, chunk) in snapshot.records().chunks() {
-            if set.range_cardinality(first..first + CHUNK as Slot) == 0 {
-                continue;
-            }
-            let (mut wanted, mut unwanted) = ([self.include.is_empty(); CHUNK], [false; CHUNK]);
-            self.include.iter().for_each(|pattern| pattern.find(chunk, &mut wanted));
-            self.exclude
-                .iter()
-                .for_each(|pattern| pattern.find(chunk, &mut unwanted));
-            let places = wanted.iter().zip(unwanted).zip(first..);
-            kept.extend(
-                places
-                    .filter(|((wanted, unwanted), _)| **wanted && !unwanted)
-                    .map(|(_, slot)| slot),
-            );
-        }
-        kept & set
+/// Slots of `set` whose names match one pattern.
+fn matching(text: &str, regex: bool, snapshot: &Snapshot, set: &RoaringBitmap, deadline: &Deadline) -> RoaringBitmap {
+    let mut found = RoaringBitmap::new();
+    if set.is_empty() || deadline.is_over() {
+        return found;
     }
+    let pattern = Pattern::new(text, regex);
+    for (first, chunk) in snapshot.records().chunks() {
+        if deadline.is_over() {
+            break;
+        }
+        if set.range_cardinality(first..first + CHUNK as Slot) == 0 {
+            continue;
+        }
+        let mut hits = [false; CHUNK];
+        pattern.find(chunk, &mut hits);
+        let slots = hits.iter().zip(first..).filter(|(hit, _)| **hit);
+        found.extend(slots.map(|(_, slot)| slot));
+    }
+    found & set
 }
 
 #[cfg(test)]
@@ -152,12 +162,12 @@ mod tests {
     fn found(text: &str, regex: bool) -> Vec<String> {
         let records = NAMES.iter().map(|name| Change::Put(named(name).into()));
         let snapshot = Snapshot::default().apply(records.collect());
-        let patterns = Patterns::new(&NamePatterns {
+        let patterns = NamePatterns {
             include: vec![text.into()],
             exclude: Vec::new(),
             regex,
-        });
-        let slots = patterns.unwrap().run(&snapshot, snapshot.visible());
+        };
+        let slots = run(&patterns, &snapshot, snapshot.visible(), &Deadline::default());
         slots
             .iter()
             .map(|slot| snapshot.get(slot).unwrap().model_name.to_string())

@@ -11,6 +11,7 @@ use super::chunk::{CHUNK, Slot};
 use super::haystack::{FIELDS, Field, Haystack};
 use super::similarity::{self, Likeness, Sketch};
 use super::snapshot::Snapshot;
+use crate::workers::Deadline;
 
 /// Words this alike count as the same in a fuzzy search.
 const ALIKE: f64 = 0.85;
@@ -40,12 +41,15 @@ pub struct Search {
 }
 
 impl Search {
-    /// Slots of the records that match, excluded ones too.
-    pub fn run(&self, snapshot: &Snapshot) -> RoaringBitmap {
+    /// Slots of the records that match, excluded ones too; incomplete when the deadline is over.
+    pub fn run(&self, snapshot: &Snapshot, deadline: &Deadline) -> RoaringBitmap {
         let query = Query::new(&self.text);
         let mut found = RoaringBitmap::new();
         let mut scratch = Scratch::default();
         for (first, chunk) in snapshot.records().chunks() {
+            if deadline.is_over() {
+                break;
+            }
             let mut hits = Hits::default();
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
@@ -64,12 +68,16 @@ impl Search {
         found
     }
 
-    /// The same slots by how well they fit: each set fits better than the ones behind it, and none has a slot of another.
-    pub fn ranked(&self, snapshot: &Snapshot) -> Vec<RoaringBitmap> {
+    /// The slots of [`Search::run`] by how well they fit: each set fits better than the ones behind it, and none has a slot
+    /// of another.
+    pub fn ranked(&self, snapshot: &Snapshot, deadline: &Deadline) -> Vec<RoaringBitmap> {
         let query = Query::new(&self.text);
         let mut ranks = vec![RoaringBitmap::new(); RANKS];
         let mut scratch = Scratch::default();
         for (first, chunk) in snapshot.records().chunks() {
+            if deadline.is_over() {
+                break;
+            }
             let mut hits = Hits::default();
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
@@ -304,7 +312,7 @@ mod tests {
             named(6, "nothing", "x", &[]),
             named(7, "underwatercolor", "x", &[]),
         ]);
-        let ranked = search("WaterColor", false, &Field::ALL).ranked(&snapshot);
+        let ranked = search("WaterColor", false, &Field::ALL).ranked(&snapshot, &Deadline::default());
         let order: Vec<Vec<&str>> = ranked
             .iter()
             .filter(|rank| !rank.is_empty())
@@ -319,7 +327,11 @@ mod tests {
     #[test]
     fn trigger_words_are_found_and_texts_of_several_lines_are_not() {
         let snapshot = library([named(0, "a", "b", &[]), named(1, "a", "b", &[])]);
-        let found = |text: &str| search(text, false, &Field::ALL).run(&snapshot).len();
+        let found = |text: &str| {
+            search(text, false, &Field::ALL)
+                .run(&snapshot, &Deadline::default())
+                .len()
+        };
         assert_eq!((found("trigger1"), found("trigger"), found("a\nb")), (1, 2, 0));
     }
 
@@ -330,10 +342,10 @@ mod tests {
             described: RoaringBitmap::from_iter([0, 1]),
             ..search("ink", false, &Field::ALL)
         };
-        let ranked = search.ranked(&snapshot);
+        let ranked = search.ranked(&snapshot, &Deadline::default());
         assert_eq!(ranked.iter().map(RoaringBitmap::len).sum::<u64>(), 2);
         assert!(ranked.last().unwrap().contains(1));
-        assert_eq!(search.run(&snapshot).len(), 2);
+        assert_eq!(search.run(&snapshot, &Deadline::default()).len(), 2);
     }
 
     /// What the contract says, value by value.
@@ -371,9 +383,9 @@ mod tests {
             let paths = |found: &RoaringBitmap| -> Vec<String> {
                 found.iter().map(|slot| snapshot.get(slot).unwrap().path.to_string()).collect()
             };
-            let found = search.run(&snapshot);
+            let found = search.run(&snapshot, &Deadline::default());
             prop_assert_eq!(paths(&found), expected);
-            let ranked = search.ranked(&snapshot);
+            let ranked = search.ranked(&snapshot, &Deadline::default());
             prop_assert_eq!(ranked.iter().map(RoaringBitmap::len).sum::<u64>(), found.len());
             prop_assert_eq!(ranked.into_iter().fold(RoaringBitmap::new(), |all, rank| all | rank), found);
         }

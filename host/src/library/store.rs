@@ -21,7 +21,10 @@ pub(crate) use self::schema::{is_broken, put_aside};
 use super::descriptions;
 use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Change;
+use crate::workers::Deadline;
 
+/// Steps of SQLite between two looks at a deadline.
+const SQLITE_STEPS: i32 = 10_000;
 const FILE: &str = "library.sqlite";
 
 /// Why the store can't be used.
@@ -250,9 +253,12 @@ impl Store {
     /// Keys of the models whose description matches a text (see [`descriptions::find`]).
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn described(&self, text: &str) -> rusqlite::Result<Vec<u64>> {
-        descriptions::find(&schema::reader(&self.shared.path)?, text)
+    /// SQLite's; also when the deadline is over.
+    pub fn described(&self, text: &str, deadline: &Deadline) -> rusqlite::Result<Vec<u64>> {
+        let mut reader = schema::reader(&self.shared.path)?;
+        let deadline = deadline.clone();
+        reader.progress_handler(SQLITE_STEPS, Some(move || deadline.is_over()))?;
+        descriptions::find(&reader, text)
     }
 
     /// Notes that a scan with this plugin came to its end.

@@ -13,6 +13,7 @@ use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::Grants;
 use crate::plugins::limits::{AllLimits, Limits};
+use crate::workers::WorkerSettings;
 
 /// The table `[server]`.
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +44,7 @@ struct Tables {
     providers: ProviderSettings,
     downloads: DownloadSettings,
     history: HistorySettings,
+    workers: WorkerSettings,
     io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
     #[serde(flatten)]
@@ -70,6 +72,8 @@ pub struct OwnSettings {
     pub providers: ProviderSettings,
     /// `[downloads]`.
     pub downloads: DownloadSettings,
+    /// `[workers]`.
+    pub workers: WorkerSettings,
     /// `[history]`.
     pub history: HistorySettings,
     /// `[io_profiles]`: folder to profile.
@@ -138,6 +142,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         previews: tables.previews,
         providers: tables.providers,
         downloads: tables.downloads,
+        workers: tables.workers,
         history: tables.history,
         io_profiles: tables.io_profiles,
         plugins: tables

@@ -25,6 +25,7 @@ use crate::cli::ServeArgs;
 use crate::library::history::HistorySettings;
 use crate::plugins::Grants;
 use crate::plugins::limits::AllLimits;
+use crate::workers::WorkerSettings;
 
 /// Port when none is set: ComfyUI-compatible tools expect the server there.
 const DEFAULT_BIND: &str = "127.0.0.1:8188";
@@ -90,6 +91,8 @@ pub struct Settings {
     pub providers: ProviderSettings,
     /// How files are downloaded.
     pub downloads: DownloadSettings,
+    /// The bounded pool for costly work.
+    pub workers: WorkerSettings,
     /// How long acts can be taken back.
     pub history: HistorySettings,
     /// Components besides the built-in ones, as absolute paths: a plugin is known by its path.
@@ -184,6 +187,7 @@ impl Settings {
             previews: own.previews,
             providers: own.providers,
             downloads: own.downloads,
+            workers: own.workers,
             history: own.history,
             plugin_files,
             plugin_paths,

@@ -10,6 +10,7 @@ mod coming_previews;
 mod common_routes;
 mod copies;
 mod corrupt;
+mod costly_reads;
 mod deleting;
 mod downloads;
 mod during_scans;

@@ -13,6 +13,7 @@ use crate::files::rooted::{AllowedFolders, RootedPath};
 use crate::library::sidecar::{self, Sidecar};
 use crate::library::trained_words;
 use crate::model_types::TypeService;
+use crate::safe_html;
 
 /// Keys of the provider's object that `metadata` answers.
 const METADATA_KEYS: [&str; 13] = [
@@ -101,16 +102,15 @@ pub async fn metadata(call: Call, service: Arc<TypeService>) -> Result<Response,
     Ok(json(&json!({ "success": true, "metadata": subset })))
 }
 
-/// GET `model-description`. `safe_html` is ours: the description with everything taken out
-/// that could run, load or restyle, fit to be put into a page.
+/// GET `model-description`. `safe_html` is an addition of Modelshelf: the description with everything taken out that could
+/// run, load or restyle, fit to be put into a page. Of a very long description both have the beginning, and `truncated` is
+/// true.
 pub async fn description(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let sidecar = read(&call, &service, "not found or no description available").await?;
     let description = sidecar.text("modelDescription");
-    let safe_html = ammonia::Builder::default()
-        .rm_tags(["img"])
-        .clean(description)
-        .to_string();
-    Ok(json(
-        &json!({ "success": true, "description": description, "safe_html": safe_html }),
-    ))
+    let shown = &description[..description.floor_char_boundary(safe_html::MAX_BYTES)];
+    let safe_html = call.app.safe_html.of(&call.app.workers, shown).await?;
+    Ok(json(&json!({
+        "success": true, "description": shown, "safe_html": &*safe_html, "truncated": shown.len() < description.len(),
+    })))
 }
