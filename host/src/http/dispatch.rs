@@ -28,7 +28,12 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_BODY_OF_MANY: usize = 64 << 20;
 
 /// Common routes that answer while libraries are being opened.
-const ALWAYS: [Shared; 3] = [Shared::HealthCheck, Shared::Plugins, Shared::PluginsPage];
+const ALWAYS: [Shared; 4] = [
+    Shared::HealthCheck,
+    Shared::VersionInfo,
+    Shared::Plugins,
+    Shared::PluginsPage,
+];
 
 /// A request on its way to a handler.
 pub struct Call {

@@ -4,6 +4,7 @@ pub mod dispatch;
 pub mod error;
 mod handlers;
 mod list_query;
+mod missing_routes;
 pub mod pages;
 pub mod query;
 pub mod registrar;
@@ -49,7 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
             &legacy,
             get(
                 async |State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap| {
-                    app.pages.file(None, &path, &headers)
+                    app.pages.file_by_address(&path, &headers)
                 },
             ),
         )

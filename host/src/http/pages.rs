@@ -11,6 +11,7 @@ use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
+use crate::compat::compat;
 
 /// `templates/`: read from disk in debug builds, embedded in release builds.
 #[derive(RustEmbed)]
@@ -68,7 +69,8 @@ impl Pages {
             }
         }
         let tree = crate::files::hash::hex(&digest.finalize()[..8]);
-        let base = format!("/static/{tree}/");
+        // Proxies made for LoraManager forward its prefix of static files and no other.
+        let base = format!("/{}/{tree}/", compat().static_prefix);
         environment.add_function("asset", move |path: &str| format!("{base}{path}"));
         // What a language lacks is there in English.
         let fallback: Texts = languages.get(DEFAULT_LANGUAGE).cloned().unwrap_or_default();
@@ -107,6 +109,14 @@ impl Pages {
         let html =
             rendered.map_err(|error| ApiError::internal(format!("the template {template} failed: {error:#}")))?;
         Ok(([(header::CACHE_CONTROL, "no-store")], Html(html)).into_response())
+    }
+
+    /// The label of a plugin in the language that is wanted. Plugins write labels in English; those that the texts do not
+    /// know stay as they are.
+    pub fn label(&self, wanted: Option<&str>, label: &str) -> String {
+        let texts = self.languages.get(self.language(wanted));
+        let text = texts.and_then(|texts| texts.get(&format!("label.{label}")));
+        text.cloned().unwrap_or_else(|| label.to_owned())
     }
 
     /// An error as a page.
@@ -150,6 +160,16 @@ impl Pages {
             "no-cache"
         };
         asset(path, file, cache, headers)
+    }
+
+    /// A static file by its address below LoraManager's prefix: with a version in front of the path, or without.
+    pub fn file_by_address(&self, address: &str, headers: &HeaderMap) -> Response {
+        match address.split_once('/') {
+            Some((version, path)) if Files::get(&format!("{STATIC}{address}")).is_none() => {
+                self.file(Some(version), path, headers)
+            }
+            _ => self.file(None, address, headers),
+        }
     }
 
     /// A file of texts.

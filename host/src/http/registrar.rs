@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 
+use super::missing_routes::missing_routes;
 use super::routes::{COMMON_ROUTES, Shared, SharedRoute, TYPE_ROUTES};
 use crate::compat::compat;
 use crate::model_types::TypeSlot;
@@ -91,7 +92,7 @@ fn reserved(prefix: &str) -> Option<String> {
     }
     let common = COMMON_ROUTES.iter().map(|route| route.template);
     common
-        .into_iter()
+        .chain(missing_routes().map(|route| route.template))
         .find(|path| path.strip_prefix(API).and_then(|path| path.split('/').next()) == Some(prefix))
         .map(str::to_owned)
 }
@@ -154,6 +155,9 @@ impl RouteTable {
         let mut table = Self::default();
         for route in COMMON_ROUTES {
             table.add_shared(route, route.template.to_owned(), None);
+        }
+        for route in missing_routes() {
+            table.add_shared(&route, route.template.to_owned(), None);
         }
         table
     }

@@ -185,8 +185,36 @@ pub enum Shared {
     DisablePlugin,
     /// Allows a plugin something, or takes that back; ours.
     GrantPlugin,
-    /// Not yet: says which part of the plan brings it.
-    Later(&'static str),
+    /// The server's version.
+    VersionInfo,
+    /// Whether there is a newer version of the server.
+    CheckOwnUpdates,
+    /// People who support the project.
+    Supporters,
+    /// Words of word lists.
+    CustomWords,
+    /// Names of wildcard files.
+    Wildcards,
+    /// Example workflows.
+    ExampleWorkflows,
+    /// Skills of agents.
+    AgentSkills,
+    /// How far a download of example images is.
+    ExampleImagesStatus,
+    /// Whether models lack example images.
+    ExampleImagesNeeded,
+    /// Example images of a model.
+    ExampleImageFiles,
+    /// Whether a model has example images.
+    HasExampleImages,
+    /// Where a model's file is.
+    FileLocation,
+    /// Where the settings file is.
+    SettingsLocation,
+    /// What needs a running ComfyUI.
+    WithoutComfyUi,
+    /// Answers 501 and names the feature that is missing; see [`super::missing_routes`].
+    Missing(&'static str),
 }
 
 /// The routes of downloads, their queue and history.
@@ -291,8 +319,6 @@ const fn post(template: &'static str, handler: Shared) -> SharedRoute {
     }
 }
 
-const MUTATIONS: Shared = Shared::Later("changing, moving and deleting models");
-
 /// Routes of every type.
 pub static TYPE_ROUTES: &[SharedRoute] = &[
     get("/{prefix}", Shared::Page),
@@ -389,8 +415,6 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),
     get("/api/lm/trained-words", Shared::TrainedWords),
-    get("/api/lm/get-usage-stats", MUTATIONS),
-    post("/api/lm/update-usage-stats", MUTATIONS),
     get("/api/lm/base-models", Shared::KnownBaseModels),
     post("/api/lm/base-models/refresh", Shared::RefreshBaseModels),
     get("/api/lm/base-models/categories", Shared::BaseModelCategories),
@@ -469,6 +493,26 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/hf-repo-files", Shared::Download(DownloadRoute::RepoFiles)),
     post("/api/lm/download-hf-model", Shared::Download(DownloadRoute::RepoFile)),
     post("/api/lm/set-hf-url", Shared::Download(DownloadRoute::SetRepo)),
+    // For clients of LoraManager: see `handlers::compatibility`.
+    get("/api/lm/version-info", Shared::VersionInfo),
+    get("/api/lm/check-updates", Shared::CheckOwnUpdates),
+    get("/api/lm/supporters", Shared::Supporters),
+    get("/api/lm/custom-words/search", Shared::CustomWords),
+    get("/api/lm/wildcards/search", Shared::Wildcards),
+    get("/api/lm/example-workflows", Shared::ExampleWorkflows),
+    get("/api/lm/agent/skills", Shared::AgentSkills),
+    get("/api/lm/example-images-status", Shared::ExampleImagesStatus),
+    post("/api/lm/check-example-images-needed", Shared::ExampleImagesNeeded),
+    get("/api/lm/example-image-files", Shared::ExampleImageFiles),
+    get("/api/lm/has-example-images", Shared::HasExampleImages),
+    post("/api/lm/open-file-location", Shared::FileLocation),
+    post("/api/lm/settings/open-location", Shared::SettingsLocation),
+    get("/api/lm/get-registry", Shared::WithoutComfyUi),
+    post("/api/lm/register-nodes", Shared::WithoutComfyUi),
+    post("/api/lm/update-lora-code", Shared::WithoutComfyUi),
+    get_changing("/api/lm/update-lora-code", Shared::WithoutComfyUi),
+    post("/api/lm/update-node-widget", Shared::WithoutComfyUi),
+    get_changing("/api/lm/update-node-widget", Shared::WithoutComfyUi),
 ];
 
 #[cfg(test)]

@@ -308,3 +308,42 @@ async fn trash_of_which_the_history_knows_nothing_is_named_and_can_be_emptied() 
     assert_eq!(server.get_json("/api/lm/loras/problems", &[]).await?["count"], 0);
     Ok(())
 }
+
+/// Clients of LoraManager match these words.
+#[tokio::test]
+async fn an_undo_that_is_refused_says_so_in_words_that_clients_know() -> Result<()> {
+    let library = Library::of([Model::lora("m")])?;
+    let server = library.serve().await?;
+    for (id, text) in [(json!("x"), "Invalid batch_id"), (json!(null), "batch_id is required")] {
+        let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": id })).await?;
+        assert_eq!((status, &answer["error"]), (400, &json!(text)));
+    }
+    let path = model(&library, "m");
+    let answer = done(&server, "loras/delete", json!({ "file_path": path })).await?;
+    std::fs::write(&path, "another")?;
+    let (status, answer) = post(&server, "undo-delete", json!({ "batch_id": answer["batch_id"] })).await?;
+    let error = answer["error"].as_str().unwrap_or_default();
+    assert!(
+        status == 404 && error.contains("occupied") && error.contains(&path),
+        "{status} {answer}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_undo_of_a_delete_logs_no_warning_and_its_own_undo_tells_other_programs() -> Result<()> {
+    let library = Library::of([Model::lora("m").preview("png")])?;
+    let server = library.serve().await?;
+    let deleted = done(&server, "loras/delete", json!({"file_path": model(&library, "m")})).await?;
+    let undone = done(&server, "undo-delete", json!({ "batch_id": deleted["batch_id"] })).await?;
+    assert!(!library.root("loras").join(".lm-pending-delete").exists());
+    // Undoing the undo deletes again: what waits has a manifest again.
+    done(&server, "undo", json!({ "id": undone["undo_id"] })).await?;
+    let waiting = files(&library.root("loras"))?;
+    assert!(
+        waiting.keys().any(|path| path.ends_with("manifest.json")),
+        "{waiting:?}"
+    );
+    assert!(!server.log().contains("manifest"), "{}", server.log());
+    Ok(())
+}

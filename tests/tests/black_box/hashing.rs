@@ -90,7 +90,7 @@ async fn while_hashing_is_paused_a_scan_answers_without_hashes_and_they_come_whe
     assert!(
         activity.as_array().is_some_and(|all| all
             .iter()
-            .any(|one| one["phase"] == "hashing" && one["status"] == "paused")),
+            .any(|one| one["phase"] == "hashing" && one["state"] == "paused")),
         "{activity}"
     );
     // A second scan finds nothing new to read or to queue.
@@ -105,7 +105,7 @@ async fn while_hashing_is_paused_a_scan_answers_without_hashes_and_they_come_whe
         let message = socket
             .find(|message| message["type"] == "activity" && message["pageType"] == "loras")
             .await?;
-        let told = format!("{} {}", message["phase"], message["status"]).replace('"', "");
+        let told = format!("{} {}", message["phase"], message["state"]).replace('"', "");
         if told == "hashing done" {
             break message;
         }

@@ -36,6 +36,33 @@ async fn a_search_looks_for_one_text_in_file_and_model_names_in_any_case() -> Re
     Ok(())
 }
 
+/// As our pages ask; clients of LoraManager rely on the text as a whole.
+#[tokio::test]
+async fn with_search_words_each_word_may_be_in_another_place_or_field() -> Result<()> {
+    let server = Library::of([
+        Model::lora("a").name("Amber old castle"),
+        Model::lora("b").name("Castle").tags(&["amber"]),
+        Model::lora("c").name("Old amber"),
+        Model::lora("castle_d").name("Amber"),
+    ])?
+    .serve()
+    .await?;
+    let words = ("search_words", "true");
+    assert_eq!(found(&server, &[("search", "amber castle")]).await?, [""; 0]);
+    for text in ["amber castle", "CASTLE  amber ", "cast ambe"] {
+        assert_eq!(found(&server, &[("search", text), words]).await?, ["a", "castle_d"]);
+    }
+    let tags = ("search_tags", "true");
+    assert_eq!(
+        found(&server, &[("search", "amber castle"), words, tags]).await?,
+        ["a", "b", "castle_d"]
+    );
+    let ranked = [("search", "amber castle"), words, tags, ("sort_by", "relevance")];
+    assert_eq!(names(&server.list("loras", &ranked).await?)[0], "b");
+    assert_eq!(found(&server, &[("search", "amber tower"), words]).await?, [""; 0]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn tags_and_creators_are_searched_only_when_asked_for() -> Result<()> {
     let server = server().await?;

@@ -224,3 +224,31 @@ async fn an_archive_is_no_word_on_what_can_be_had() -> Result<()> {
     assert_eq!(civitai.count("/archive/api"), 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_provider_that_fails_costs_the_models_it_was_asked_about_and_not_the_request() -> Result<()> {
+    let (library, civitai) = set_up().await?;
+    let server = library.options().civitai(&civitai).serve().await?;
+    civitai.fail(Fault::status("/models", 500));
+    let answer = post(&server, "refresh", &json!({"force": true})).await?;
+    assert_eq!((&answer["success"], &answer["records"]), (&json!(true), &json!([])));
+    let errors = answer["errors"].as_array().context("errors")?;
+    assert!(!errors.is_empty(), "{answer}");
+    for error in errors {
+        let text = error["error"].as_str().unwrap_or_default();
+        assert!(error["modelId"].is_u64() && text.contains("500"), "{error}");
+    }
+    let licences = post(&server, "fetch-missing-license", &json!({"modelIds": [5]})).await?;
+    let errors = licences["errors"].as_array().context("errors")?;
+    assert!(
+        errors.iter().all(|error| error["filePath"].is_string()) && !errors.is_empty(),
+        "{licences}"
+    );
+    civitai.mend();
+    let answer = post(&server, "refresh", &json!({})).await?;
+    assert!(
+        answer.get("errors").is_none() && answer["records"] != json!([]),
+        "{answer}"
+    );
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod archive;
 mod catalogue;
 mod common;
+mod compatibility;
 mod counts;
 mod deleting;
 mod downloads;
@@ -140,10 +141,24 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::DisablePlugin => plugins::disable(call).await,
         Shared::GrantPlugin => plugins::grant(call).await,
         Shared::Download(route) => downloads::answer(route, call).await,
-        Shared::Later(what) => Err(ApiError::new(
+        Shared::VersionInfo => Ok(compatibility::version_info()),
+        Shared::CheckOwnUpdates => Ok(compatibility::check_updates(&call)),
+        Shared::Supporters => Ok(compatibility::supporters()),
+        Shared::CustomWords => Ok(compatibility::custom_words()),
+        Shared::Wildcards => Ok(compatibility::wildcards()),
+        Shared::ExampleWorkflows => Ok(compatibility::example_workflows()),
+        Shared::AgentSkills => Ok(compatibility::agent_skills()),
+        Shared::ExampleImagesStatus => Ok(compatibility::example_images_status()),
+        Shared::ExampleImagesNeeded => Ok(compatibility::example_images_needed()),
+        Shared::ExampleImageFiles => compatibility::example_image_files(&call),
+        Shared::HasExampleImages => compatibility::has_example_images(&call),
+        Shared::FileLocation => compatibility::file_location(&call),
+        Shared::SettingsLocation => compatibility::settings_location(call).await,
+        Shared::WithoutComfyUi => Ok(compatibility::without_comfyui()),
+        Shared::Missing(feature) => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!(
-                "{} {} is not served yet: {what} comes with a later version of Modelshelf. Nothing was changed.",
+                "{} {} is not served: Modelshelf has no {feature}. Nothing was changed.",
                 call.method, call.path
             ),
         )),
