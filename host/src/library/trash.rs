@@ -70,6 +70,10 @@ pub fn write_manifests(act: &Act, model_type: &str, expires_at: u64) -> std::io:
                 _ => None,
             })
             .collect();
+        // An undo empties folders of the trash: nothing waits there any more.
+        if entries.is_empty() {
+            continue;
+        }
         let manifest = json!({
             "batch_id": act.id, "kind": "model", "model_type": model_type, "expires_at": expires_at, "state": "staged",
             "entries": entries, "model_snapshot": null, "recipe_snapshot": null,

@@ -121,13 +121,18 @@ pub async fn undo(call: Call) -> Result<Response, ApiError> {
     let body = body(&call)?;
     let id = body.get("batch_id").and_then(Value::as_str).unwrap_or_default();
     if id.len() != 32 || !id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(ApiError::bad_request("`batch_id` must be 32 lower-case hex digits."));
+        // Clients of LoraManager match both texts.
+        return Err(ApiError::bad_request(if id.is_empty() {
+            "batch_id is required"
+        } else {
+            "Invalid batch_id"
+        }));
     }
     let unknown = || ApiError::not_found(format!("Unknown batch id: {id}"));
     let act = call.app.history.act(id).map_err(|_| unknown())?;
     if let Some(path) = blocking(move || act.occupied().map(str::to_owned)).await? {
         return Err(ApiError::not_found(format!(
-            "Nothing was restored: {path} exists. Move it away first."
+            "Target path occupied: {path} exists. Nothing was restored; move it away first."
         )));
     }
     let (outcome, act) = take_back(&call, id).await.map_err(|error| match error.status {

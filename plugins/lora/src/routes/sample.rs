@@ -174,7 +174,8 @@ impl Fields<'_> {
         };
         let whole = number.trunc() as i64;
         if !COUNTS.contains(&whole) {
-            return Err(PluginError::invalid(format!("`{name}` must be {MUST}")));
+            // Clients of LoraManager match this text.
+            return Err(PluginError::invalid("Count must be between 1 and 100"));
         }
         Ok(u32::try_from(whole).ok())
     }
@@ -185,7 +186,11 @@ impl Fields<'_> {
         if STRENGTHS.contains(&strength) {
             return Ok(strength);
         }
-        Err(PluginError::invalid(format!("`{name}` must be {MUST}")))
+        Err(PluginError::invalid(match name {
+            // Clients of LoraManager match this text.
+            "model_strength_min" | "model_strength_max" => "Model strength must be between -10 and 10".to_owned(),
+            _ => format!("`{name}` must be {MUST}"),
+        }))
     }
 
     fn flag(&self, name: &str, default: bool) -> Result<bool> {
