@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::library::progress::{Activity, ActivityStatus, Phase};
+use crate::library::progress::{Activity, ActivityState, Phase};
 
 /// The lines at the end of a terminal.
 pub struct Terminal {
@@ -40,7 +40,7 @@ impl Terminal {
     pub fn show(&self, activity: &Activity) {
         let key = (activity.page_type.clone(), activity.phase == Phase::Hashing);
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(activity.status, ActivityStatus::Done | ActivityStatus::Cancelled) {
+        if matches!(activity.state, ActivityState::Done | ActivityState::Cancelled) {
             if let Some(bar) = bars.remove(&key).and_then(|line| line.bar) {
                 bar.finish_and_clear();
                 self.lines.remove(&bar);
@@ -98,7 +98,7 @@ fn message(activity: &Activity) -> String {
         let (done, total) = (HumanBytes(activity.bytes_done), HumanBytes(activity.bytes_total));
         text += &format!(", {done} of {total}");
     }
-    if activity.status == ActivityStatus::Paused {
+    if activity.state == ActivityState::Paused {
         return text + ", paused";
     }
     if activity.bytes_per_second > 0 {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_done_how_fast_and_what_is_left() {
-        let mut activity = Meter::default().activity("models", Phase::Hashing, ActivityStatus::Running);
+        let mut activity = Meter::default().activity("models", Phase::Hashing, ActivityState::Running);
         (activity.done, activity.total) = (3, 10);
         (activity.bytes_done, activity.bytes_total) = (1 << 30, 4 << 30);
         (activity.bytes_per_second, activity.seconds_left) = (512 << 20, Some(6));
@@ -153,7 +153,7 @@ mod tests {
             format!("{}: {}", prefix(&activity), message(&activity)),
             "models hashing: 3 of 10 files, 1.00 GiB of 4.00 GiB, 512.00 MiB/s, 6 seconds left"
         );
-        activity.status = ActivityStatus::Paused;
+        activity.state = ActivityState::Paused;
         assert!(message(&activity).ends_with("paused"));
     }
 }

@@ -8,8 +8,8 @@ import { shelf } from "./support/page.mjs";
 
 const library = shelf({ loras: writeSmallLibrary });
 
-const SCAN = { type: "activity", pageType: "loras", phase: "walking", done: 120, total: 0, bytes_done: 0, bytes_total: 0, bytes_per_second: 0, seconds_left: null, status: "running" };
-const HASHING = { type: "activity", pageType: "loras", phase: "hashing", done: 12, total: 340, bytes_done: 3.1e9, bytes_total: 20e9, bytes_per_second: 210e6, seconds_left: 190, status: "running" };
+const SCAN = { type: "activity", pageType: "loras", phase: "walking", done: 120, total: 0, bytes_done: 0, bytes_total: 0, bytes_per_second: 0, seconds_left: null, state: "running" };
+const HASHING = { type: "activity", pageType: "loras", phase: "hashing", done: 12, total: 340, bytes_done: 3.1e9, bytes_total: 20e9, bytes_per_second: 210e6, seconds_left: 190, state: "running" };
 
 /** Opens the page with sockets of its own: `check(page, send, asked)`. `asked` collects what the page posts. */
 async function withActivity(check, { activity = null, ...options } = {}) {
@@ -32,7 +32,7 @@ async function withActivity(check, { activity = null, ...options } = {}) {
         const { pathname } = new URL(route.request().url());
         asked.push(pathname);
         const state = pathname.endsWith("pause") ? "paused" : "running";
-        activity = activity?.map((each) => ({ ...each, status: state })) ?? null;
+        activity = activity?.map((each) => ({ ...each, state })) ?? null;
         await route.fulfill({ json: { success: true } });
       });
     },
@@ -55,7 +55,7 @@ test("work shows how far it is, how fast and how long it will take, and goes whe
     send({ ...HASHING, done: 339, bytes_done: 19.9e9, seconds_left: 1 });
     await row(page, "339 of 340").waitFor();
     await row(page, "less than a minute left").waitFor();
-    send({ ...HASHING, status: "done" });
+    send({ ...HASHING, state: "done" });
     await page.locator("#activity").waitFor({ state: "hidden" });
   });
 });
@@ -63,7 +63,7 @@ test("work shows how far it is, how fast and how long it will take, and goes whe
 test("a scan is stopped from there, and what is over at once is not shown", async () => {
   await withActivity(async (page, send, asked) => {
     send(SCAN);
-    send({ ...SCAN, status: "done" });
+    send({ ...SCAN, state: "done" });
     await page.waitForTimeout(900);
     assert.ok(await page.locator("#activity").isHidden());
 
@@ -74,7 +74,7 @@ test("a scan is stopped from there, and what is over at once is not shown", asyn
     assert.equal(await page.locator(".activity__row").count(), 1);
     await page.getByRole("button", { name: "Stop looking for changes" }).click();
     assert.deepEqual(asked, ["/api/lm/loras/cancel-task"]);
-    send({ ...SCAN, phase: "reading", status: "cancelled" });
+    send({ ...SCAN, phase: "reading", state: "cancelled" });
     await page.locator("#activity").waitFor({ state: "hidden" });
   });
 });
@@ -97,7 +97,7 @@ test("a page that is opened meanwhile learns of it from the status", async () =>
   await withActivity(async (page) => {
     await row(page, "Checksums are paused").waitFor();
     assert.ok(!(await page.locator(".activity__more").textContent()).includes("/s"));
-  }, { activity: [{ ...HASHING, status: "paused" }] });
+  }, { activity: [{ ...HASHING, state: "paused" }] });
 });
 
 for (const colorScheme of ["light", "dark"]) {

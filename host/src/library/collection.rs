@@ -409,12 +409,16 @@ impl Library {
     /// Tells clients that the library is here without a first reading.
     pub fn announce_warm(&self) {
         let report = Report::new(self, false);
-        report.send("loading_cache", 1, "Loaded from the store".into(), None);
         report.send(
-            "finalizing",
-            100,
-            format!("{} models", self.snapshot().len()),
-            Some("complete"),
+            "loading_cache",
+            1,
+            format!(
+                "Loaded {} cached {} files from disk.",
+                self.snapshot().len(),
+                self.info.id()
+            ),
+            None,
         );
+        report.send("finalizing", 100, report::completed(self), Some("complete"));
     }
 }

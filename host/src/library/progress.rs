@@ -59,8 +59,8 @@ pub struct Activity {
     pub files_per_second: f64,
     /// Seconds left at this rate; none while nobody can say.
     pub seconds_left: Option<u64>,
-    /// How it stands.
-    pub status: ActivityStatus,
+    /// How it stands. Not called `status`: pages of LoraManager take any message with `status` for one of their own runs.
+    pub state: ActivityState,
 }
 
 /// What a library does that takes time.
@@ -78,7 +78,7 @@ pub enum Phase {
 /// How an activity stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ActivityStatus {
+pub enum ActivityState {
     /// At work.
     Running,
     /// Stopped by a person, and goes on when told.
@@ -179,8 +179,8 @@ impl Meter {
     }
 
     /// The message that tells of it.
-    pub fn activity(&self, page_type: &str, phase: Phase, status: ActivityStatus) -> Activity {
-        let running = status == ActivityStatus::Running;
+    pub fn activity(&self, page_type: &str, phase: Phase, state: ActivityState) -> Activity {
+        let running = state == ActivityState::Running;
         Activity {
             kind: "activity",
             page_type: page_type.to_owned(),
@@ -192,7 +192,7 @@ impl Meter {
             bytes_per_second: self.bytes_per_second(),
             files_per_second: (self.rate.files_per_second * 10.0).round() / 10.0,
             seconds_left: self.seconds_left().filter(|_| running),
-            status,
+            state,
         }
     }
 }
@@ -215,7 +215,7 @@ impl Default for ScanActivity {
 impl ScanActivity {
     /// The scan began to walk.
     pub fn walking(&mut self, page_type: &str) -> Activity {
-        self.meter.activity(page_type, self.phase, ActivityStatus::Running)
+        self.meter.activity(page_type, self.phase, ActivityState::Running)
     }
 
     /// So many files are to be read.
@@ -223,7 +223,7 @@ impl ScanActivity {
         self.phase = Phase::Reading;
         self.meter.total = files as u64;
         self.meter.sample(Instant::now());
-        self.meter.activity(page_type, self.phase, ActivityStatus::Running)
+        self.meter.activity(page_type, self.phase, ActivityState::Running)
     }
 
     /// This share of them is read; a message when one is due.
@@ -233,18 +233,18 @@ impl ScanActivity {
         self.meter.sample(now);
         self.meter
             .is_due(now)
-            .then(|| self.meter.activity(page_type, self.phase, ActivityStatus::Running))
+            .then(|| self.meter.activity(page_type, self.phase, ActivityState::Running))
     }
 
     /// It came to its end, or was cancelled.
     pub fn ended(&mut self, page_type: &str, cancelled: bool) -> Activity {
-        let status = if cancelled {
-            ActivityStatus::Cancelled
+        let state = if cancelled {
+            ActivityState::Cancelled
         } else {
             self.meter.done = self.meter.total;
-            ActivityStatus::Done
+            ActivityState::Done
         };
-        self.meter.activity(page_type, self.phase, status)
+        self.meter.activity(page_type, self.phase, state)
     }
 }
 
@@ -295,11 +295,11 @@ mod tests {
 
     #[test]
     fn a_message_has_the_members_that_pages_read() {
-        let activity = Meter::default().activity("models", Phase::Hashing, ActivityStatus::Paused);
+        let activity = Meter::default().activity("models", Phase::Hashing, ActivityState::Paused);
         let text = serde_json::to_value(activity).unwrap();
         let expected = serde_json::json!({
             "type": "activity", "pageType": "models", "phase": "hashing", "done": 0, "total": 0, "bytes_done": 0,
-            "bytes_total": 0, "bytes_per_second": 0, "files_per_second": 0.0, "seconds_left": null, "status": "paused",
+            "bytes_total": 0, "bytes_per_second": 0, "files_per_second": 0.0, "seconds_left": null, "state": "paused",
         });
         assert_eq!(text, expected);
     }

@@ -41,21 +41,23 @@ impl<'l> Report<'l> {
         if !self.first {
             return;
         }
+        // Pages of LoraManager read numbers out of these texts.
+        let model_type = self.library.info.id();
         match stage {
-            Stage::Walking => self.send("scan_folders", 0, "Looking through the folders".into(), None),
+            Stage::Walking => self.send("scan_folders", 0, format!("Scanning {model_type} folders..."), None),
             Stage::Counted(total) => {
                 self.total = total;
-                self.send("count_models", 1, format!("{total} models to read"), None);
+                self.send("count_models", 1, format!("Found {total} {model_type} files"), None);
             }
             Stage::Working(share) => {
                 let percent = (share * 98.0) as u8 + 1;
                 if percent > self.last {
                     self.last = percent;
-                    let known = self.library.snapshot().len();
+                    let read = (share * self.total as f64).round() as usize;
                     self.send(
                         "process_models",
                         percent.min(99),
-                        format!("{known} of {} models read", self.total),
+                        format!("Processing {model_type} files: {read}/{}", self.total),
                         None,
                     );
                     self.library.tell_changed();
@@ -83,14 +85,10 @@ impl<'l> Report<'l> {
             self.library.initializing.store(false, Ordering::Relaxed);
             self.send("finalizing", self.last, "Cancelled".into(), Some("cancelled"));
         } else if self.first {
+            let model_type = self.library.info.id();
             self.library.initializing.store(false, Ordering::Relaxed);
-            self.send("finalizing", 99, "Finishing".into(), None);
-            self.send(
-                "finalizing",
-                100,
-                format!("{} models", self.library.snapshot().len()),
-                Some("complete"),
-            );
+            self.send("finalizing", 99, format!("Finalizing {model_type} cache..."), None);
+            self.send("finalizing", 100, completed(self.library), Some("complete"));
         }
         if outcome.changed + outcome.removed > 0 || outcome.roots_changed {
             self.library.tell_changed();
@@ -108,4 +106,13 @@ impl<'l> Report<'l> {
             page_type: self.library.info.prefix().to_owned(),
         });
     }
+}
+
+/// The last text about a reading; pages of LoraManager know it.
+pub fn completed(library: &Library) -> String {
+    format!(
+        "Completed! Found {} {} files.",
+        library.snapshot().len(),
+        library.info.id()
+    )
 }

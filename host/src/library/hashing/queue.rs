@@ -11,7 +11,7 @@ use super::results::{Outcome, Publisher};
 use super::{AT_ONCE, Shared, Totals, small, worker};
 use crate::cancel::Cancel;
 use crate::library::io_profile::IoProfile;
-use crate::library::progress::{ActivityStatus, Meter, Phase, ProgressSink};
+use crate::library::progress::{ActivityState, Meter, Phase, ProgressSink};
 use crate::library::record::Record;
 use crate::library::roots::Root;
 use crate::library::store::Hashes;
@@ -95,8 +95,8 @@ impl Client {
     }
 
     /// Tells clients how far it is.
-    fn tell(&self, status: ActivityStatus) {
-        let activity = locked(&self.meter).activity(&self.page_type, Phase::Hashing, status);
+    fn tell(&self, state: ActivityState) {
+        let activity = locked(&self.meter).activity(&self.page_type, Phase::Hashing, state);
         self.sink.activity(activity);
     }
 
@@ -105,9 +105,9 @@ impl Client {
         locked(&self.meter).interrupt();
         if self.outstanding() > 0 {
             self.tell(if paused {
-                ActivityStatus::Paused
+                ActivityState::Paused
             } else {
-                ActivityStatus::Running
+                ActivityState::Running
             });
         }
     }
@@ -161,7 +161,7 @@ impl Ticket {
         let due = meter.is_due(now);
         drop(meter);
         if due {
-            self.client.tell(ActivityStatus::Running);
+            self.client.tell(ActivityState::Running);
         }
     }
 
@@ -196,9 +196,9 @@ impl Drop for Ticket {
         client.outstanding.send_modify(|count| *count -= 1);
         if client.outstanding() == 0 {
             client.tell(if client.cancelled.load(Ordering::Relaxed) {
-                ActivityStatus::Cancelled
+                ActivityState::Cancelled
             } else {
-                ActivityStatus::Done
+                ActivityState::Done
             });
         }
     }
@@ -341,9 +341,9 @@ impl HashQueue {
         self.shared.wake.notify_all();
         if queued > 0 {
             self.client.tell(if paused {
-                ActivityStatus::Paused
+                ActivityState::Paused
             } else {
-                ActivityStatus::Running
+                ActivityState::Running
             });
         }
         for (record, ticket) in unwanted {

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::*;
-use crate::library::progress::{Activity, ActivityStatus, InitProgress};
+use crate::library::progress::{Activity, ActivityState, InitProgress};
 use crate::library::record::{HashStatus, Record};
 use crate::library::roots::Root;
 use crate::library::{scan, snapshot_tests};
@@ -155,7 +155,7 @@ async fn files_are_hashed_several_at_once_and_published() {
     // A thread puts its file down a moment after the last result is there.
     setup.until(|status| status.running == 0).await;
     let (last, status) = (setup.last(), setup.hashing.status());
-    assert_eq!((last.status, last.done, last.total), (ActivityStatus::Done, 40, 40));
+    assert_eq!((last.state, last.done, last.total), (ActivityState::Done, 40, 40));
     assert_eq!(
         (last.bytes_done, status.bytes_done),
         (last.bytes_total, status.bytes_total)
@@ -210,7 +210,7 @@ async fn a_pause_holds_a_file_in_its_middle_and_it_goes_on_when_resumed() {
     assert_eq!(setup.idle().await, Waited::Paused);
     let status = setup.hashing.status();
     assert!(status.paused && status.bytes_per_second == 0 && status.seconds_left.is_none());
-    assert_eq!(setup.last().status, ActivityStatus::Paused);
+    assert_eq!(setup.last().state, ActivityState::Paused);
     assert!(setup.record_of(&path).is_none());
     let small = setup.file("small.bin", b"small");
     assert!(
@@ -237,7 +237,7 @@ async fn cancelling_drops_what_waits_and_stops_what_runs_and_later_work_is_done(
     assert_eq!(waited, Waited::Cancelled);
     setup.until(|status| status.running == 0 && status.queued == 0).await;
     assert!(setup.published.0.lock().unwrap().is_empty());
-    assert_eq!(setup.last().status, ActivityStatus::Cancelled);
+    assert_eq!(setup.last().state, ActivityState::Cancelled);
     // What is asked for at once after a cancellation counts, though the same file is still under way.
     setup.add(&[&paths[0]]);
     setup.until(|status| status.running == 1).await;

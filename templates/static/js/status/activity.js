@@ -29,8 +29,8 @@ function byKind(list) {
   return found;
 }
 
-function isOn({ status }) {
-  return status === "running" || status === "paused";
+function isOn({ state }) {
+  return state === "running" || state === "paused";
 }
 
 /** A corner of the list that says what the server does by itself, how far it is, and lets it be stopped or paused. */
@@ -42,7 +42,7 @@ export function mountActivity({ api, general, live, store }) {
 
   const listen = () => {
     clearTimeout(silence);
-    const runs = Object.values(store.state.activities).some(({ status }) => status === "running");
+    const runs = Object.values(store.state.activities).some(({ state }) => state === "running");
     if (runs) silence = setTimeout(() => live.refresh(), SILENCE);
   };
   const take = (activities) => {
@@ -61,8 +61,8 @@ export function mountActivity({ api, general, live, store }) {
   };
   const actions = {
     cancel: () => act("scan", () => api.post("cancel-task")),
-    pause: () => act("hashing", () => general.post("hashing/pause"), { status: "paused" }),
-    resume: () => act("hashing", () => general.post("hashing/resume"), { status: "running" }),
+    pause: () => act("hashing", () => general.post("hashing/pause"), { state: "paused" }),
+    resume: () => act("hashing", () => general.post("hashing/resume"), { state: "running" }),
   };
 
   live.addEventListener("activity", ({ detail: activity }) => {
@@ -122,7 +122,7 @@ class Row {
   }
 
   update(activity) {
-    const paused = activity.status === "paused";
+    const paused = activity.state === "paused";
     write(this.#text, title(activity, paused));
     write(this.#more, facts(activity, paused));
     const share = shareOf(activity);
