@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::library::progress::{Activity, InitProgress, Phase, ProgressSink};
 use crate::terminal::Terminal;
@@ -30,9 +31,23 @@ pub const OWN_EVENTS: [&str; 12] = [
 /// Messages that a slow client may fall behind before it loses the oldest.
 const BACKLOG: usize = 256;
 
+/// How long [`Hub::delivered`] waits for a client that reads slowly.
+const DELIVERY: Duration = Duration::from_secs(1);
+
+/// What goes to the general sockets.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A JSON text.
+    Message(Arc<str>),
+    /// Nothing to send. Each socket drops it when all messages before it are sent; see [`Hub::delivered`].
+    Marker(mpsc::Sender<()>),
+}
+
 /// The hub.
 pub struct Hub {
-    general: broadcast::Sender<Arc<str>>,
+    general: broadcast::Sender<Event>,
+    // Changes whenever models of any type did.
+    models: watch::Sender<()>,
     init: broadcast::Sender<Arc<str>>,
     // Last progress by page type.
     latest: Mutex<BTreeMap<String, InitProgress>>,
@@ -45,6 +60,7 @@ impl Default for Hub {
     fn default() -> Self {
         Self {
             general: broadcast::channel(BACKLOG).0,
+            models: watch::Sender::new(()),
             init: broadcast::channel(BACKLOG).0,
             latest: Mutex::default(),
             activities: Mutex::default(),
@@ -72,12 +88,26 @@ impl Hub {
     /// Sends a JSON text to all general sockets.
     pub fn broadcast(&self, message: String) {
         // No receiver is no error.
-        let _ = self.general.send(message.into());
+        let _ = self.general.send(Event::Message(message.into()));
+    }
+
+    /// Waits until all general sockets were sent what was broadcast before, at most a second.
+    pub async fn delivered(&self) {
+        let (marker, mut dropped) = mpsc::channel(1);
+        if self.general.send(Event::Marker(marker)).is_ok() {
+            // Ends when the last marker is dropped.
+            let _ = tokio::time::timeout(DELIVERY, dropped.recv()).await;
+        }
     }
 
     /// General messages from now on.
-    pub fn general(&self) -> broadcast::Receiver<Arc<str>> {
+    pub fn general(&self) -> broadcast::Receiver<Event> {
         self.general.subscribe()
+    }
+
+    /// Changes whenever models of any type did.
+    pub fn model_changes(&self) -> watch::Receiver<()> {
+        self.models.subscribe()
     }
 
     /// Progress of first readings: the last message of each type, and all from now on.
@@ -105,6 +135,7 @@ impl ProgressSink for Hub {
     }
 
     fn models_changed(&self, page_type: &str) {
+        self.models.send_replace(());
         self.broadcast(json!({ "type": "models_changed", "pageType": page_type }).to_string());
     }
 
@@ -128,6 +159,27 @@ fn text(progress: &InitProgress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn delivery_is_awaited_until_every_receiver_is_past_the_marker() {
+        let hub = Arc::new(Hub::default());
+        // Nobody listens.
+        hub.delivered().await;
+        let mut slow = hub.general();
+        hub.broadcast("1".into());
+        let waiting = tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.delivered().await }
+        });
+        let Ok(Event::Message(first)) = slow.recv().await else {
+            panic!("no message")
+        };
+        assert_eq!(&*first, "1");
+        let marker = slow.recv().await.unwrap();
+        assert!(matches!(marker, Event::Marker(_)) && !waiting.is_finished());
+        drop(marker);
+        waiting.await.unwrap();
+    }
 
     /// All that looks like the type of a message: in objects, in texts, and set later. Those of providers are capitalised.
     #[test]

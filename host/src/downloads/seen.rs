@@ -4,8 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::RecvError;
-
 use super::service::Downloads;
 use crate::app::App;
 
@@ -14,21 +12,17 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Notes what the libraries have, now and after each change, until the server ends.
 pub async fn remember_seen(app: Arc<App>, downloads: Arc<Downloads>) {
-    let mut messages = app.hub.general();
+    let mut changes = app.hub.model_changes();
     let mut noted: HashMap<String, HashSet<u64>> = HashMap::new();
     loop {
         if let Err(error) = note(&app, &downloads, &mut noted).await {
             tracing::error!(%error, "the versions of the libraries are not noted");
         }
-        loop {
-            match messages.recv().await {
-                Ok(message) if !message.contains("models_changed") => {}
-                Ok(_) | Err(RecvError::Lagged(_)) => break,
-                Err(RecvError::Closed) => return,
-            }
+        if changes.changed().await.is_err() {
+            return;
         }
         tokio::time::sleep(REST).await;
-        messages = messages.resubscribe();
+        changes.mark_unchanged();
     }
 }
 

@@ -14,6 +14,7 @@ use super::query::Query;
 use super::safety;
 use crate::app::App;
 use crate::downloads::ledger::new_id;
+use crate::hub::Event;
 
 /// Largest message of a client, in bytes; none is looked at.
 const MAX_MESSAGE: usize = 4 << 10;
@@ -71,7 +72,28 @@ fn check(app: &App, headers: &HeaderMap) -> Result<(), Response> {
     Ok(())
 }
 
-async fn forward(mut socket: WebSocket, first: Vec<String>, mut messages: Receiver<Arc<str>>) {
+/// What a channel of messages carries.
+trait Outgoing: Clone + Send {
+    /// The JSON text for the client; none for what is not meant for clients.
+    fn text(&self) -> Option<&str>;
+}
+
+impl Outgoing for Arc<str> {
+    fn text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl Outgoing for Event {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Message(text) => Some(text),
+            Self::Marker(_) => None,
+        }
+    }
+}
+
+async fn forward<M: Outgoing>(mut socket: WebSocket, first: Vec<String>, mut messages: Receiver<M>) {
     for message in first {
         if socket.send(Message::Text(message.into())).await.is_err() {
             return;
@@ -81,7 +103,9 @@ async fn forward(mut socket: WebSocket, first: Vec<String>, mut messages: Receiv
         tokio::select! {
             message = messages.recv() => match message {
                 Ok(message) => {
-                    if socket.send(Message::Text((&*message).into())).await.is_err() {
+                    if let Some(text) = message.text()
+                        && socket.send(Message::Text(text.into())).await.is_err()
+                    {
                         return;
                     }
                 }

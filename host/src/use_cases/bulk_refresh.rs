@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::identify::{self, Answer};
@@ -26,6 +27,8 @@ const HINTS: usize = 16;
 const RATE_LIMITS: u32 = 3;
 /// Models of one act; a crash loses the answers for at most as many.
 const ACT: usize = 25;
+/// Messages about models that are sent at most a second; the counts of those that are left out are in the next one.
+const MESSAGES_PER_SECOND: f64 = 100.0;
 /// Failures that are named in the answer.
 const NAMED: usize = 200;
 /// How often hashes that are being computed are looked for.
@@ -201,6 +204,7 @@ struct Run<'a> {
     started: Instant,
     summary: Summary,
     limits: u32,
+    pace: Pace,
     previews: Previews,
     // How it ends although others go on: CivitAI itself is away.
     away: Option<Ended>,
@@ -254,6 +258,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
             elapsed: 0,
         },
         limits: 0,
+        pace: Pace::new(MESSAGES_PER_SECOND),
         previews: Previews::default(),
         away: None,
     };
@@ -306,7 +311,11 @@ impl Run<'_> {
             let answers = identify::by_hints(&self.app.providers, &batch).await;
             for (record, answer) in batch.into_iter().zip(answers) {
                 match answer {
-                    Ok(Some(found)) => self.take(&[record], vec![Ok(found)]).await,
+                    Ok(Some(found)) => {
+                        let answer = Ok(found);
+                        self.count(&record, &answer);
+                        self.take(&[record], vec![answer]).await;
+                    }
                     Ok(None) => unknown.push(record),
                     Err(error) => {
                         unknown.push(record);
@@ -360,11 +369,16 @@ impl Run<'_> {
 
     /// Asks about models with hashes; how the run ends, when it ends here.
     async fn batch(&mut self, batch: &[Arc<Record>]) -> Option<Ended> {
-        let answers = loop {
+        // Clients see at once with which models it is busy.
+        if let Some(first) = batch.first() {
+            self.progress(&first.model_name);
+        }
+        let app = self.app;
+        let mut answers = loop {
             if self.cancel.is_set() {
                 return Some(Ended::Cancelled);
             }
-            match identify::by_hash(&self.app.providers, batch).await {
+            match identify::by_hash(&app.providers, batch).await {
                 Ok(answers) => break answers,
                 Err(error) => {
                     let limited = matches!(error, ProviderError::RateLimited { .. });
@@ -376,15 +390,24 @@ impl Run<'_> {
                     let away = if limited { Ended::RateLimited } else { Ended::Failed };
                     self.away = Some(away);
                     // Others are worth asking while they know anything.
-                    match identify::by_hash_of_others(&self.app.providers, batch, &error).await {
+                    match identify::by_hash_of_others(&app.providers, batch, &error).await {
                         Some(answers) => break answers,
                         None => return Some(away),
                     }
                 }
             }
         };
-        for (records, answers) in batch.chunks(ACT).zip(answers.chunks(ACT)) {
-            self.take(records, answers.to_vec()).await;
+        for records in batch.chunks(ACT) {
+            let mut arrived = Vec::new();
+            for record in records {
+                let Some(answer) = answers.next().await else { break };
+                self.count(record, &answer);
+                arrived.push(answer);
+                if self.limits >= RATE_LIMITS || self.cancel.is_set() {
+                    break;
+                }
+            }
+            self.take(records, arrived).await;
             if self.limits >= RATE_LIMITS {
                 return Some(Ended::RateLimited);
             }
@@ -395,27 +418,32 @@ impl Run<'_> {
         None
     }
 
-    /// Takes answers into the sidecars of their models.
+    /// Counts an answer about a model, and tells clients.
+    fn count(&mut self, record: &Record, answer: &Answer) {
+        self.summary.processed += 1;
+        // That an archive wants a break says nothing of CivitAI, which is asked first.
+        let is_limit = |error: &ProviderError| {
+            matches!(error, ProviderError::RateLimited { .. }) && self.app.providers.is_of_civitai(error)
+        };
+        if answer.as_ref().is_err_and(is_limit) {
+            self.limits += 1;
+        } else {
+            self.limits = 0;
+        }
+        if let Err(error) = answer {
+            let text = metadata::failure_text(&record.path, &record.sha256_hex(), error);
+            self.summary.fail(record, &text);
+        }
+        self.progress(&record.model_name);
+    }
+
+    /// Takes counted answers into the sidecars of their models; of models without one nothing is written.
     async fn take(&mut self, records: &[Arc<Record>], answers: Vec<Answer>) {
         let mut words = Vec::new();
         let mut found = Vec::new();
         for (record, answer) in records.iter().zip(answers) {
-            self.summary.processed += 1;
-            // That an archive wants a break says nothing of CivitAI, which is asked first.
-            let is_limit = |error: &ProviderError| {
-                matches!(error, ProviderError::RateLimited { .. }) && self.app.providers.is_of_civitai(error)
-            };
-            if answer.as_ref().is_err_and(is_limit) {
-                self.limits += 1;
-            } else {
-                self.limits = 0;
-            }
-            match &answer {
-                Ok(_) => found.push(record.clone()),
-                Err(error) => {
-                    let text = metadata::failure_text(&record.path, &record.sha256_hex(), error);
-                    self.summary.fail(record, &text);
-                }
+            if answer.is_ok() {
+                found.push(record.clone());
             }
             let Ok(said) = identify::said(&self.app.providers, record, answer) else {
                 continue;
@@ -455,7 +483,16 @@ impl Run<'_> {
                 }
             }
         }
-        self.tell(records.last().map(|record| &*record.model_name), false);
+        if let Some(last) = records.last() {
+            self.progress(&last.model_name);
+        }
+    }
+
+    /// Tells clients with which model it is busy, unless too many messages were sent lately.
+    fn progress(&mut self, model_name: &str) {
+        if self.pace.allows(Instant::now()) {
+            self.tell(Some(model_name), false);
+        }
     }
 
     fn tell(&mut self, current: Option<&str>, started: bool) {
@@ -466,6 +503,35 @@ impl Run<'_> {
         // Under the lock, so that polling never shows what no socket was sent.
         self.app.hub.broadcast(message.to_string());
         last.insert(page_type.to_owned(), message);
+    }
+}
+
+/// Bounds how many messages are sent in a second.
+struct Pace {
+    per_second: f64,
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Pace {
+    fn new(per_second: f64) -> Self {
+        Self {
+            per_second,
+            left: per_second,
+            at: None,
+        }
+    }
+
+    /// Whether one more may be sent now; it counts as sent then.
+    fn allows(&mut self, now: Instant) -> bool {
+        let passed = self
+            .at
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.at = Some(now);
+        self.left = (self.left + passed * self.per_second).min(self.per_second);
+        let allowed = self.left >= 1.0;
+        self.left -= f64::from(u8::from(allowed));
+        allowed
     }
 }
 
@@ -492,5 +558,21 @@ impl Needs {
             && record.hf_url.is_none()
             && !gone
             && !self.skipped_folders.iter().any(skipped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_fast_run_are_bounded_and_those_of_a_slow_one_all_sent() {
+        let start = Instant::now();
+        let mut pace = Pace::new(100.0);
+        let fast = (0..10_000).filter(|n| pace.allows(start + Duration::from_micros(n * 1_000)));
+        // Ten seconds: a second's worth at once, then as many as the rate allows.
+        assert!((1_000..=1_100).contains(&fast.count()));
+        let mut pace = Pace::new(100.0);
+        assert!((0..1_000).all(|n| pace.allows(start + Duration::from_millis(n * 20))));
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 
 use crate::library::record::{AutoV3, Record};
 use crate::library::refreshing::Said;
@@ -30,12 +31,15 @@ pub async fn want_hashes(service: &Arc<TypeService>, paths: Vec<String>) {
     }
 }
 
-/// Asks who models with a known hash are, at most [`BATCH`]: all at once where a provider can, and whoever is left one by
-/// one. The answers are in the models' order.
+/// Answers in the order of the models that were asked about, as they come.
+pub type Answers<'a> = BoxStream<'a, Answer>;
+
+/// Asks who models with a known hash are, at most [`BATCH`]: all at once where a provider can, the others one by one. The
+/// answers come in the models' order.
 ///
 /// # Errors
 /// When the provider that is asked for all at once can't be asked now; nothing is known of any of them then.
-pub async fn by_hash(providers: &Providers, models: &[Arc<Record>]) -> Result<Vec<Answer>, ProviderError> {
+pub async fn by_hash<'a>(providers: &'a Providers, models: &'a [Arc<Record>]) -> Result<Answers<'a>, ProviderError> {
     let hashes: Vec<String> = models.iter().map(|record| record.sha256_hex()).collect();
     let mut known = match bulk(providers, &hashes).await {
         Ok(known) => known,
@@ -56,7 +60,7 @@ pub async fn by_hash(providers: &Providers, models: &[Arc<Record>]) -> Result<Ve
     };
     let asks = models.iter().zip(hashes).map(|(model, hash)| {
         let known = known.remove(&hash);
-        let ask: BoxFuture<'_, Answer> = Box::pin(async move {
+        let ask: BoxFuture<'a, Answer> = Box::pin(async move {
             match known {
                 Some(found) => Ok(found),
                 None => ask(providers, model, &hash).await,
@@ -64,8 +68,12 @@ pub async fn by_hash(providers: &Providers, models: &[Arc<Record>]) -> Result<Ve
         });
         ask
     });
-    let asks: Vec<_> = asks.collect();
-    Ok(futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await)
+    Ok(some_at_once(asks.collect()).boxed())
+}
+
+/// The answers to single questions, in their order, some of them on their way at once.
+fn some_at_once<'a, T: Send + 'a>(asks: Vec<BoxFuture<'a, T>>) -> impl Stream<Item = T> + Send + 'a {
+    futures_util::stream::iter(asks).buffered(AT_ONCE)
 }
 
 /// Asks who a model with this hash is. What is from elsewhere is not looked for in archives.
@@ -79,11 +87,11 @@ pub async fn ask(providers: &Providers, model: &Record, hash: &str) -> Answer {
 
 /// As [`by_hash`], while CivitAI is `away` for this reason: the others are asked, and the reason is the answer for what they
 /// do not have. None when there is nobody else, or they have nothing.
-pub async fn by_hash_of_others(
-    providers: &Providers,
-    models: &[Arc<Record>],
+pub async fn by_hash_of_others<'a>(
+    providers: &'a Providers,
+    models: &'a [Arc<Record>],
     away: &ProviderError,
-) -> Option<Vec<Answer>> {
+) -> Option<Answers<'a>> {
     if providers.order().iter().all(|source| *source == Source::CivitaiApi) {
         return None;
     }
@@ -98,10 +106,13 @@ pub async fn by_hash_of_others(
         ask
     });
     let asks: Vec<_> = asks.collect();
-    let answers: Vec<Answer> = futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await;
+    let answers: Vec<Answer> = some_at_once(asks).collect().await;
     answers.iter().any(Result::is_ok).then(|| {
-        let answers = answers.into_iter();
-        answers.map(|answer| answer.map_err(|_| away.clone())).collect()
+        let answers: Vec<Answer> = answers
+            .into_iter()
+            .map(|answer| answer.map_err(|_| away.clone()))
+            .collect();
+        futures_util::stream::iter(answers).boxed()
     })
 }
 
@@ -169,8 +180,7 @@ pub async fn by_hints(
         let ask: BoxFuture<'_, _> = Box::pin(by_hint(providers, model));
         ask
     });
-    let asks: Vec<_> = asks.collect();
-    futures_util::stream::iter(asks).buffered(AT_ONCE).collect().await
+    some_at_once(asks.collect()).collect().await
 }
 
 /// Asks by the hash that a file's header says of its tensors, for a file whose own hash is not known yet. A version counts

@@ -112,6 +112,8 @@ pub async fn fetch_all(call: Call, service: Arc<TypeService>) -> Result<Response
         .await
         .map_err(ApiError::internal)?
         .map_err(|busy| ApiError::new(StatusCode::CONFLICT, busy.to_string()))?;
+    // Clients expect the last message before the answer.
+    call.app.hub.delivered().await;
     let message = match summary.ended {
         Some(Ended::Cancelled) => "The refresh was cancelled".to_owned(),
         Some(Ended::RateLimited | Ended::Failed) => summary
