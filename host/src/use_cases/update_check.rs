@@ -33,6 +33,9 @@ pub enum CheckError {
     Broken(String),
 }
 
+/// Batches in a row that a provider refuses, after which it is not asked about the others.
+const GIVE_UP: usize = 3;
+
 /// Which models to ask about.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -65,8 +68,13 @@ pub fn local(service: &TypeService, wanted: &Wanted) -> BTreeMap<u64, Vec<u64>> 
 /// How a check ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// To its end; the models with an update.
-    Done(Vec<u64>),
+    /// To its end.
+    Done {
+        /// The models with an update.
+        updates: Vec<u64>,
+        /// Models that the provider failed to answer about, with its error.
+        failures: Vec<(u64, ProviderError)>,
+    },
     /// Somebody cancelled it.
     Cancelled,
 }
@@ -74,7 +82,7 @@ pub enum Checked {
 /// Asks about models that were not asked about lately, in batches.
 ///
 /// # Errors
-/// When providers can't be asked; what was learnt until then stays.
+/// When nobody can be asked now; what was learnt until then stays.
 pub async fn check(
     app: &Arc<App>,
     service: &Arc<TypeService>,
@@ -88,30 +96,58 @@ pub async fn check(
         wanted.force || checked.is_none_or(|at| now() - at > STALE)
     };
     let old: Vec<u64> = models.keys().copied().filter(is_old).collect();
+    let mut failures: Vec<(u64, ProviderError)> = Vec::new();
+    // Batches in a row of which nothing was learnt, and the last error.
+    let mut refused: Option<(usize, ProviderError)> = None;
     for batch in old.chunks(BATCH) {
         if cancel.is_set() {
             return Ok(Checked::Cancelled);
         }
-        learn(app, &model_type, batch, &models).await?;
+        if let Some((_, error)) = refused.as_ref().filter(|(batches, _)| *batches >= GIVE_UP) {
+            failures.extend(batch.iter().map(|id| (*id, error.clone())));
+            continue;
+        }
+        let failed = learn(app, &model_type, batch, &models).await?;
+        refused = match failed.last() {
+            Some((_, error)) if failed.len() == batch.len() => {
+                Some((refused.map_or(1, |(batches, _)| batches + 1), error.clone()))
+            }
+            _ => None,
+        };
+        failures.extend(failed);
     }
     let wishes = Wishes::new(&app.active.load().contract, now());
     let has_update = |(id, local): &(&u64, &Vec<u64>)| {
         let tracked = app.updates.get(&model_type, **id);
         tracked.is_some_and(|tracked| crate::updates::has_update(&tracked, local, wishes))
     };
-    Ok(Checked::Done(
-        models.iter().filter(has_update).map(|(id, _)| *id).collect(),
-    ))
+    Ok(Checked::Done {
+        updates: models.iter().filter(has_update).map(|(id, _)| *id).collect(),
+        failures,
+    })
 }
 
-/// Asks about these models, at most a batch.
+/// Whether nobody can be asked now. Other errors are about the models that were asked for.
+fn nobody_answers(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::RateLimited { .. } | ProviderError::Offline { .. } | ProviderError::Unsupported
+    )
+}
+
+/// Asks about these models, at most a batch: those that the provider failed to answer about, with its error.
 async fn learn(
     app: &Arc<App>,
     model_type: &str,
     ids: &[u64],
     local: &BTreeMap<u64, Vec<u64>>,
-) -> Result<(), CheckError> {
-    let answer = app.providers.models(ids).await?;
+) -> Result<Vec<(u64, ProviderError)>, CheckError> {
+    let answer = match app.providers.models(ids).await {
+        Ok(answer) => answer,
+        Err(error) if nobody_answers(&error) => return Err(error.into()),
+        Err(error) => return Ok(ids.iter().map(|id| (*id, error.clone())).collect()),
+    };
+    let mut failures = Vec::new();
     let mut found: HashMap<u64, Object> = HashMap::new();
     found.extend(
         answer
@@ -134,7 +170,8 @@ async fn learn(
             Err(error) if error.is_final() => {
                 deleted.insert(id);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) if nobody_answers(&error) => return Err(error.into()),
+            Err(error) => failures.push((id, error)),
         }
     }
     let access = access_of(app, &found, local).await?;
@@ -158,7 +195,7 @@ async fn learn(
         })
     });
     kept.await.map_err(|error| CheckError::Broken(error.to_string()))??;
-    Ok(())
+    Ok(failures)
 }
 
 /// Who may have versions that are newer than what is here: only an answer by hash says so.
@@ -201,7 +238,11 @@ async fn access_of(
 /// As [`check`].
 pub async fn check_one(app: &Arc<App>, service: &Arc<TypeService>, model: u64) -> Result<(), CheckError> {
     let local = local(service, &Wanted::default());
-    learn(app, service.plugin.info().id(), &[model], &local).await
+    let failures = learn(app, service.plugin.info().id(), &[model], &local).await?;
+    failures
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |(_, error)| Err(error.into()))
 }
 
 /// What became of models without a licence.
@@ -228,7 +269,15 @@ pub async fn fill_licences(
     let ids: Vec<u64> = without.keys().copied().collect();
     let mut done = Licences::default();
     for batch in ids.chunks(BATCH) {
-        let answer = app.providers.models(batch).await?;
+        let answer = match app.providers.models(batch).await {
+            Ok(answer) => answer,
+            Err(error) if nobody_answers(&error) => return Err(error.into()),
+            Err(error) => {
+                let paths = batch.iter().flat_map(|id| without.get(id)).flatten();
+                done.errors.extend(paths.map(|path| (path.clone(), error.to_string())));
+                continue;
+            }
+        };
         let mut words = Vec::new();
         let mut of_path: HashMap<String, u64> = HashMap::new();
         for id in batch {

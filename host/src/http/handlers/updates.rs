@@ -78,16 +78,23 @@ pub async fn refresh(call: Call, service: Arc<TypeService>) -> Result<Response, 
         Checked::Cancelled => Ok(json(
             &json!({ "success": false, "status": "cancelled", "message": "The search for updates was cancelled" }),
         )),
-        Checked::Done(models) => {
+        Checked::Done { updates, failures } => {
             let snapshot = service.library.snapshot();
-            let records: Vec<Value> = models
+            let records: Vec<Value> = updates
                 .iter()
                 .map(|id| record(&call, &service, &snapshot, *id, None))
                 .collect();
             call.app.hub.broadcast(
                 json!({ "type": "updates_changed", "pageType": service.plugin.info().prefix() }).to_string(),
             );
-            Ok(json(&json!({ "success": true, "records": records })))
+            let mut answer = json!({ "success": true, "records": records });
+            if !failures.is_empty() {
+                let failures = failures.iter();
+                answer["errors"] = failures
+                    .map(|(id, error)| json!({ "modelId": id, "error": error.to_string() }))
+                    .collect();
+            }
+            Ok(json(&answer))
         }
     }
 }
