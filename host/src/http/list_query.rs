@@ -100,6 +100,8 @@ pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> F
                 .filter(|(name, default, _)| query.flag(name, *default))
                 .map(|(.., field)| field)
                 .collect(),
+            // Ours, too: LoraManager looks for the text as a whole.
+            by_words: query.flag("search_words", false),
             in_descriptions: query.flag("search_description", false),
             ..Search::default()
         }

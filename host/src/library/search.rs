@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use memchr::memmem;
 use roaring::RoaringBitmap;
 
-use super::chunk::{CHUNK, Slot};
+use super::chunk::{CHUNK, Chunk, Slot};
 use super::haystack::{FIELDS, Field, Haystack};
 use super::similarity::{self, Likeness, Sketch};
 use super::snapshot::Snapshot;
@@ -18,8 +18,10 @@ const ALIKE: f64 = 0.85;
 
 /// How a text sits in a value, best first: it is the value, starts it, starts a word of it, or is somewhere inside.
 const PLACES: usize = 4;
+/// First rank of what has all words of the text, but not the text as a whole.
+const SCATTERED: usize = PLACES * FIELDS;
 /// Rank of what only a fuzzy search finds.
-const SIMILAR: usize = PLACES * FIELDS;
+const SIMILAR: usize = 2 * PLACES * FIELDS;
 /// Rank of what only descriptions have.
 const DESCRIBED: usize = SIMILAR + 1;
 /// How many ranks there are.
@@ -32,6 +34,8 @@ pub struct Search {
     pub text: String,
     /// Word by word, similar words counting.
     pub fuzzy: bool,
+    /// Whether each word of the text may be in another place or field; else the text is looked for as a whole.
+    pub by_words: bool,
     /// Fields, any of which may match.
     pub fields: Vec<Field>,
     /// Whether descriptions are searched too, word by word.
@@ -51,11 +55,14 @@ impl Search {
                 break;
             }
             let mut hits = Hits::default();
+            if self.by_words {
+                query.scattered(chunk, &self.fields, false, |index, _| hits.note(index, SCATTERED));
+            }
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
                 if self.fuzzy {
                     query.similar(haystack, &mut scratch, |index| hits.note(index, SIMILAR));
-                } else {
+                } else if !self.by_words {
                     query.first_hits(haystack, |index| hits.note(index, 0));
                 }
             }
@@ -79,12 +86,17 @@ impl Search {
                 break;
             }
             let mut hits = Hits::default();
+            // Searches that go by words find nothing without one.
+            if (self.fuzzy || self.by_words) && query.words.is_empty() {
+                break;
+            }
+            if self.by_words {
+                query.scattered(chunk, &self.fields, true, |index, rank| {
+                    hits.note(index, SCATTERED + rank)
+                });
+            }
             for field in &self.fields {
                 let haystack = chunk.haystack(*field);
-                // A fuzzy search goes by words, so without one it finds nothing.
-                if self.fuzzy && query.words.is_empty() {
-                    continue;
-                }
                 query.all_hits(haystack, |index, place| {
                     hits.note(index, place * FIELDS + *field as usize);
                 });
@@ -194,37 +206,49 @@ impl Query {
     }
 
     /// Records with a value that has the whole text.
-    fn first_hits(&self, haystack: &Haystack, mut hit: impl FnMut(usize)) {
-        self.hits(haystack, |haystack, offset| {
-            let index = haystack.record_at(offset);
-            hit(index);
-            // One hit is enough; go on behind the record.
-            haystack.end_of(index)
-        });
+    fn first_hits(&self, haystack: &Haystack, hit: impl FnMut(usize)) {
+        if let Some(finder) = &self.finder {
+            first_hits(finder, haystack, hit);
+        }
     }
 
     /// The same with where in the value the text is; a record may come several times.
-    fn all_hits(&self, haystack: &Haystack, mut hit: impl FnMut(usize, usize)) {
-        self.hits(haystack, |haystack, offset| {
-            let (start, end) = (haystack.value_start(offset), offset + self.length);
-            let place = if offset != start {
-                let before = haystack.text()[..offset].chars().next_back();
-                2 + usize::from(before.is_some_and(char::is_alphanumeric))
-            } else {
-                usize::from(haystack.value_end(offset) != end)
-            };
-            hit(haystack.record_at(offset), place);
-            end
-        });
+    fn all_hits(&self, haystack: &Haystack, hit: impl FnMut(usize, usize)) {
+        if let Some(finder) = &self.finder {
+            all_hits(finder, self.length, haystack, hit);
+        }
     }
 
-    fn hits(&self, haystack: &Haystack, mut next: impl FnMut(&Haystack, usize) -> usize) {
-        let Some(finder) = &self.finder else { return };
-        let bytes = haystack.text().as_bytes();
-        let mut from = 0;
-        while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
-            let at = from + offset;
-            from = next(haystack, at).max(at + 1);
+    /// Records that have each word in some value of these fields, with the rank of the word that fits worst; without
+    /// `ranked` any rank.
+    fn scattered(&self, chunk: &Chunk, fields: &[Field], ranked: bool, mut hit: impl FnMut(usize, usize)) {
+        let mut worst = [0; CHUNK];
+        for word in &self.words {
+            let mut best = [u8::MAX; CHUNK];
+            let mut note = |index: usize, rank: usize| {
+                if let Some(best) = best.get_mut(index) {
+                    *best = (*best).min(rank as u8);
+                }
+            };
+            for field in fields {
+                let haystack = chunk.haystack(*field);
+                if ranked {
+                    all_hits(&word.finder, word.text.len(), haystack, |index, place| {
+                        note(index, place * FIELDS + *field as usize);
+                    });
+                } else {
+                    first_hits(&word.finder, haystack, |index| note(index, 0));
+                }
+            }
+            for (worst, best) in worst.iter_mut().zip(best) {
+                *worst = best.max(*worst);
+            }
+        }
+        if self.words.is_empty() {
+            return;
+        }
+        for (index, rank) in worst.into_iter().enumerate().filter(|(_, rank)| *rank != u8::MAX) {
+            hit(index, usize::from(rank));
         }
     }
 
@@ -259,6 +283,41 @@ impl Query {
         if !self.words.is_empty() {
             scratch.all.iter().for_each(|start| hit(haystack.record_at(*start)));
         }
+    }
+}
+
+/// Records with a value that has the finder's text.
+fn first_hits(finder: &memmem::Finder, haystack: &Haystack, mut hit: impl FnMut(usize)) {
+    each_hit(finder, haystack, |offset| {
+        let index = haystack.record_at(offset);
+        hit(index);
+        // One hit is enough; go on behind the record.
+        haystack.end_of(index)
+    });
+}
+
+/// The same with where in the value the text of this length is; a record may come several times.
+fn all_hits(finder: &memmem::Finder, length: usize, haystack: &Haystack, mut hit: impl FnMut(usize, usize)) {
+    each_hit(finder, haystack, |offset| {
+        let (start, end) = (haystack.value_start(offset), offset + length);
+        let place = if offset != start {
+            let before = haystack.text()[..offset].chars().next_back();
+            2 + usize::from(before.is_some_and(char::is_alphanumeric))
+        } else {
+            usize::from(haystack.value_end(offset) != end)
+        };
+        hit(haystack.record_at(offset), place);
+        end
+    });
+}
+
+/// Calls `next` with each offset of the finder's text; it says where to go on.
+fn each_hit(finder: &memmem::Finder, haystack: &Haystack, mut next: impl FnMut(usize) -> usize) {
+    let bytes = haystack.text().as_bytes();
+    let mut from = 0;
+    while let Some(offset) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
+        let at = from + offset;
+        from = next(at).max(at + 1);
     }
 }
 
@@ -336,6 +395,35 @@ mod tests {
     }
 
     #[test]
+    fn by_words_each_word_may_be_anywhere_and_the_whole_text_fits_best() {
+        let snapshot = library([
+            named(0, "amber old castle", "x", &[]),
+            named(1, "castle", "x", &["amber"]),
+            named(2, "my amber castle", "x", &[]),
+            named(3, "amber", "x", &[]),
+            named(4, "castles of amber", "x", &[]),
+        ]);
+        let fields = [Field::ModelName, Field::Tags];
+        let search = |text: &str, fuzzy: bool| Search {
+            by_words: true,
+            ..search(text, fuzzy, &fields)
+        };
+        for fuzzy in [false, true] {
+            let ranked: Vec<u32> = search(" amber  Castle ", fuzzy)
+                .ranked(&snapshot, &Deadline::default())
+                .iter()
+                .flat_map(|rank| rank.iter().collect::<Vec<_>>())
+                .collect();
+            assert_eq!(ranked, [1, 0, 2, 4], "{fuzzy}");
+            let found = search("amber Castle", fuzzy).run(&snapshot, &Deadline::default());
+            assert_eq!(found.iter().collect::<Vec<_>>(), [0, 1, 2, 4], "{fuzzy}");
+            assert!(search("  ", fuzzy).run(&snapshot, &Deadline::default()).is_empty());
+        }
+        let best = search("amber castle", false).ranked(&snapshot, &Deadline::default());
+        assert!(best.iter().find(|rank| !rank.is_empty()).unwrap().contains(2));
+    }
+
+    #[test]
     fn described_records_come_last_and_once() {
         let snapshot = library([named(0, "ink", "b", &[]), named(1, "a", "b", &[])]);
         let search = Search {
@@ -368,15 +456,28 @@ mod tests {
             names in prop::collection::vec("[a-cA-C é]{0,8}", 1..40),
             text in "[a-cé ]{1,9}",
             fuzzy in any::<bool>(),
+            by_words in any::<bool>(),
         ) {
             let records = names.iter().enumerate().map(|(place, name)| named(place, name, name, &[name, "b a"]));
             let snapshot = library(records);
-            let search = search(&text, fuzzy, &[Field::ModelName, Field::Tags]);
+            let search = Search { by_words, ..search(&text, fuzzy, &[Field::ModelName, Field::Tags]) };
+            let has_words = |record: &Record| {
+                let text = text.to_lowercase();
+                let mut words = text.split_whitespace().peekable();
+                words.peek().is_some() && words.all(|word| {
+                    record.model_name.to_lowercase().contains(word) || record.tags.iter().any(|tag| tag.to_lowercase().contains(word))
+                })
+            };
             let expected: Vec<&str> = snapshot
                 .records()
                 .iter()
                 .filter(|(_, record)| {
-                    fits(&search, &record.model_name) || record.tags.iter().any(|tag| fits(&search, tag))
+                    let as_a_whole = fits(&search, &record.model_name) || record.tags.iter().any(|tag| fits(&search, tag));
+                    match (by_words, fuzzy) {
+                        (false, _) => as_a_whole,
+                        (true, true) => as_a_whole || has_words(record),
+                        (true, false) => has_words(record),
+                    }
                 })
                 .map(|(_, record)| &*record.path)
                 .collect();

@@ -128,6 +128,7 @@ export function toApi(state, knownBases) {
     params.set("search_creator", state.searchIn.includes("creator"));
     params.set("search_trigger_words", state.searchIn.includes("words"));
     params.set("search_description", state.searchIn.includes("description"));
+    params.set("search_words", "true");
     if (state.fuzzy) params.set("fuzzy_search", "true");
   }
   if (state.view === "excluded") return params;
