@@ -60,6 +60,14 @@ pub enum EditError {
     /// A file has the place that a model would get.
     #[error("Target file already exists: {}", .0.display())]
     TargetTaken(PathBuf),
+    /// Another model of the same operation gets the place that a model would get.
+    #[error("{other} would get the same place: {}. Rename one of the two", place.display())]
+    TargetShared {
+        /// The place.
+        place: PathBuf,
+        /// The other model.
+        other: String,
+    },
     /// The plugin can't say where a model belongs.
     #[error("{0}")]
     NotFiled(String),

@@ -1,7 +1,7 @@
 //! Moving models into other folders: all files that go with them travel, on whatever file system the folder is. Source of
 //! what travels and of names that are taken: contract section 4.4.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -266,13 +266,19 @@ impl Library {
                 .iter()
                 .map(|(_, ending)| plan.folder.join(format!("{stem}{ending}")));
             let mut places = self.places_of(&plan.folder, stem).into_iter().chain(own);
-            let taken = places.find(|place| survey.claimed.contains(place) || place.symlink_metadata().is_ok());
+            let taken = places.find(|place| survey.claimed.contains_key(place) || place.symlink_metadata().is_ok());
             taken.map_or(Ok(()), Err)
         };
         let mut stem = record.file_name.to_string();
         if let Err(taken) = is_free(&stem) {
             if clash == Clash::Refuse {
-                return Err(EditError::TargetTaken(taken));
+                return Err(match survey.claimed.get(&taken) {
+                    Some(other) => EditError::TargetShared {
+                        place: taken,
+                        other: other.to_string(),
+                    },
+                    None => EditError::TargetTaken(taken),
+                });
             }
             let hash = record
                 .sha256
@@ -361,8 +367,8 @@ impl Library {
 /// What plans of several models need of each other.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    // Places that were given away.
-    claimed: HashSet<PathBuf>,
+    // Places that were given away, with the model that gets each.
+    claimed: HashMap<PathBuf, Arc<str>>,
     // Whether folders stay as they are meanwhile.
     keeps: bool,
     // Names in the folder that was asked about last, sorted: models of one folder come together.
@@ -380,7 +386,9 @@ impl Survey {
 
     /// Gives the places of a model away.
     pub fn add(&mut self, plan: &MovePlan) {
-        self.claimed.extend(plan.files.iter().map(|file| file.to.clone()));
+        let model: Arc<str> = plan.path.as_str().into();
+        let places = plan.files.iter().map(|file| (file.to.clone(), model.clone()));
+        self.claimed.extend(places);
     }
 
     /// Names of the files in a folder that start with a text.

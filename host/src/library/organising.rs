@@ -1,7 +1,7 @@
 //! Filing a library by its template: each model goes where the template says, below the root in which it lies, and empty
 //! folders go. One act, with one undo. Source: contract section 6.3.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -17,7 +17,9 @@ use super::trash::{self, noted};
 
 /// Models between two messages.
 const BATCH: usize = 50;
-/// Told of a model for which the template gives nothing.
+/// Base model of a file about which nothing is known.
+const UNKNOWN: &str = "Unknown";
+/// The message about a model for which the template gives nothing.
 const NOTHING: &str = "Skipped - insufficient metadata for organization";
 
 /// Models that stay where they are.
@@ -60,6 +62,20 @@ pub struct Wish {
     pub exclusions: Exclusions,
     /// Where each belongs.
     pub template: PathTemplate,
+    /// Whether models about which nothing is known are filed, too: without base model, tags and a provider's version. A
+    /// template has a folder for them, but a person may have put them where they are.
+    pub without_metadata: bool,
+}
+
+impl Wish {
+    fn leaves(&self, record: &Record) -> bool {
+        !self.without_metadata && !self.template.is_flat() && !has_metadata(record)
+    }
+}
+
+fn has_metadata(record: &Record) -> bool {
+    let base_model = record.base_model.trim();
+    record.remote.id.is_some() || !record.tags.is_empty() || !(base_model.is_empty() || base_model == UNKNOWN)
 }
 
 /// How many models were looked at, and what became of them.
@@ -112,6 +128,8 @@ pub struct OrganisePlan {
     pub total: usize,
     /// Those that stay where they are.
     pub skipped: usize,
+    /// Those of them that stay since nothing says where they belong.
+    pub without_metadata: usize,
 }
 
 /// Where a model belongs.
@@ -135,6 +153,8 @@ impl Library {
         tell(Stage::Started, organised.counts);
         let mut moving = Moving::new(self, tools, ActKind::Organise)?;
         let mut sources = BTreeSet::new();
+        // Places of the models that were moved, without extension, with the path that each had.
+        let mut arrived: HashMap<String, String> = HashMap::new();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {
                 if running.cancel.is_set() {
@@ -143,7 +163,21 @@ impl Library {
                 let counts = &mut organised.counts;
                 counts.processed += 1;
                 let moved = match place {
-                    Ok(Place::Folder(folder)) => moving.one(&record.path, &folder, Clash::Refuse, &running.cancel),
+                    Ok(Place::Folder(folder)) => {
+                        let moved = moving.one(&record.path, &folder, Clash::Refuse, &running.cancel);
+                        let place = format!("{folder}/{}", record.file_name);
+                        match moved {
+                            Err(EditError::TargetTaken(taken)) if arrived.contains_key(&place) => {
+                                let other = arrived.get(&place).cloned().unwrap_or_default();
+                                Err(EditError::TargetShared { place: taken, other })
+                            }
+                            Ok(path) => {
+                                arrived.insert(place, record.path.to_string());
+                                Ok(path)
+                            }
+                            moved => moved,
+                        }
+                    }
                     Ok(Place::Unknown) => {
                         counts.skipped += 1;
                         organised.left.push((record.model_name.to_string(), NOTHING.to_owned()));
@@ -198,7 +232,7 @@ impl Library {
     /// What [`Self::organise`] would do, without doing it.
     pub fn plan_organise(&self, tools: &Tools, wish: &Wish) -> OrganisePlan {
         let candidates = self.candidates(wish);
-        let (mut models, mut skipped) = (Vec::new(), 0);
+        let (mut models, mut skipped, mut without_metadata) = (Vec::new(), 0, 0);
         let mut survey = Survey::of_many();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {
@@ -206,6 +240,7 @@ impl Library {
                     Ok(Place::Folder(folder)) => self.plan_move(&record.path, &folder, Clash::Refuse, &mut survey),
                     Ok(Place::Unknown) => {
                         skipped += 1;
+                        without_metadata += 1;
                         continue;
                     }
                     Err(error) => Err(error),
@@ -225,6 +260,7 @@ impl Library {
             models,
             total: candidates.len(),
             skipped,
+            without_metadata,
         }
     }
 
@@ -261,6 +297,7 @@ impl Library {
             .handle
             .block_on(path_template::file(tools.plugin, &wish.template, inputs));
         let place = |(record, filed): (&Arc<Record>, Result<path_template::Filed, String>)| match filed {
+            Ok(_) if wish.leaves(record) => Ok(Place::Unknown),
             Ok(filed) if filed.folder.is_empty() => Ok(Place::Unknown),
             Ok(filed) => Ok(Place::Folder(format!(
                 "{}/{}",

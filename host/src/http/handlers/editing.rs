@@ -44,6 +44,7 @@ impl From<EditError> for ApiError {
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
             | EditError::TargetTaken(_)
+            | EditError::TargetShared { .. }
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
             EditError::Sidecar(_)
             | EditError::Merge { .. }

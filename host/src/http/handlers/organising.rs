@@ -55,6 +55,8 @@ pub async fn organise(call: Call, service: Arc<TypeService>) -> Result<Response,
         ),
     };
     let wish = Wish {
+        // LoraManager files all.
+        without_metadata: fields.get("without_metadata").and_then(Value::as_bool).unwrap_or(true),
         template: template(&call, &service),
         exclusions,
         paths,
@@ -68,6 +70,7 @@ pub async fn organise(call: Call, service: Arc<TypeService>) -> Result<Response,
         let mut answer = shown(&plan.models, EditError::to_string);
         answer["total"] = plan.total.into();
         answer["skipped"] = plan.skipped.into();
+        answer["without_metadata"] = plan.without_metadata.into();
         answer["organization_type"] = organisation(flat).into();
         return Ok(json(&answer));
     }
@@ -91,10 +94,11 @@ pub async fn organise(call: Call, service: Arc<TypeService>) -> Result<Response,
         }
         Ok(organised.map(|organised| answer(&organised, report.operation, flat)))
     });
+    let done = done.await?;
+    // Clients expect the last message before the answer.
+    call.app.hub.delivered().await;
     // The contract's status for any failure, and our reason.
-    let answer = done
-        .await?
-        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let answer = done.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(json(&answer))
 }
 

@@ -82,6 +82,7 @@ fn refused(error: &EditError) -> Error {
         EditError::Shared { .. }
         | EditError::NameTaken(_)
         | EditError::TargetTaken(_)
+        | EditError::TargetShared { .. }
         | EditError::Away(_)
         | EditError::NotHashed(_)
         | EditError::Differs(..)
