@@ -81,3 +81,43 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILTER", env = "MODELSHELF_LOG", default_value = "info")]
     pub log: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn refusal(arguments: &[&str]) -> Option<ErrorKind> {
+        let all = std::iter::once("host").chain(arguments.iter().copied());
+        Cli::try_parse_from(all).err().map(|error| error.kind())
+    }
+
+    /// Each command with those below it, as its words.
+    fn commands(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {
+        let below = command.get_subcommands().flat_map(|sub| {
+            let words: Vec<String> = words.iter().cloned().chain([sub.get_name().to_owned()]).collect();
+            commands(sub, &words)
+        });
+        std::iter::once(words.to_vec()).chain(below).collect()
+    }
+
+    #[test]
+    fn every_command_answers_help_and_refuses_what_it_does_not_know() {
+        let all = commands(&Cli::command(), &[]);
+        assert!(all.len() >= 8, "{all:?}");
+        for words in all {
+            let with = |last: &'static str| -> Vec<&str> { words.iter().map(String::as_str).chain([last]).collect() };
+            assert_eq!(refusal(&with("--help")), Some(ErrorKind::DisplayHelp), "{words:?}");
+            assert_eq!(
+                refusal(&with("--nonsense")),
+                Some(ErrorKind::UnknownArgument),
+                "{words:?}"
+            );
+        }
+        assert_eq!(refusal(&["nonsense"]), Some(ErrorKind::InvalidSubcommand));
+        assert_eq!(refusal(&["serve", "nonsense"]), Some(ErrorKind::UnknownArgument));
+        assert_eq!(refusal(&["plugin", "nonsense"]), Some(ErrorKind::InvalidSubcommand));
+    }
+}
