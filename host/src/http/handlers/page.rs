@@ -16,20 +16,22 @@ pub fn page(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
     let settings = &active.contract;
     let descriptor = &service.plugin.info().descriptor;
     let types = navigation(call, Some(&descriptor.prefix));
+    let language = language(call);
+    let label = |own: &str| call.app.pages.label(language.as_deref(), own);
     let sub_types: Vec<_> = descriptor
         .sub_types
         .iter()
-        .map(|own| json!({ "id": own.id, "label": own.label }))
+        .map(|own| json!({ "id": own.id, "label": label(&own.label) }))
         .collect();
     let facets: Vec<_> = descriptor
         .facets
         .iter()
-        .map(|own| json!({ "kind": own.kind, "label": own.label }))
+        .map(|own| json!({ "kind": own.kind, "label": label(&own.label) }))
         .collect();
     let columns: Vec<_> = descriptor
         .columns
         .iter()
-        .map(|own| json!({ "field": own.field, "label": own.label }))
+        .map(|own| json!({ "field": own.field, "label": label(&own.label) }))
         .collect();
     let values = json!({
         "version": pages::version(),
@@ -83,19 +85,18 @@ fn navigation(call: &Call, current: Option<&str>) -> Vec<serde_json::Value> {
         .collect()
 }
 
+/// The languages that the person wants: those of the settings, else the browser's.
+fn language(call: &Call) -> Option<String> {
+    let active = call.app.active.load();
+    let accepted = call.headers.get(header::ACCEPT_LANGUAGE);
+    let set = active.contract.get("language").and_then(|language| language.as_str());
+    set.or(accepted.and_then(|value| value.to_str().ok()))
+        .map(str::to_owned)
+}
+
 /// A page in the person's language.
 fn render(call: &Call, template: &str, values: serde_json::Value) -> Result<Response, ApiError> {
-    let active = call.app.active.load();
-    let accepted = call
-        .headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok());
-    let language = active
-        .contract
-        .get("language")
-        .and_then(|language| language.as_str())
-        .or(accepted);
-    call.app
-        .pages
-        .render(template, language, Value::from(minijinja::value::Serde(values)))
+    let language = language(call);
+    let values = Value::from(minijinja::value::Serde(values));
+    call.app.pages.render(template, language.as_deref(), values)
 }

@@ -25,6 +25,8 @@ export function description(html) {
   for (const heading of content.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
     heading.replaceWith(h("h4", {}, ...heading.childNodes));
   }
+  // Long lines are scrolled, by keyboard too.
+  for (const block of content.querySelectorAll("pre")) block.tabIndex = 0;
   if (!content.textContent.trim()) return null;
   return h("section", { class: "details__section" }, h("h3", {}, t("details.description")), h("div", { class: "prose" }, content));
 }

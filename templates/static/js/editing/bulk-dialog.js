@@ -1,5 +1,6 @@
 import { isAbort } from "../api.js";
 import { openDialog } from "../controls/dialog.js";
+import { longList } from "../controls/long-list.js";
 import { h, icon } from "../dom.js";
 import { reasonOf } from "../reason.js";
 import { number, t, tn } from "../texts.js";
@@ -119,13 +120,12 @@ export function bulkDialog(name, { paths, edits, api }) {
 }
 
 function planOf(changing, failing, of) {
-  const sample = changing.slice(0, SAMPLE).map(({ file_path: path, changes }) => h("li", { class: "plan__row" },
+  const row = ({ file_path: path, changes }) => h("li", { class: "plan__row" },
     h("span", { class: "plan__name", title: path }, fileName(path)),
-    changes.map(({ from, to }) => h("span", { class: "plan__change" }, h("del", {}, shown(from)), h("span", { "aria-hidden": "true" }, "→"), h("ins", {}, shown(to))))));
+    changes.map(({ from, to }) => h("span", { class: "plan__change" }, h("del", {}, shown(from)), h("span", { "aria-hidden": "true" }, "→"), h("ins", {}, shown(to)))));
   return [
     h("p", { class: "plan__lead" }, changing.length ? tn("plan.changes", changing.length, { of: number(of) }) : t("plan.nothing")),
-    sample.length > 0 && h("ul", { class: "plan__rows" }, sample),
-    changing.length > SAMPLE && h("p", { class: "edit__status" }, t("plan.more", { n: number(changing.length - SAMPLE) })),
+    ...longList(changing, row, SAMPLE),
     ...(failing.length ? failures(failing) : []),
   ].filter(Boolean);
 }
@@ -139,7 +139,7 @@ function shown(value) {
 function failures(failed) {
   return [
     problem(tn("plan.notChanged", failed.length)),
-    h("ul", { class: "plan__rows" }, failed.slice(0, PROBLEMS).map(({ file_path: path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)))),
+    ...longList(failed, ({ file_path: path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)), PROBLEMS),
   ];
 }
 

@@ -97,7 +97,7 @@ export class Edits extends EventTarget {
 
   /** One act over many models. Returns what could not be changed: `[{file_path, error}]`. */
   async many(paths, change) {
-    const { results } = await this.#bulk(paths, change, (changed) => tn("did.many", changed));
+    const { results } = await this.#bulk(paths, change, (changed) => tn(saidOf(change), changed));
     return results.filter(({ success }) => !success);
   }
 
@@ -131,14 +131,14 @@ export class Edits extends EventTarget {
     return answer.results;
   }
 
-  /** What filing by the template would do, for these models or, without any, for all. */
-  planOrganise(paths, signal) {
-    return this.#api.post("auto-organize", { ...(paths && { file_paths: paths }), dry_run: true }, signal);
+  /** What filing by the template would do, for these models or, without any, for all; `all` as for `organise`. */
+  planOrganise(paths, all, signal) {
+    return this.#api.post("auto-organize", { ...organiseBody(paths, all), dry_run: true }, signal);
   }
 
-  /** Files models by the template. */
-  async organise(paths) {
-    const answer = await this.#api.post("auto-organize", paths ? { file_paths: paths } : {});
+  /** Files models by the template; `all`: also those about which nothing is known. */
+  async organise(paths, all) {
+    const answer = await this.#api.post("auto-organize", organiseBody(paths, all));
     this.#made(answer, tn("did.organised", answer.summary.success));
     return answer;
   }
@@ -208,6 +208,19 @@ export class Edits extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event("changed"));
   }
+}
+
+function organiseBody(paths, all) {
+  return { ...(paths && { file_paths: paths }), without_metadata: all };
+}
+
+/** The text that says of many models what `change` did. */
+function saidOf({ exclude, set = {}, add_tags: added, remove_tags: removed }) {
+  if (exclude !== undefined) return exclude ? "did.excludedMany" : "did.restoredMany";
+  if (set.favorite !== undefined) return set.favorite ? "did.favoriteMany" : "did.unfavoriteMany";
+  if (set.base_model !== undefined) return "did.baseMany";
+  if (added) return "did.tagsAddedMany";
+  return removed ? "did.tagsRemovedMany" : "did.many";
 }
 
 const NAMED = 3;

@@ -39,7 +39,7 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
   const planned = (kind) => () => bulkDialog(kind, { paths: selection.paths, edits, api });
   const roots = () => store.state.status?.roots ?? [];
   const moved = (results) => selection.drop(results.filter(({ success }) => success).map(({ original_file_path: path }) => path));
-  const move = (paths, done = () => {}, folder = "") => moveDialog({
+  const move = (paths, done = () => {}, folder = null) => moveDialog({
     paths,
     edits,
     roots: roots(),

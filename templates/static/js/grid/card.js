@@ -97,6 +97,8 @@ export class Card {
     this.#marks.replaceChildren();
     this.#name.replaceChildren(h("span", { class: "sr-only" }, t("grid.loading")));
     this.#meta.replaceChildren();
+    this.#media.classList.remove("card__media--veiled");
+    this.element.classList.remove("cell--offline");
     this.#veil.hidden = true;
   }
 

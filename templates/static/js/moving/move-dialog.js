@@ -11,9 +11,10 @@ const TYPED = 350;
 
 /**
  * Asks for a folder, which may be a new one, shows what would be moved there, and moves it. `roots` and `tree` are the
- * library's, `folder` is the one to begin with; `done(results)` is called when something was moved.
+ * library's, `folder` is one that a person chose already; without it the dialog begins with the models' own folder, and
+ * nothing is moved before another one is chosen. `done(results)` is called when something was moved.
  */
-export function moveDialog({ paths, edits, roots, tree, folder = "", done = () => {} }) {
+export function moveDialog({ paths, edits, roots, tree, folder = null, done = () => {} }) {
   let asking = null;
   let running = false;
   const { dialog, body, outcome, buttons, tell } = openSteps({
@@ -28,14 +29,16 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
   buttons.append(cancel, go);
 
   const first = rootOf(paths[0], roots) ?? roots[0]?.path ?? "";
-  const root = h("select", { class: "edit__input", id: "move-root", onchange: () => plan() },
+  const own = folder ?? commonFolder(paths, roots);
+  let chosen = folder !== null;
+  const root = h("select", { class: "edit__input", id: "move-root", onchange: () => choose() },
     roots.map(({ path, online }) => h("option", { value: path, selected: path === first, disabled: online === false }, path)));
   const input = h("input", { class: "edit__input", type: "text", id: "move-folder", autocomplete: "off", spellcheck: "false", placeholder: t("folders.root") });
-  input.value = folder;
+  input.value = own;
   const choice = new FolderTree({ label: t("move.folders"), all: t("folders.root"), choose: (path) => {
     input.value = path;
     choice.show(tree, path);
-    plan();
+    choose();
   } });
   body.append(
     ...(roots.length > 1 ? [h("label", { class: "bulk-dialog__label", for: "move-root" }, t("move.root")), root] : []),
@@ -57,6 +60,10 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
     asking?.abort();
     const { signal } = (asking = new AbortController());
     go.disabled = true;
+    if (!chosen) {
+      outcome.replaceChildren(h("p", { class: "plan__lead" }, t("move.choose")));
+      return;
+    }
     try {
       const answer = await edits.planMove(paths, target(), signal);
       outcome.replaceChildren(...planNodes(answer, roots));
@@ -67,6 +74,10 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
     }
   };
   const later = debounce(TYPED, () => plan());
+  const choose = () => {
+    chosen = true;
+    plan();
+  };
   const move = () => whileBusy([go], async () => {
     running = true;
     lock(true);
@@ -92,6 +103,7 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
   });
 
   input.addEventListener("input", () => {
+    chosen = true;
     go.disabled = true;
     choice.show(tree, input.value.trim());
     later();
@@ -99,7 +111,16 @@ export function moveDialog({ paths, edits, roots, tree, folder = "", done = () =
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.isComposing) (go.disabled ? plan : move)();
   });
-  choice.show(tree ?? {}, folder);
+  choice.show(tree ?? {}, own);
   input.focus();
   plan();
+}
+
+/** The folder that all models are in, below their library folder; the top folder when they are in several. */
+function commonFolder(paths, roots) {
+  const folders = new Set(paths.map((path) => {
+    const root = rootOf(path, roots);
+    return root === null ? "" : path.slice(root.length + 1, Math.max(root.length + 1, path.lastIndexOf("/")));
+  }));
+  return folders.size === 1 ? [...folders][0] : "";
 }

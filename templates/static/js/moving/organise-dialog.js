@@ -1,6 +1,7 @@
 import { isAbort } from "../api.js";
 import { whileBusy } from "../controls/busy.js";
 import { dialogButton, openSteps } from "../controls/dialog.js";
+import { longList } from "../controls/long-list.js";
 import { h } from "../dom.js";
 import { reasonOf } from "../reason.js";
 import { ProgressBar } from "../status/progress.js";
@@ -14,7 +15,7 @@ const PROBLEMS = 20;
  * models; `live` brings the progress, `done()` is called when it ran to its end.
  */
 export function organiseDialog({ paths = null, edits, live, roots, done = () => {} }) {
-  const asking = new AbortController();
+  let asking = new AbortController();
   const bar = new ProgressBar(t("organise.progress"));
   const far = h("p", { class: "edit__status", role: "status" });
   const follow = ({ detail }) => {
@@ -36,14 +37,23 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
   });
   go.disabled = true;
   buttons.append(close, go);
-  body.append(h("p", { class: "history__lead" }, t("organise.lead")));
+  const unknown = h("input", { type: "checkbox", onchange: () => plan() });
+  const option = h("label", { class: "organise__option" }, unknown, h("span", {}, t("organise.unknown")));
+  body.append(h("p", { class: "history__lead" }, t("organise.lead")), option);
 
   const fail = (error) => tell(t("plan.failed", { reason: reasonOf(error) }));
   const plan = async () => {
+    asking.abort();
+    const { signal } = (asking = new AbortController());
+    go.disabled = true;
     outcome.replaceChildren(h("p", {}, t("plan.asking")));
     try {
-      const answer = await edits.planOrganise(paths, asking.signal);
-      outcome.replaceChildren(...planNodes(answer, roots), ...(answer.skipped ? [h("p", { class: "edit__status" }, tn("organise.stay", answer.skipped))] : []));
+      const answer = await edits.planOrganise(paths, unknown.checked, signal);
+      const { skipped, without_metadata: without } = answer;
+      outcome.replaceChildren(
+        ...planNodes(answer, roots),
+        ...(skipped > without ? [h("p", { class: "edit__status" }, tn("organise.stay", skipped - without))] : []),
+        ...(without ? [h("p", { class: "edit__status" }, tn("organise.without", without))] : []));
       go.disabled = !answer.move_count;
       if (answer.move_count) go.textContent = tn("organise.do", answer.move_count);
     } catch (error) {
@@ -55,9 +65,10 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
     bar.set(null);
     outcome.replaceChildren(bar.element, far);
     buttons.replaceChildren(stop);
+    option.hidden = true;
     stop.focus();
     try {
-      const answer = await edits.organise(paths);
+      const answer = await edits.organise(paths, unknown.checked);
       if (dialog.open || answer.summary.failures) tell(tn("plan.notChangedOne", answer.summary.failures, { reason: reasonIn(answer) }), ...ended(answer));
       if (dialog.open && answer.undo_id) buttons.replaceChildren(takeBack(answer.undo_id), closeButton());
       else buttons.replaceChildren(closeButton());
@@ -104,6 +115,6 @@ function ended(answer) {
     h("p", { class: "plan__lead", role: "status" }, status === "cancelled" ? tn("organise.cancelled", summary.success) : tn("organise.done", summary.success)),
     removed > 0 && h("p", { class: "edit__status" }, tn("organise.cleaned", removed)),
     summary.failures > 0 && h("p", { class: "callout callout--bad" }, tn("move.notMoved", summary.failures)),
-    left.length > 0 && h("ul", { class: "plan__rows" }, left.slice(0, PROBLEMS).map(({ model, message }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name" }, model), h("span", {}, message)))),
+    ...longList(left, ({ model, message }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name" }, model), h("span", {}, message)), PROBLEMS),
   ].filter(Boolean);
 }

@@ -1,6 +1,7 @@
+import { longList } from "../controls/long-list.js";
 import { h, icon } from "../dom.js";
 import { fileName } from "../editing/edits.js";
-import { bytes, number, t, tn } from "../texts.js";
+import { bytes, t, tn } from "../texts.js";
 
 const SAMPLE = 6;
 const PROBLEMS = 20;
@@ -9,15 +10,14 @@ const PROBLEMS = 20;
 export function planNodes(plan, roots) {
   const moving = plan.results.filter(({ success, unchanged }) => success && !unchanged);
   const failing = plan.results.filter(({ success }) => !success).map(({ original_file_path: path, error }) => ({ path, error }));
-  const rows = moving.slice(0, SAMPLE).map(({ original_file_path: from, new_file_path: to }) => h("li", { class: "plan__row" },
+  const row = ({ original_file_path: from, new_file_path: to }) => h("li", { class: "plan__row" },
     h("span", { class: "plan__name", title: from }, fileName(from)),
-    h("span", { class: "plan__change" }, h("del", { title: from }, folderName(from, roots)), h("span", { "aria-hidden": "true" }, "→"), h("ins", { title: to }, place(from, to, roots)))));
+    h("span", { class: "plan__change" }, h("del", { title: from }, folderName(from, roots)), h("span", { "aria-hidden": "true" }, "→"), h("ins", { title: to }, place(from, to, roots))));
   return [
     h("p", { class: "plan__lead" }, moving.length ? tn("move.willMove", moving.length, { size: bytes(plan.bytes) }) : t("move.nothing")),
     plan.copied_bytes > 0 && note(t("move.copies", { size: bytes(plan.copied_bytes) })),
     plan.clash_count > 0 && note(tn("move.clashes", plan.clash_count)),
-    rows.length > 0 && h("ul", { class: "plan__rows" }, rows),
-    moving.length > SAMPLE && h("p", { class: "edit__status" }, t("plan.more", { n: number(moving.length - SAMPLE) })),
+    ...longList(moving, row, SAMPLE),
     ...notMoved(failing),
   ].filter(Boolean);
 }
@@ -27,9 +27,8 @@ export function notMoved(failing) {
   if (!failing.length) return [];
   return [
     h("p", { class: "callout callout--bad", role: "alert" }, icon("alert"), h("span", {}, tn("move.notMoved", failing.length))),
-    h("ul", { class: "plan__rows" }, failing.slice(0, PROBLEMS).map(({ path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)))),
-    failing.length > PROBLEMS && h("p", { class: "edit__status" }, t("plan.more", { n: number(failing.length - PROBLEMS) })),
-  ].filter(Boolean);
+    ...longList(failing, ({ path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)), PROBLEMS),
+  ];
 }
 
 /** The root that holds `path`; null when none does. */
