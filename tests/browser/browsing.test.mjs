@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { violations } from "./support/axe.mjs";
 import { expectNames, openCard } from "./support/browser.mjs";
 import { writeModel, writeSmallLibrary } from "./support/library.mjs";
 import { cell, shelf } from "./support/page.mjs";
@@ -141,5 +142,38 @@ test("a model that is reached over several paths says so on its card and lists t
       for (const item of answer.items) item.aliases = item.model_name === "Amber Style" ? ["/mnt/a/amber.safetensors", "/mnt/b/amber.safetensors"] : [];
       await route.fulfill({ json: answer });
     }),
+  });
+});
+
+test("a code block of a description is scrolled by keyboard", async () => {
+  await library.open("/loras", async (page) => {
+    await page.route("**/model-description*", (route) => route.fulfill({ json: { success: true, description: "x", safe_html: `<pre>${"a long line ".repeat(60)}</pre>` } }));
+    await openCard(page, "Amber Style");
+    const block = page.locator(".prose pre");
+    await block.focus();
+    await page.keyboard.press("ArrowRight");
+    await page.waitForFunction(() => document.querySelector(".prose pre").scrollLeft > 0);
+    assert.deepEqual(await violations(page), []);
+  });
+});
+
+test("a card that waits for its model has no veil of the one before", async () => {
+  await library.open("/loras", async (page) => {
+    await page.locator("#count", { hasText: "12" }).waitFor();
+    const veiled = await page.evaluate(async () => {
+      const script = document.querySelector("script[type=module]").src;
+      const { Card } = await import(new URL("grid/card.js", script));
+      const { fromAddress } = await import(new URL("query.js", script));
+      const card = new Card(() => fromAddress(""), "gridcell");
+      const model = { file_path: "/x", model_name: "X", media_url: "/x.png?v=1", media_type: "image", preview_nsfw_level: 32, base_model: "Pony", offline: true };
+      const seen = () => [...card.element.querySelectorAll(".card__media--veiled"), ...(card.element.matches(".cell--offline") ? [card.element] : [])].length;
+      card.show(model, false, 200);
+      const before = seen();
+      card.show(null, false, 200);
+      const after = seen();
+      card.dispose();
+      return [before, after];
+    });
+    assert.deepEqual(veiled, [2, 0]);
   });
 });

@@ -237,7 +237,7 @@ test("tags of many models change after their plan was seen, and come back with o
     assert.equal(await page.locator(".plan__change").first().textContent(), "tree→tree, forest");
     assert.ok(!(await sidecar("trees/fir")).tags.includes("forest"), "a plan changed something");
     await page.getByRole("button", { name: "Change 6 models" }).click();
-    await toast(page, "6 models changed");
+    await toast(page, "Tags added to 6 models");
     for (const name of ["birch", "willow"]) await onDisk(`trees/${name}`, (side) => side.tags.join() === "tree,forest", "the new tags");
     await undo(page);
     await toast(page, "Undone");
@@ -264,6 +264,7 @@ test("base model, star and exclusion are set for many", async () => {
     await page.locator(".bulk").getByRole("button", { name: "Favourite", exact: true }).click();
     for (const name of ["knight", "oracle"]) await onDisk(`characters/${name}`, (side) => side.favorite === true, "the stars");
     await page.locator(".bulk").getByRole("button", { name: "Exclude" }).click();
+    await toast(page, "2 models excluded");
     await page.locator(".bulk").waitFor({ state: "hidden" });
     await page.locator(".notice__title").waitFor();
     await page.keyboard.press("Control+z");
@@ -290,7 +291,7 @@ test("the history lists what was done and takes it back, and names what was chan
     await page.keyboard.type("historic");
     await page.getByRole("button", { name: "Show what changes" }).click();
     await page.getByRole("button", { name: "Change 6 models" }).click();
-    await toast(page, "6 models changed");
+    await toast(page, "Tags added to 6 models");
     const theirs = await sidecar("trees/fir");
     await writeFile(sidecarFile("trees/fir"), JSON.stringify({ ...theirs, notes: "theirs" }));
 
@@ -321,7 +322,7 @@ test("all of a list are chosen, also those that were not loaded yet, and so is a
     await page.keyboard.press("Control+a");
     await chosen(page, MANY);
     await page.locator(".bulk").getByRole("button", { name: "Favourite", exact: true }).click();
-    await toast(page, `${MANY} models changed`);
+    await toast(page, `${MANY} models are favorites`);
     await undo(page);
     await toast(page, "Undone");
     await page.keyboard.press("Escape");

@@ -21,6 +21,17 @@ test("typing searches, and the address keeps the search", async () => {
   });
 });
 
+test("words that are not neighbours find a model, whatever their order", async () => {
+  await open(async (page) => {
+    await page.locator("#search-input").fill("brush ink");
+    await expectNames(page, ["Ink Brush"]);
+    await page.locator("#search-input").fill("amber glow style ");
+    await expectNames(page, ["Amber Style"]);
+    await page.locator("#search-input").fill("amber brush");
+    await page.getByText("Nothing matches").waitFor();
+  });
+});
+
 test("a search that is overtaken by the next letter is cancelled", async () => {
   const cancelled = [];
   await open(async (page) => {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { access } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { violations } from "./support/axe.mjs";
 import { openCard, quiet } from "./support/browser.mjs";
-import { writeSmallLibrary } from "./support/library.mjs";
+import { writeModel, writeSmallLibrary } from "./support/library.mjs";
 import { cell, focusGrid, hasFocus, libraryMenu, overflow, picture, shelf, toast, undo } from "./support/page.mjs";
 
 const library = shelf({ loras: writeSmallLibrary });
@@ -77,6 +77,31 @@ test("a folder of the dialog's tree is chosen by keys", async () => {
     await dialog.locator(".plan__change ins", { hasText: "characters" }).waitFor();
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });
+  });
+});
+
+test("the dialog begins with the model's own folder, and Enter moves nothing before another one is chosen", async () => {
+  await library.openList(async (page) => {
+    await cell(page, "Cedar").locator(".card").focus();
+    const moves = [];
+    page.on("request", (request) => request.url().endsWith("move_models_bulk") && moves.push(request.postDataJSON()));
+    await page.keyboard.press("m");
+    const dialog = page.getByRole("dialog", { name: "Move 1 model" });
+    const folder = dialog.getByLabel("Folder", { exact: true });
+    await dialog.getByText("Choose another folder").waitFor();
+    assert.equal(await folder.inputValue(), "trees");
+    assert.ok(await dialog.getByRole("button", { name: "Move here" }).isDisabled());
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Enter");
+    await quiet(page);
+    assert.ok(await dialog.isVisible());
+    assert.deepEqual(moves, []);
+    // The top folder is moved to when it is chosen.
+    await dialog.getByRole("treeitem", { name: "Top folder" }).click();
+    await dialog.getByRole("button", { name: "Move 1 model" }).click();
+    await onDisk("cedar");
+    await undo(page);
+    await onDisk("trees/cedar");
   });
 });
 
@@ -215,6 +240,29 @@ test("the library is organised after the plan was seen, and Undo in the dialog b
     await onDisk("trees/cedar");
     await dialog.getByRole("button", { name: "Close" }).last().click();
   });
+});
+
+test("models without metadata stay where they are unless asked, and every row of a plan can be seen", async () => {
+  const files = Array.from({ length: 9 }, (_, at) => `unsorted/nobody${at}`);
+  for (const file of files) await writeModel(library.folders.loras, `${file}.safetensors`, { sidecar: null });
+  await library.openList(async (page) => {
+    await page.locator("#count", { hasText: "21 models" }).waitFor();
+    await libraryMenu(page, "Organise by the template …");
+    const dialog = page.getByRole("dialog", { name: "Organise the library" });
+    await dialog.getByText("models without metadata stay where they are").waitFor();
+    const names = () => dialog.locator(".plan__name").allTextContents();
+    await dialog.getByRole("button", { name: /^Show \d+ more/ }).first().click();
+    assert.ok(!(await names()).some((name) => name.startsWith("nobody")));
+    const before = (await names()).length;
+    await dialog.getByLabel("Also move models without metadata").check();
+    await dialog.locator(".plan__lead", { hasText: String(before + 9) }).waitFor();
+    await dialog.getByRole("button", { name: /^Show \d+ more/ }).first().click();
+    assert.equal((await names()).filter((name) => name.startsWith("nobody")).length, 9);
+    await accessible(page, "the plan");
+    await picture(page, "organise-plan");
+    await page.keyboard.press("Escape");
+  });
+  for (const file of files) await rm(path.join(library.folders.loras, `${file}.safetensors`));
 });
 
 for (const [width, height, scheme] of [[390, 844, "light"], [1440, 900, "dark"]]) {

@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::reason::Reason;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::CallError;
 use crate::plugins::bindings::GuestError;
@@ -20,6 +21,8 @@ pub struct ApiError {
     pub status: StatusCode,
     /// For a person: what happened, to what, and what to do.
     pub message: String,
+    /// The same for pages, which say it in the person's language; none where `message` is all there is.
+    pub reason: Option<Reason>,
 }
 
 impl ApiError {
@@ -28,7 +31,15 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
+            reason: None,
         }
+    }
+
+    /// Adds what pages say instead of `message`.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Option<Reason>) -> Self {
+        self.reason = reason;
+        self
     }
 
     /// 400.
@@ -64,7 +75,10 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "success": false, "error": self.message });
+        let mut body = json!({ "success": false, "error": self.message });
+        if let Some(reason) = &self.reason {
+            reason.add_to(&mut body);
+        }
         let mut response = (self.status, axum::Json(body)).into_response();
         response
             .headers_mut()
@@ -122,7 +136,7 @@ impl From<ProviderError> for ApiError {
             ProviderError::Unsupported => StatusCode::SERVICE_UNAVAILABLE,
             ProviderError::Archive(_) | ProviderError::Settings(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        Self::new(status, error.to_string()).with_reason(Reason::of_provider(&error))
     }
 }
 

@@ -7,6 +7,7 @@ mod list_query;
 mod missing_routes;
 pub mod pages;
 pub mod query;
+pub mod reason;
 pub mod registrar;
 pub mod routes;
 pub mod safety;

@@ -19,8 +19,6 @@ use super::trash::{self, noted};
 const BATCH: usize = 50;
 /// Base model of a file about which nothing is known.
 const UNKNOWN: &str = "Unknown";
-/// The message about a model for which the template gives nothing.
-const NOTHING: &str = "Skipped - insufficient metadata for organization";
 
 /// Models that stay where they are.
 #[derive(Debug, Clone, Default)]
@@ -111,8 +109,9 @@ pub struct Organised {
     pub cancelled: bool,
     /// Numbers.
     pub counts: Counts,
-    /// Models that were not moved though they are not where they belong: name and reason.
-    pub left: Vec<(String, String)>,
+    /// Models that were not moved though they are not where they belong: name and error; without an error nothing says
+    /// where they belong.
+    pub left: Vec<(String, Option<EditError>)>,
     /// Folders under which empty ones were looked for, with how many were removed.
     pub cleaned: BTreeMap<String, usize>,
     /// Id for taking it back; none when nothing was changed.
@@ -180,7 +179,7 @@ impl Library {
                     }
                     Ok(Place::Unknown) => {
                         counts.skipped += 1;
-                        organised.left.push((record.model_name.to_string(), NOTHING.to_owned()));
+                        organised.left.push((record.model_name.to_string(), None));
                         continue;
                     }
                     Err(error) => Err(error),
@@ -194,7 +193,7 @@ impl Library {
                     Err(_) if running.cancel.is_set() => counts.processed -= 1,
                     Err(error) => {
                         counts.failures += 1;
-                        organised.left.push((record.model_name.to_string(), error.to_string()));
+                        organised.left.push((record.model_name.to_string(), Some(error)));
                     }
                 }
             }

@@ -1,8 +1,11 @@
 export class ApiError extends Error {
-  constructor(message, status) {
+  /** `code` and `values`: what `reasonOf` says in the page's language. */
+  constructor(message, status, { code, values } = {}) {
     super(message);
     this.name = "ApiError";
     this.status = status;
+    this.code = code;
+    this.values = values;
   }
 }
 
@@ -70,7 +73,7 @@ export class Api {
       return null;
     });
     if (!response.ok || body === null || body.success === false) {
-      throw new ApiError(body?.error ?? body?.message ?? `${response.status} ${response.statusText}`, response.status);
+      throw new ApiError(body?.error ?? body?.message ?? `${response.status} ${response.statusText}`, response.status, body ?? {});
     }
     return body;
   }

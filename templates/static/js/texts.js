@@ -1,6 +1,10 @@
 import { bootstrap } from "./bootstrap.js";
 
-const { lang, texts } = bootstrap;
+const { texts } = bootstrap;
+
+/** The page's language. */
+export const { lang } = bootstrap;
+
 const plural = new Intl.PluralRules(lang);
 const numbers = new Intl.NumberFormat(lang);
 const days = new Intl.DateTimeFormat(lang, { dateStyle: "medium" });
@@ -8,6 +12,11 @@ const moments = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: 
 
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+/** Whether there is a text `key`. */
+export function has(key) {
+  return key in texts;
 }
 
 /** The text `key`; a missing one shows its key, so that a gap in a locale is seen and not silent. */

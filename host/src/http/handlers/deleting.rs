@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::common::{id, of_version};
-use super::editing::{act, body, take_back, take_path};
+use super::editing::{act, body, failure, take_back, take_path};
 use super::json;
 use crate::library::editing::EditError;
 use crate::library::history::{HistoryError, Step};
@@ -57,7 +57,7 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
         .zip(&listed)
         .map(|(path, listed)| match became.get(listed.as_str()) {
             Some(None) => json!({ "file_path": path, "success": true, "deleted_files": [path] }),
-            Some(Some(error)) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
+            Some(Some(error)) => failure(path, error),
             None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),
         })
         .collect();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
-use super::editing::{act, body};
+use super::editing::{act, body, failure};
 use super::{json, json_bytes};
 use crate::cancel::Cancel;
 use crate::library::Record;
@@ -199,7 +199,7 @@ fn linked(path: &str, result: Result<&Shared, &EditError>) -> Value {
             let method = shared.how.map_or(json!("already"), |how| json!(how));
             json!({ "file_path": path, "success": true, "method": method, "bytes_saved": shared.bytes })
         }
-        Err(error) => json!({ "file_path": path, "success": false, "error": error.to_string() }),
+        Err(error) => failure(path, error),
     }
 }
 

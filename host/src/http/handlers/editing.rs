@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::query::Zero;
+use super::super::reason::Reason;
 use super::{json, moving};
 use crate::library::Library;
 use crate::library::edit::Edit;
@@ -55,7 +56,7 @@ impl From<EditError> for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        Self::new(status, error.to_string())
+        Self::new(status, error.to_string()).with_reason(Reason::of_edit(&error))
     }
 }
 
@@ -255,12 +256,20 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
     let first = outcome.models.iter().find_map(|edited| edited.result.as_ref().err());
     if let (true, Some(error)) = (failed == outcome.models.len(), first) {
         answer["error"] = error.to_string().into();
+        if let Some(reason) = Reason::of_edit(error) {
+            reason.add_to(&mut answer);
+        }
     }
     Ok(json(&answer))
 }
 
-fn failure(path: &str, error: &EditError) -> Value {
-    json!({ "file_path": path, "success": false, "error": error.to_string() })
+/// The result of a model that an operation over many could not change.
+pub fn failure(path: &str, error: &EditError) -> Value {
+    let mut result = json!({ "file_path": path, "success": false, "error": error.to_string() });
+    if let Some(reason) = Reason::of_edit(error) {
+        reason.add_to(&mut result);
+    }
+    result
 }
 
 /// GET `history`: acts, newest first.

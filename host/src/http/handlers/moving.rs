@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
+use super::super::reason::Reason;
 use super::editing::{MAX_MODELS, act, body};
 use super::json;
 use crate::library::editing::EditError;
@@ -166,7 +167,13 @@ pub async fn move_models(call: Call, service: Arc<TypeService>) -> Result<Respon
             "original_file_path": path, "new_file_path": new_path, "success": true, "message": "Unknown",
             "cache_entry": record.as_deref().map(item::entry),
         }),
-        Err(error) => not_moved(path, &wish.error(&error)),
+        Err(error) => {
+            let mut result = not_moved(path, &wish.error(&error));
+            if let Some(reason) = Reason::of_edit(&error) {
+                reason.add_to(&mut result);
+            }
+            result
+        }
     };
     let (results, undo_id): (Vec<Value>, _) = match done {
         Ok(moves) => (given.iter().zip(moves.models).map(result).collect(), moves.undo_id),
@@ -212,7 +219,13 @@ pub fn shown(plans: &[Planned], error: impl Fn(&EditError) -> String) -> Value {
         .map(|(path, plan)| match plan {
             Ok(plan) => one(path, plan),
             Err(reason) => {
-                json!({ "original_file_path": path, "new_file_path": null, "success": false, "error": error(reason) })
+                let mut result = json!({
+                    "original_file_path": path, "new_file_path": null, "success": false, "error": error(reason),
+                });
+                if let Some(reason) = Reason::of_edit(reason) {
+                    reason.add_to(&mut result);
+                }
+                result
             }
         })
         .collect();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
+use super::super::reason::Reason;
 use super::editing::act;
 use super::json;
 use super::moving::{shown, template};
@@ -19,6 +20,8 @@ use crate::model_types::TypeService;
 
 /// Results that are answered whole.
 const MAX_RESULTS: usize = 100;
+/// The message about a model for which the template gives nothing, as clients of LoraManager know it.
+const NOTHING: &str = "Skipped - insufficient metadata for organization";
 /// Of more this many are answered.
 const SAMPLE: usize = 50;
 
@@ -124,7 +127,17 @@ fn organisation(flat: bool) -> &'static str {
 
 fn answer(organised: &Organised, operation: &str, flat: bool) -> Value {
     let counts = organised.counts;
-    let result = |(model, message): &(String, String)| json!({ "model": model, "success": false, "message": message });
+    let result = |(model, error): &(String, Option<EditError>)| {
+        let message = error.as_ref().map_or_else(|| NOTHING.to_owned(), ToString::to_string);
+        let mut result = json!({ "model": model, "success": false, "message": message });
+        let reason = error
+            .as_ref()
+            .map_or_else(|| Some(Reason::no_metadata()), Reason::of_edit);
+        if let Some(reason) = reason {
+            reason.add_to(&mut result);
+        }
+        result
+    };
     let mut answer = json!({
         "success": true,
         "status": if organised.cancelled { "cancelled" } else { "success" },

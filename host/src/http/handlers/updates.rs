@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
+use super::super::reason::Reason;
 use super::{downloads, json};
 use crate::library::Snapshot;
 use crate::library::item;
@@ -91,7 +92,13 @@ pub async fn refresh(call: Call, service: Arc<TypeService>) -> Result<Response, 
             if !failures.is_empty() {
                 let failures = failures.iter();
                 answer["errors"] = failures
-                    .map(|(id, error)| json!({ "modelId": id, "error": error.to_string() }))
+                    .map(|(id, error)| {
+                        let mut failure = json!({ "modelId": id, "error": error.to_string() });
+                        if let Some(reason) = Reason::of_provider(error) {
+                            reason.add_to(&mut failure);
+                        }
+                        failure
+                    })
                     .collect();
             }
             Ok(json(&answer))

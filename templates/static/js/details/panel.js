@@ -3,6 +3,7 @@ import { copy } from "../controls/copy-button.js";
 import { byId, h, icon, webAddress } from "../dom.js";
 import { hasDrafts } from "../editing/drafts.js";
 import { Editor } from "../editing/editor.js";
+import { reasonOf } from "../reason.js";
 import { RemoteSection } from "../remote/section.js";
 import { bind, dispatch, isTyping } from "../shortcuts.js";
 import { number, t } from "../texts.js";
@@ -83,8 +84,10 @@ export class Details extends EventTarget {
     this.#dialog.addEventListener("keydown", (event) => {
       // Arrows move in what is typed, and fields have their own way with Escape.
       if (isTyping(event.target)) return;
-      // A video's own controls use the arrows too.
-      if (!(event.target instanceof HTMLVideoElement) || event.key === "Escape") dispatch(event, "details");
+      // Arrows are for a video's own controls, and scroll a block of code.
+      if (event.target instanceof HTMLVideoElement && event.key !== "Escape") return;
+      if (event.target instanceof HTMLPreElement && event.key.startsWith("Arrow")) return;
+      dispatch(event, "details");
     });
     this.#dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -132,7 +135,7 @@ export class Details extends EventTarget {
       }
       await this.#fillMore(this.#item, signal);
     } catch (error) {
-      if (!isAbort(error)) this.#say(t("details.failed"), error.message);
+      if (!isAbort(error)) this.#say(t("details.failed"), reasonOf(error));
     }
   }
 

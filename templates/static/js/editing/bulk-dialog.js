@@ -139,7 +139,7 @@ function shown(value) {
 function failures(failed) {
   return [
     problem(tn("plan.notChanged", failed.length)),
-    ...longList(failed, ({ file_path: path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)), PROBLEMS),
+    ...longList(failed, (each) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: each.file_path }, fileName(each.file_path)), h("span", {}, reasonOf(each))), PROBLEMS),
   ];
 }
 

@@ -227,6 +227,6 @@ const NAMED = 3;
 
 /** Which models an undo left as they are, and why. */
 export function conflictText(conflicts) {
-  const names = conflicts.slice(0, NAMED).map(({ error }) => error).join(" · ");
+  const names = conflicts.slice(0, NAMED).map(reasonOf).join(" · ");
   return tn("undo.conflicts", conflicts.length, { names });
 }

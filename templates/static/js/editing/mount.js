@@ -31,7 +31,7 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
     try {
       const left = await edits.many(paths, change);
       if (end) selection.drop(without(paths, left));
-      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
+      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: reasonOf(left[0]) }));
     } catch (error) {
       failed(t("plan.failed", { reason: reasonOf(error) }));
     }
@@ -56,7 +56,7 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
     try {
       const left = await edits.delete(paths, item && nameOf(item));
       selection.drop(without(paths, left));
-      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].error }));
+      if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: reasonOf(left[0]) }));
       return !left.length;
     } catch (error) {
       failed(t("delete.failed", { reason: reasonOf(error) }));
@@ -105,7 +105,7 @@ export function mountEditing({ api, store, source, grid, facts, live, open, rena
         const results = await edits.move(paths, folder ? `${root}/${folder}` : root);
         moved(results);
         const left = results.filter(({ success }) => !success);
-        if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: left[0].message }));
+        if (left.length) failed(tn("plan.notChangedOne", left.length, { reason: reasonOf(left[0]) }));
       } catch (error) {
         failed(t("plan.failed", { reason: reasonOf(error) }));
       }

@@ -92,7 +92,7 @@ export function moveDialog({ paths, edits, roots, tree, folder = null, done = ()
         return;
       }
       go.disabled = true;
-      tell(tn("plan.notChangedOne", failed.length, { reason: failed[0].message }), ...notMoved(failed.map(({ original_file_path: path, message }) => ({ path, error: message }))));
+      tell(tn("plan.notChangedOne", failed.length, { reason: reasonOf(failed[0]) }), ...notMoved(failed.map((each) => ({ path: each.original_file_path, reason: reasonOf(each) }))));
       cancel.textContent = t("shortcuts.close");
       cancel.focus();
     } catch (error) {
@@ -113,6 +113,8 @@ export function moveDialog({ paths, edits, roots, tree, folder = null, done = ()
   });
   choice.show(tree ?? {}, own);
   input.focus();
+  // What is typed replaces the folder.
+  input.select();
   plan();
 }
 

@@ -87,7 +87,7 @@ export function organiseDialog({ paths = null, edits, live, roots, done = () => 
       outcome.replaceChildren(h("p", { role: "status" }, t("undo.running")));
       try {
         const { conflicts } = await edits.undo(id);
-        outcome.replaceChildren(h("p", { role: "status" }, conflicts.length ? tn("undo.conflicts", conflicts.length, { names: conflicts[0].error }) : t("organise.undone")));
+        outcome.replaceChildren(h("p", { role: "status" }, conflicts.length ? tn("undo.conflicts", conflicts.length, { names: reasonOf(conflicts[0]) }) : t("organise.undone")));
         buttons.lastElementChild.focus();
         button.remove();
       } catch (error) {
@@ -104,7 +104,8 @@ function leftOf({ results, sample_results: sample }) {
 }
 
 function reasonIn(answer) {
-  return leftOf(answer)[0]?.message ?? "";
+  const [first] = leftOf(answer);
+  return first ? reasonOf(first) : "";
 }
 
 function ended(answer) {
@@ -115,6 +116,6 @@ function ended(answer) {
     h("p", { class: "plan__lead", role: "status" }, status === "cancelled" ? tn("organise.cancelled", summary.success) : tn("organise.done", summary.success)),
     removed > 0 && h("p", { class: "edit__status" }, tn("organise.cleaned", removed)),
     summary.failures > 0 && h("p", { class: "callout callout--bad" }, tn("move.notMoved", summary.failures)),
-    ...longList(left, ({ model, message }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name" }, model), h("span", {}, message)), PROBLEMS),
+    ...longList(left, (each) => h("li", { class: "plan__row" }, h("span", { class: "plan__name" }, each.model), h("span", {}, reasonOf(each))), PROBLEMS),
   ].filter(Boolean);
 }

@@ -1,6 +1,7 @@
 import { longList } from "../controls/long-list.js";
 import { h, icon } from "../dom.js";
 import { fileName } from "../editing/edits.js";
+import { reasonOf } from "../reason.js";
 import { bytes, t, tn } from "../texts.js";
 
 const SAMPLE = 6;
@@ -9,7 +10,7 @@ const PROBLEMS = 20;
 /** A plan of moves as elements. `roots`: the library's roots, so that folders are named as the page names them. */
 export function planNodes(plan, roots) {
   const moving = plan.results.filter(({ success, unchanged }) => success && !unchanged);
-  const failing = plan.results.filter(({ success }) => !success).map(({ original_file_path: path, error }) => ({ path, error }));
+  const failing = plan.results.filter(({ success }) => !success).map((each) => ({ path: each.original_file_path, reason: reasonOf(each) }));
   const row = ({ original_file_path: from, new_file_path: to }) => h("li", { class: "plan__row" },
     h("span", { class: "plan__name", title: from }, fileName(from)),
     h("span", { class: "plan__change" }, h("del", { title: from }, folderName(from, roots)), h("span", { "aria-hidden": "true" }, "→"), h("ins", { title: to }, place(from, to, roots))));
@@ -22,12 +23,12 @@ export function planNodes(plan, roots) {
   ].filter(Boolean);
 }
 
-/** Names what is not moved, and why: `[{path, error}]`. */
+/** Names what is not moved, and why: `[{path, reason}]`. */
 export function notMoved(failing) {
   if (!failing.length) return [];
   return [
     h("p", { class: "callout callout--bad", role: "alert" }, icon("alert"), h("span", {}, tn("move.notMoved", failing.length))),
-    ...longList(failing, ({ path, error }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, error)), PROBLEMS),
+    ...longList(failing, ({ path, reason }) => h("li", { class: "plan__row" }, h("span", { class: "plan__name", title: path }, fileName(path)), h("span", {}, reason)), PROBLEMS),
   ];
 }
 

@@ -61,7 +61,7 @@ export class Refresh {
     toast(t("updates.begun"));
     try {
       const { records, errors = [] } = await this.#api.post("updates/refresh", { force: true });
-      if (errors.length) toast(tn("updates.partly", errors.length, { reason: errors[0].error }), { bad: true });
+      if (errors.length) toast(tn("updates.partly", errors.length, { reason: reasonOf(errors[0]) }), { bad: true });
       if (records.length || !errors.length) toast(records.length ? tn("updates.found", records.length) : t("updates.none"));
     } catch (error) {
       toast(t("updates.failed", { reason: reasonOf(error) }), { bad: true });

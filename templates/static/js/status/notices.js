@@ -47,9 +47,8 @@ export function failure(error, retry) {
 export function initializing() {
   const bar = new ProgressBar(t("init.title"));
   const stage = h("p", { class: "notice__text", "aria-live": "polite" });
-  const details = h("p", { class: "notice__text notice__text--small" });
   const count = h("p", { class: "notice__figure" });
-  const element = box(null, t("init.title"), stage, bar.element, count, details);
+  const element = box(null, t("init.title"), stage, bar.element, count);
   return {
     element,
     update(status) {
@@ -58,7 +57,6 @@ export function initializing() {
       const text = progress ? stageText(progress) : t("init.starting");
       // Written only when it changes: a live region would say it again and again.
       if (stage.textContent !== text) stage.textContent = text;
-      details.textContent = progress?.details ?? "";
       count.textContent = status?.total ? tn("count", status.total) : "";
     },
   };

@@ -2,4 +2,7 @@
 //! answers. One file a group of clients.
 
 mod absent_features;
+mod extensions;
+mod nodes;
+mod programs;
 mod progress;
