@@ -170,7 +170,7 @@ impl Library {
                                 let other = arrived.get(&place).cloned().unwrap_or_default();
                                 Err(EditError::TargetShared { place: taken, other })
                             }
-                            Ok(path) => {
+                            Ok(path) if path != *record.path => {
                                 arrived.insert(place, record.path.to_string());
                                 Ok(path)
                             }

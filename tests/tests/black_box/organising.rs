@@ -81,7 +81,10 @@ async fn a_library_is_filed_by_its_template_and_one_undo_brings_it_back() -> Res
                 "total": 5, "success": 2, "skipped": 2, "failures": 1, "organization_type": "structured",
                 "cleaned_dirs": {wire(&root): 4}, "operation_type": "all",
             },
-            "results": [{"model": "p", "success": false, "message": taken}],
+            "results": [{
+                "model": "p", "success": false, "message": taken,
+                "code": "edit.targetTaken", "values": {"path": model(&root, "XL/style/p")},
+            }],
             "undo_id": answer["undo_id"],
         })
     );
@@ -216,5 +219,70 @@ async fn of_many_results_a_sample_is_answered() -> Result<()> {
     );
     assert_eq!(answer["sample_results"].as_array().map(Vec::len), Some(50));
     assert_eq!(answer["undo_id"], Value::Null, "nothing was changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn models_without_metadata_stay_when_asked_and_two_of_one_place_are_named() -> Result<()> {
+    let library = Library::of([
+        Model::lora("mine/nobody").sidecar(),
+        Model::lora("mine/tagged").tags(&["style"]),
+        Model::lora("a/same").base("SDXL 1.0").tags(&["style"]).seed(1),
+        Model::lora("b/same").base("SDXL 1.0").tags(&["style"]).seed(2),
+    ])?;
+    let root = library.root("loras");
+    let server = options(&library, &json!({}))?.serve().await?;
+    let plan = done(
+        &server,
+        "loras/auto-organize",
+        json!({"dry_run": true, "without_metadata": false}),
+    )
+    .await?;
+    assert_eq!(
+        json!([
+            plan["total"],
+            plan["move_count"],
+            plan["failure_count"],
+            plan["skipped"],
+            plan["without_metadata"]
+        ]),
+        json!([4, 2, 1, 1, 1]),
+        "{plan}"
+    );
+    let failed = |results: &Value| {
+        let failed = results
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|result| result["code"] == "edit.targetShared");
+        failed.cloned().unwrap_or_default()
+    };
+    let clash = failed(&plan["results"]);
+    assert_eq!(clash["original_file_path"], json!(model(&root, "b/same")), "{plan}");
+    let error = clash["error"].as_str().unwrap_or_default();
+    assert!(error.starts_with(&model(&root, "a/same")), "{error}");
+    // LoraManager's clients do not say it, and all are planned.
+    let whole = done(&server, "loras/auto-organize", json!({"dry_run": true})).await?;
+    assert_eq!(
+        (&whole["move_count"], &whole["without_metadata"]),
+        (&json!(3), &json!(0))
+    );
+
+    let answer = done(&server, "loras/auto-organize", json!({"without_metadata": false})).await?;
+    let summary = &answer["summary"];
+    assert_eq!(
+        json!([summary["success"], summary["skipped"], summary["failures"]]),
+        json!([2, 1, 1]),
+        "{answer}"
+    );
+    let clash = failed(&answer["results"]);
+    assert_eq!(clash["values"]["other"], json!(model(&root, "a/same")), "{answer}");
+    let left = answer["results"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|result| result["code"] == "edit.noMetadata");
+    assert_eq!(left.map(|left| &left["model"]), Some(&json!("nobody")));
+    assert!(root.join("mine/nobody.safetensors").is_file() && root.join("b/same.safetensors").is_file());
     Ok(())
 }

@@ -24,7 +24,8 @@ fn library() -> Result<Library> {
 /// ComfyUI-LM-Remote: its Python client, through aiohttp.
 #[tokio::test]
 async fn the_client_of_a_proxy_in_comfyui_reads_models_samples_and_cycles() -> Result<()> {
-    let server = library()?.serve().await?;
+    let library = library()?;
+    let server = library.serve().await?;
     let agent = ("User-Agent", "Python/3.12 aiohttp/3.9.5");
     let list = Call::get("/api/lm/loras/list")
         .query(&[("page_size", "9999")])
@@ -61,7 +62,8 @@ async fn the_client_of_a_proxy_in_comfyui_reads_models_samples_and_cycles() -> R
 /// Its newer sidebar asks for what LoraManager does not have first, and goes on with the list.
 #[tokio::test]
 async fn a_sidebar_falls_back_to_the_list_and_shows_a_model() -> Result<()> {
-    let server = library()?.serve().await?;
+    let library = library()?;
+    let server = library.serve().await?;
     assert_eq!(server.get("/api/lm/loras/resolve?name=amber").await?.status, 404);
     let page = server.list("loras", &[("search", "amber")]).await?;
     let item = &page["items"][0];
@@ -77,7 +79,8 @@ async fn a_sidebar_falls_back_to_the_list_and_shows_a_model() -> Result<()> {
 /// LoRA optimizer nodes, and workflowx.
 #[tokio::test]
 async fn nodes_fill_their_choices() -> Result<()> {
-    let server = library()?.serve().await?;
+    let library = library()?;
+    let server = library.serve().await?;
     let bases = server
         .get_json("/api/lm/loras/base-models", &[("limit", "100")])
         .await?;
