@@ -102,9 +102,9 @@ test("the first reading of a library shows how far it is", async () => {
 
 test("a page that can't ask about its plugin goes on without", async () => {
   await library.open("/loras", async (page) => {
-    await page.waitForResponse("**/api/plugins").catch(() => {});
+    await page.waitForResponse("**/api/lm/plugins").catch(() => {});
     await card(page, "Amber Style").waitFor();
-  }, { before: (page) => page.route("**/api/plugins", (route) => route.fulfill({ body: "no JSON" })) });
+  }, { before: (page) => page.route("**/api/lm/plugins", (route) => route.fulfill({ body: "no JSON" })) });
 });
 
 test("a folder that is away is named above the list", async () => {

@@ -402,6 +402,8 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/undo", Shared::Undo),
     post("/api/lm/trash/empty", Shared::EmptyTrash),
     get("/api/plugins", Shared::Plugins),
+    // For pages behind proxies that forward LoraManager's addresses alone.
+    get("/api/lm/plugins", Shared::Plugins),
     get("/plugins", Shared::PluginsPage),
     post("/api/plugins/{id}/reload", Shared::ReloadPlugin),
     post("/api/plugins/{id}/enable", Shared::EnablePlugin),

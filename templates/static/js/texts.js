@@ -14,6 +14,9 @@ function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
+/** The language in which the server describes what is wrong with a file; such texts are marked with it. */
+export const SERVER_LANG = "en";
+
 /** Whether there is a text `key`. */
 export function has(key) {
   return key in texts;

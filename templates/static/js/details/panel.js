@@ -6,7 +6,7 @@ import { Editor } from "../editing/editor.js";
 import { reasonOf } from "../reason.js";
 import { RemoteSection } from "../remote/section.js";
 import { bind, dispatch, isTyping } from "../shortcuts.js";
-import { number, t } from "../texts.js";
+import { SERVER_LANG, number, t } from "../texts.js";
 import { description } from "./description.js";
 import { factRows } from "./facts.js";
 import { findModel } from "./find.js";
@@ -204,7 +204,7 @@ export class Details extends EventTarget {
     this.#editor.update(item, metadata, webAddress(link ?? item.hf_url));
     this.#remote.update(item);
     this.#callouts.replaceChildren(...[
-      item.problem && h("p", { class: "callout callout--bad" }, icon("alert"), h("span", {}, item.problem)),
+      item.problem && h("p", { class: "callout callout--bad" }, icon("alert"), h("span", { lang: SERVER_LANG }, item.problem)),
       item.offline && h("p", { class: "callout" }, icon("offline"), h("span", {}, t("details.offline"))),
     ].filter(Boolean));
     this.#facts.replaceChildren(...[

@@ -1,5 +1,6 @@
 import { byId, h, icon } from "../dom.js";
 import { bootstrap } from "../bootstrap.js";
+import { baseName } from "../grid/card.js";
 import { cleared, UNTAGGED } from "../query.js";
 import { t } from "../texts.js";
 
@@ -24,14 +25,13 @@ export function mountChips({ store }) {
 function describe(state) {
   const each = (key, text, not) => state[key].map((value) => ({ text: text(value), not, patch: { [key]: state[key].filter((entry) => entry !== value) } }));
   const not = (text) => (value) => t("chips.not", { name: text(value) });
-  const base = (name) => name || t("base.unknown");
   const tag = (name) => (name === UNTAGGED ? t("tags.none") : `#${name}`);
   return [
     ...(state.favorites ? [{ text: t("filters.favorites"), patch: { favorites: false } }] : []),
     ...(state.updates ? [{ text: t("filters.updates"), patch: { updates: false } }] : []),
     ...(state.folder !== null ? [{ text: state.folder, patch: { folder: null } }] : []),
-    ...each("bases", base),
-    ...each("basesNot", not(base), true),
+    ...each("bases", baseName),
+    ...each("basesNot", not(baseName), true),
     ...each("subTypes", (id) => labels.get(id) ?? id),
     ...each("tags", tag),
     ...each("tagsNot", not(tag), true),

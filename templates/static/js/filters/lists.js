@@ -1,6 +1,6 @@
 import { isAbort } from "../api.js";
 import { debounce, h, icon } from "../dom.js";
-import { baseDot } from "../grid/card.js";
+import { baseDot, baseName } from "../grid/card.js";
 import { UNTAGGED } from "../query.js";
 import { t } from "../texts.js";
 import { Choices, choose } from "./choices.js";
@@ -26,7 +26,7 @@ export function mountBases(body, label, { store, facts }) {
     const rows = (facts.bases ?? []).map(({ name, count }) => ({ value: name, count }));
     choices.show(withChosen(rows, [...bases, ...basesNot]).map((row) => ({
       ...row,
-      label: row.value || t("base.unknown"),
+      label: baseName(row.value),
       lead: baseDot(row.value),
       state: stateOf(row.value, bases, basesNot),
     })));

@@ -1,7 +1,7 @@
 import { addressOf } from "../address.js";
 import { bootstrap } from "../bootstrap.js";
 import { breakable, h, hash, icon } from "../dom.js";
-import { t, tn } from "../texts.js";
+import { SERVER_LANG, lang, t, tn } from "../texts.js";
 import { isMature, isVeiled, playVideo, setRevealed, showPreview, veils } from "./media.js";
 
 const { type } = bootstrap;
@@ -13,6 +13,11 @@ export function kindOf(item) {
 
 export function isUnknown(base) {
   return !base || base === "Unknown";
+}
+
+/** The name of a base model as people should read it; files about which nothing is known have a word of LoraManager. */
+export function baseName(name) {
+  return isUnknown(name) ? t("base.unknown") : name;
 }
 
 /** The base model as people should read it: a guess from the file's header is marked as one. */
@@ -143,7 +148,7 @@ function samePicture(a, b) {
 
 function marks(item) {
   return [
-    item.problem && mark("alert", t("mark.problem"), "mark--problem", item.problem),
+    item.problem && mark("alert", t("mark.problem"), "mark--problem", lang === SERVER_LANG ? item.problem : undefined),
     item.offline && mark("offline", t("mark.offline")),
     item.version_count > 1 && mark("layers", t("mark.versions", { n: item.version_count }), "", undefined, String(item.version_count)),
     item.aliases?.length > 0 && mark("link", tn("mark.aliases", item.aliases.length), "", undefined, String(item.aliases.length)),

@@ -2,7 +2,7 @@ import { isAbort } from "../api.js";
 import { h, icon } from "../dom.js";
 import { addressOf } from "../address.js";
 import { failure, plainNotice } from "../status/notices.js";
-import { t, tn } from "../texts.js";
+import { SERVER_LANG, t, tn } from "../texts.js";
 
 const MOST = 500;
 
@@ -27,7 +27,7 @@ function row(filePath, problem, { store, open }) {
     icon("alert"),
     h("span", { class: "problem__name" }, filePath.slice(cut)),
     h("span", { class: "problem__path" }, filePath.slice(0, cut)),
-    h("span", { class: "problem__text" }, problem));
+    h("span", { class: "problem__text", lang: SERVER_LANG }, problem));
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
