@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod disks;
 pub mod fault;
+pub mod foreign_json;
 pub mod hash;
 pub mod limiter;
 pub mod rename;

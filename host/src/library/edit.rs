@@ -107,7 +107,7 @@ mod tests {
         }) else {
             unreachable!()
         };
-        let mut sidecar = Sidecar(fields);
+        let mut sidecar = Sidecar::of(fields);
         edit.apply(&mut sidecar);
         Value::Object(sidecar.0)
     }

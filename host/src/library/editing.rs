@@ -354,7 +354,7 @@ pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sideca
         path: beside.path.clone(),
         source,
     };
-    let after = sidecar.content().map_err(io)?;
+    let after = sidecar.content();
     draft.keep(
         model,
         &trash::noted(&beside.path),

@@ -193,7 +193,7 @@ pub fn sidecar_of(info: &TypeInfo, file_name: &str, path: &str, size: u64, now: 
     for (key, value) in &info.new_sidecar_fields {
         fields.insert(key.clone(), value.clone());
     }
-    Sidecar(fields)
+    Sidecar::of(fields)
 }
 
 /// The sidecar of a file whose own is missing or can't be used, from what the library knows of it.

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use crate::files::atomic;
+use crate::files::{atomic, foreign_json};
 
 /// Largest sidecar that is read, in bytes. Providers' objects with all image metadata stay far below.
 const MAX_BYTES: u64 = 64 << 20;
@@ -77,26 +77,46 @@ pub enum SidecarError {
     },
 }
 
-/// A sidecar's object.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sidecar(pub Map<String, Value>);
+/// A sidecar's object, and the text that it was read from, whose tokens that are no plain JSON are written back as they
+/// were (see [`foreign_json`]). Two sidecars are equal when their objects are.
+#[derive(Debug, Clone, Default)]
+pub struct Sidecar(pub Map<String, Value>, Option<Arc<[u8]>>);
+
+impl PartialEq for Sidecar {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
 
 impl Sidecar {
+    /// A sidecar that is in no file yet.
+    pub fn of(fields: Map<String, Value>) -> Self {
+        Self(fields, None)
+    }
+
+    /// The sidecar of a text; none when it is no object.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match foreign_json::read(text) {
+            Ok(Value::Object(object)) => Some(Self(object, Some(text.into()))),
+            _ => None,
+        }
+    }
+
     /// Reads a sidecar; none when there is no such file.
     ///
     /// # Errors
     /// When it is there but can't be read or is no sidecar.
     pub fn read(path: &Path) -> Result<Option<Self>, SidecarError> {
-        let Some(object) = read_object(path)? else {
+        let Some(sidecar) = read_file(path)? else {
             return Ok(None);
         };
-        if let Some(missing) = REQUIRED.iter().find(|key| !object.contains_key(**key)) {
+        if let Some(missing) = REQUIRED.iter().find(|key| !sidecar.0.contains_key(**key)) {
             return Err(SidecarError::Corrupt {
                 path: path.to_owned(),
                 reason: format!("it has no `{missing}`"),
             });
         }
-        Ok(Some(Self(object)))
+        Ok(Some(sidecar))
     }
 
     /// Writes it whole, two spaces deep; keys that start with `_` are private to the program
@@ -105,21 +125,17 @@ impl Sidecar {
     /// # Errors
     /// As [`atomic::write`].
     pub fn write(&self, path: &Path) -> Result<(), SidecarError> {
-        let written = self.content().and_then(|content| atomic::write(path, &content));
-        written.map_err(|source| SidecarError::Io {
+        atomic::write(path, &self.content()).map_err(|source| SidecarError::Io {
             path: path.to_owned(),
             source,
         })
     }
 
-    /// What [`Self::write`] writes.
-    ///
-    /// # Errors
-    /// When it is no JSON, which it always is.
-    pub fn content(&self) -> std::io::Result<Vec<u8>> {
+    /// The bytes that [`Self::write`] writes.
+    pub fn content(&self) -> Vec<u8> {
         let mut object = self.0.clone();
         object.retain(|key, _| !key.starts_with('_'));
-        Ok(serde_json::to_vec_pretty(&Value::Object(object))?)
+        foreign_json::write(&object, self.1.as_deref())
     }
 
     /// A text field; empty when it is missing or something else.
@@ -165,6 +181,11 @@ pub fn texts(value: Option<&Value>) -> Option<Vec<&str>> {
 /// # Errors
 /// When it is there but can't be read, is too large, or is something else.
 pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarError> {
+    Ok(read_file(path)?.map(|sidecar| sidecar.0))
+}
+
+/// As [`read_object`], with the file's text.
+fn read_file(path: &Path) -> Result<Option<Sidecar>, SidecarError> {
     let io = |source| SidecarError::Io {
         path: path.to_owned(),
         source,
@@ -192,10 +213,8 @@ pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarErr
         }
         Err(error) => return Err(io(error)),
     };
-    // Editors on Windows put a byte order mark first, which JSON does not know.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    match serde_json::from_slice(text) {
-        Ok(Value::Object(object)) => Ok(Some(object)),
+    match foreign_json::read(&bytes) {
+        Ok(Value::Object(object)) => Ok(Some(Sidecar(object, Some(bytes.into())))),
         Ok(_) => Err(corrupt("it holds no JSON object".into())),
         Err(error) => Err(corrupt(error.to_string())),
     }
@@ -228,6 +247,29 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("\"x_other\": {\n    \"z\": 1,\n    \"a\": ["));
         assert!(text.contains('ü') && !text.contains("_private"));
+    }
+
+    #[test]
+    fn what_python_writes_survives_an_edit_of_another_field() {
+        let text = MINIMAL.replace("1.5", "NaN").replace(
+            "\"_private\"",
+            "\"loss\": -Infinity, \"seed\": 18446744073709551616, \"_p\"",
+        );
+        let (_folder, path) = written(text.as_bytes());
+        let mut sidecar = Sidecar::read(&path).unwrap().unwrap();
+        assert_eq!(sidecar.number("modified"), 0.0);
+        sidecar.0.insert("notes".into(), "new".into());
+        sidecar.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for part in [
+            "\"modified\": NaN",
+            "\"loss\": -Infinity",
+            "\"seed\": 18446744073709551616",
+            "2.50",
+            "\"notes\": \"new\"",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::safetensors::{self, Interest};
+use crate::files::foreign_json;
 
 /// Words and class tokens of a header.
 #[derive(Debug, Default, PartialEq)]
@@ -32,16 +33,22 @@ pub fn read(path: &Path) -> TrainedWords {
 }
 
 fn words(text: &str) -> Option<Vec<(String, i64)>> {
-    let sets: Map<String, Value> = serde_json::from_str(text).ok()?;
-    let first = sets.values().next()?.as_object()?;
-    let counted = first.iter().map(|(word, count)| Some((word.clone(), count.as_i64()?)));
+    let sets = foreign_json::read(text.as_bytes()).ok()?;
+    let first = sets.as_object()?.values().next()?.as_object()?;
+    let count = |count: &Value| match count {
+        // Beyond 64 bits, or `NaN` and the like, which mean nothing as a count.
+        Value::Null => Some(0),
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|count| count as i64)),
+        _ => None,
+    };
+    let counted = first.iter().map(|(word, own)| Some((word.clone(), count(own)?)));
     let mut words: Vec<_> = counted.collect::<Option<_>>()?;
     words.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     Some(words)
 }
 
 fn class_tokens(text: &str) -> Option<String> {
-    let sets: Value = serde_json::from_str(text).ok()?;
+    let sets = foreign_json::read(text.as_bytes()).ok()?;
     let tokens = sets.get(0)?.get("subsets")?.get(0)?.get("class_tokens")?;
     tokens.as_str().map(str::to_owned)
 }
@@ -54,6 +61,9 @@ mod tests {
     fn words_of_the_first_set_come_by_count_and_what_is_odd_is_left_out() {
         let found = words(r#"{"img": {"b": 2, "a": 5, " c": 2}, "other": {"z": 9}}"#);
         assert_eq!(found, Some(vec![("a".into(), 5), ("b".into(), 2), (" c".into(), 2)]));
+        let python = words(r#"{"img": {"a\ud800": 3, "b": NaN, "c": 123456789012345678901234567890}}"#);
+        let expected = [("c", i64::MAX), ("a\u{fffd}", 3), ("b", 0)].map(|(word, count)| (word.to_owned(), count));
+        assert_eq!(python, Some(expected.to_vec()));
         for odd in ["", "[]", "{}", r#"{"a": 5}"#, r#"{"a": {"b": "x"}}"#] {
             assert_eq!(words(odd), None, "{odd}");
         }

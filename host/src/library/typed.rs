@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn sidecar(value: Value) -> Sidecar {
-        Sidecar(value.as_object().cloned().unwrap())
+        Sidecar::of(value.as_object().cloned().unwrap())
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use serde_json::{Map, Value};
-
 use super::collection::Library;
 use super::editing::{Beside, EditError, Outcome, Tools};
 use super::history::{self, Act, ActKind, Draft, History, HistoryError, Step};
@@ -142,8 +140,7 @@ fn models_of(step: &Step) -> Vec<&Path> {
 
 /// An earlier content of a sidecar with the hashes that the server put into it since.
 fn with_hashes(before: Vec<u8>, now: &[u8]) -> Vec<u8> {
-    let parse = |bytes: &[u8]| serde_json::from_slice::<Map<String, Value>>(bytes).ok().map(Sidecar);
-    let (Some(mut old), Some(new)) = (parse(&before), parse(now)) else {
+    let (Some(mut old), Some(new)) = (Sidecar::parse(&before), Sidecar::parse(now)) else {
         return before;
     };
     if !old.text("sha256").is_empty() || new.text("sha256").is_empty() {
@@ -154,5 +151,5 @@ fn with_hashes(before: Vec<u8>, now: &[u8]) -> Vec<u8> {
             old.0.insert(key.to_owned(), value.clone());
         }
     }
-    serde_json::to_vec_pretty(&old.0).unwrap_or(before)
+    old.content()
 }

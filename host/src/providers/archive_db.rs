@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::error::ProviderError;
 use super::options::Source;
 use super::provider::{Answer, Object, Provider, enrich};
+use crate::files::foreign_json;
 
 const MODEL: &str = "Model";
 const VERSION: &str = "Model version";
@@ -110,8 +111,11 @@ fn versions_of(archive: &Connection, model: i64) -> rusqlite::Result<Vec<i64>> {
 
 /// The remaining fields of a row.
 fn data(text: Option<String>) -> Map<String, Value> {
-    text.and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default()
+    // A program in Python wrote it.
+    match text.map(|text| foreign_json::read(text.as_bytes())) {
+        Some(Ok(Value::Object(data))) => data,
+        _ => Map::new(),
+    }
 }
 
 fn model(archive: &Connection, id: i64) -> rusqlite::Result<Option<Object>> {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::SettingsError;
 use crate::compat::compat;
+use crate::files::foreign_json;
 
 /// Where the original keeps it on this machine.
 pub fn default_path() -> Option<PathBuf> {
@@ -25,11 +26,13 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
         path: path.to_owned(),
         source,
     })?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut values: Map<String, Value> = serde_json::from_slice(text).map_err(|error| SettingsError::Format {
+    let format = |reason: String| SettingsError::Format {
         path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
+    let Value::Object(mut values) = foreign_json::read(&bytes).map_err(|error| format(error.to_string()))? else {
+        return Err(format("it is no JSON object".into()));
+    };
     if values.get("civitai_api_key").and_then(Value::as_str) == Some(&compat().unset_key) {
         values.remove("civitai_api_key");
     }

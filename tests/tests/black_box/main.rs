@@ -41,6 +41,7 @@ mod plugin_faults;
 mod plugin_routes;
 mod plugin_states;
 mod previews;
+mod python_json;
 mod queries;
 mod refreshing;
 mod refusals;

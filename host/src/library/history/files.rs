@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::HistoryError;
 use super::act::{Act, Step};
 use super::draft::roll_back;
-use crate::files::{atomic, hash};
+use crate::files::{atomic, foreign_json, hash};
 use crate::library::trash;
 
 const ACT: &str = "act.json";
@@ -19,7 +19,7 @@ pub const OF_THE_SERVER: [&str; 3] = ["sha256", "hash_status", "autov3"];
 /// SHA-256 of a content as acts note it: of a JSON object without [`OF_THE_SERVER`], so that a hash
 /// that comes after an act is no change of somebody else's.
 pub fn digest(content: &[u8]) -> String {
-    let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(content) else {
+    let Ok(Value::Object(mut object)) = foreign_json::read(content) else {
         return hash::hex(&Sha256::digest(content));
     };
     OF_THE_SERVER.iter().for_each(|key| {
