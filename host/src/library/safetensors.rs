@@ -5,7 +5,7 @@
 //! file before anything is allocated.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -14,6 +14,8 @@ use std::path::Path;
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+
+use crate::files::foreign_json;
 
 /// Longest header that is read, in bytes.
 pub const MAX_HEADER: u64 = 64 << 20;
@@ -140,7 +142,10 @@ pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
     let mut text = vec![0; length as usize];
     file.read_exact(&mut text)?;
     crate::metrics::content_read(needed);
-    let (header, data_end) = parse(&text, interest)?;
+    let (header, data_end) = parse(&text, interest).or_else(|error| {
+        // Trainers write JSON as Python does. What is broken in another way is broken afterwards, too.
+        parse(&foreign_json::cleaned(&text), interest).map_err(|_| error)
+    })?;
     let needed = needed.saturating_add(data_end);
     if needed > size {
         return Err(HeaderError::Incomplete { size, needed });
@@ -196,13 +201,15 @@ impl<'de> Visitor<'de> for &mut HeaderSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
+        // Of two tensors of one name the last counts, as in the library of this format.
+        let mut ends: HashMap<Cow<'de, str>, u64> = HashMap::new();
+        let mut has_metadata = false;
         while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
             let key = key.0;
-            if !seen.insert(key.clone()) {
-                return Err(de::Error::custom(format_args!("the key {key:?} occurs twice")));
-            }
             if key == "__metadata__" {
+                if std::mem::replace(&mut has_metadata, true) {
+                    return Err(de::Error::custom("`__metadata__` occurs twice"));
+                }
                 map.next_value_seed(MetadataSeed(self))?;
                 continue;
             }
@@ -210,8 +217,9 @@ impl<'de> Visitor<'de> for &mut HeaderSeed<'_> {
             if tensor.data_offsets.0 > tensor.data_offsets.1 {
                 return Err(de::Error::custom(format_args!("tensor {key:?} ends before it starts")));
             }
-            self.data_end = self.data_end.max(tensor.data_offsets.1);
-            self.header.tensor_count = self.header.tensor_count.saturating_add(1);
+            if ends.insert(key.clone(), tensor.data_offsets.1).is_some() {
+                self.header.tensors.retain(|other| *other.name != *key);
+            }
             if self.header.tensors.len() < MAX_TENSORS
                 && self
                     .interest
@@ -226,6 +234,8 @@ impl<'de> Visitor<'de> for &mut HeaderSeed<'_> {
                 });
             }
         }
+        self.header.tensor_count = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        self.data_end = ends.into_values().max().unwrap_or_default();
         Ok(())
     }
 }
@@ -241,30 +251,41 @@ impl<'de> DeserializeSeed<'de> for MetadataSeed<'_, '_> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
-        input.deserialize_map(self)
+        input.deserialize_option(self)
     }
 }
 
 impl<'de> Visitor<'de> for MetadataSeed<'_, '_> {
     type Value = ();
 
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        // `null` stands for no metadata.
+        Ok(())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: de::Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_map(self)
+    }
+
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("an object of texts under `__metadata__`")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
         let (mut sshs, mut modelspec) = (None, None);
         while let Some(BorrowedText(key)) = map.next_key::<BorrowedText<'de>>()? {
-            if !seen.insert(key.clone()) {
-                return Err(de::Error::custom(format_args!("the metadata key {key:?} occurs twice")));
-            }
             let wanted = self.0.interest.metadata_keys.contains(&*key);
             let hash = matches!(&*key, "sshs_model_hash" | "modelspec.hash_sha256");
             if !wanted && !hash {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
+            // Of two values of one key the last counts.
+            self.0.header.metadata.retain(|(other, _)| *other != *key);
             let Text(Some(value)) = map.next_value()? else { continue };
             match &*key {
                 "sshs_model_hash" => sshs = autov3(&value),
@@ -300,6 +321,8 @@ pub fn autov3(hash: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -353,13 +376,7 @@ mod tests {
             (framed("[1,2,3]", 0), "broken header"),
             (framed(&deep, 0), "broken header"),
             (framed(r#"{"a":1,"a":2}"#, 0), "broken header"),
-            (
-                framed(
-                    r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
-                    4,
-                ),
-                "occurs twice",
-            ),
+            (framed(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "occurs twice"),
             (
                 framed(r#"{"t":{"dtype":"F32","shape":[9],"data_offsets":[0,99999]}}"#, 0),
                 "incomplete",
@@ -388,12 +405,85 @@ mod tests {
     }
 
     #[test]
+    fn null_stands_for_no_metadata() {
+        let json = r#"{"__metadata__":null,"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
+        let (_folder, path) = file(&framed(json, 4));
+        let header = read(&path, &interest()).unwrap();
+        assert!(header.metadata.is_empty() && header.tensor_count == 1);
+    }
+
+    #[test]
+    fn metadata_as_python_writes_it_is_read() {
+        let json = r#"{"__metadata__":{"ss_base":"x\ud800y","loss":NaN},"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4],"z":1e999}}"#;
+        let (_folder, path) = file(&framed(json, 4));
+        let header = read(&path, &interest()).unwrap();
+        assert_eq!(header.metadata, [("ss_base".to_owned(), "x\u{fffd}y".to_owned())]);
+    }
+
+    #[test]
     fn the_hash_of_nothing_is_no_autov3() {
         assert_eq!(
             autov3("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             None
         );
         assert_eq!(autov3("123"), None);
+    }
+
+    /// Headers near the border of what is valid.
+    fn headers() -> impl Strategy<Value = String> {
+        let offset = prop_oneof![Just("0"), Just("4"), Just("8"), Just("4.0"), Just("-1"), Just("null")];
+        let dtype = prop_oneof![
+            Just("\"F32\""),
+            Just("\"F32\""),
+            Just("\"U8\""),
+            Just("\"none\""),
+            Just("3")
+        ];
+        let shape = prop_oneof![Just("[]"), Just("[1]"), Just("[2, 1]"), Just("[0]"), Just("1")];
+        let tensor =
+            (dtype, shape, offset.clone(), offset, 0..6).prop_map(|(dtype, shape, start, end, form)| match form {
+                0 => format!("[{dtype}, {shape}, [{start}, {end}]]"),
+                1 => format!(
+                    "{{\"dtype\": {dtype}, \"shape\": {shape}, \"data_offsets\": [{start}, {end}], \"x\": [{{}}]}}"
+                ),
+                2 => "null".to_owned(),
+                _ => format!("{{\"data_offsets\": [{start}, {end}], \"dtype\": {dtype}, \"shape\": {shape}}}"),
+            });
+        let metadata = prop_oneof![
+            Just("null".to_owned()),
+            Just("{}".to_owned()),
+            Just(r#"{"a": "1", "a": "2", "ss_base": "x"}"#.to_owned()),
+            Just(r#"{"a": 1}"#.to_owned()),
+            Just("[]".to_owned()),
+        ];
+        let name = prop_oneof![Just("a"), Just("b"), Just("attn"), Just("\\u0061")];
+        let member = prop_oneof![
+            (name, tensor).prop_map(|(name, tensor)| format!("\"{name}\": {tensor}")),
+            metadata.prop_map(|metadata| format!("\"__metadata__\": {metadata}")),
+        ];
+        let space = prop_oneof![Just(""), Just("   "), Just("\n")];
+        (proptest::collection::vec(member, 0..4), space)
+            .prop_map(|(members, space)| format!("{{{}}}{space}", members.join(",")))
+    }
+
+    proptest::proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_the_formats_own_library_reads_is_read(json in headers(), data in 0usize..4) {
+            let bytes = framed(&json, data * 4);
+            if let Ok((_, theirs)) = safetensors::SafeTensors::read_metadata(&bytes) {
+                let (_folder, path) = file(&bytes);
+                let header = read(&path, &interest());
+                // The library of the format looks at the length of the data only when it reads tensors.
+                if safetensors::SafeTensors::deserialize(&bytes).is_ok() {
+                    let header = header.unwrap();
+                    proptest::prop_assert_eq!(header.tensor_count as usize, theirs.tensors().len());
+                    let theirs = theirs.metadata().as_ref().and_then(|pairs| pairs.get("ss_base"));
+                    proptest::prop_assert_eq!(header.metadata.first().map(|(_, value)| value), theirs);
+                }
+            }
+        }
     }
 
     proptest::proptest! {
