@@ -10,6 +10,7 @@ use super::error::DownloadError;
 use super::resolve::Plan;
 use super::transfer::{self, Arrived, PartOf, TransferError};
 use crate::app::App;
+use crate::files::names::{shortened_file, with_suffix};
 use crate::files::{FORBIDDEN, rename};
 use crate::library::editing::{self, EditError};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
@@ -22,7 +23,7 @@ use crate::providers::id_of;
 /// Names that are tried when others are taken.
 const NAMES: u32 = 1000;
 
-/// A provider's file name as one that every system takes.
+/// A provider's file name as one that every system takes, cut where it is too long.
 ///
 /// # Errors
 /// When nothing is left of it.
@@ -38,7 +39,9 @@ pub fn file_name(name: &str) -> Result<String, DownloadError> {
             }
         })
         .collect();
-    let name = name.trim_start_matches('.').trim_end_matches([' ', '.']).to_owned();
+    // A name that starts with a dot is hidden, and would never be listed.
+    let name = name.trim_start_matches(['.', ' ']).trim_end_matches([' ', '.']);
+    let name = shortened_file(name);
     if name.is_empty() {
         Err(DownloadError::NoName)
     } else {
@@ -96,8 +99,8 @@ pub fn free_name(wanted: &Path, sha256: Option<&str>, is_free: impl Fn(&Path) ->
     let (stem, ending) = (wanted.file_stem()?.to_str()?, wanted.extension()?.to_str()?);
     let mark = sha256.and_then(|hash| hash.get(..4)).unwrap_or("0000");
     let others = (0..NAMES).map(|number| match number {
-        0 => format!("{stem}-{mark}.{ending}"),
-        number => format!("{stem}-{mark}-{number}.{ending}"),
+        0 => format!("{}.{ending}", with_suffix(stem, &format!("-{mark}"))),
+        number => format!("{}.{ending}", with_suffix(stem, &format!("-{mark}-{number}"))),
     });
     std::iter::once(wanted.to_owned())
         .chain(others.map(|name| wanted.with_file_name(name)))
@@ -315,6 +318,9 @@ mod tests {
         assert_eq!(file_name("../../etc/x.pt").unwrap(), "_.._etc_x.pt");
         assert_eq!(file_name("..hidden\n.pt").unwrap(), "hidden_.pt");
         assert!(file_name(" .. ").is_err());
+        assert_eq!(file_name("._a.safetensors").unwrap(), "_a.safetensors");
+        let long = file_name(&format!("{}.safetensors", "é".repeat(200))).unwrap();
+        assert!(long.len() <= 255 && long.ends_with(".safetensors"), "{long}");
         let base = Path::new("/root");
         assert_eq!(folder_below(base, "a/b").unwrap(), Path::new("/root/a/b"));
         assert_eq!(folder_below(base, "").unwrap(), Path::new("/root/"));

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod foreign_json;
 pub mod hash;
 pub mod limiter;
+pub mod names;
 pub mod rename;
 pub mod rooted;
 pub mod transfer;

@@ -18,6 +18,7 @@ use super::sidecar::{self, Sidecar};
 use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::compat::compat;
+use crate::files::names::with_suffix;
 use crate::files::rooted::{RootedPath, RootedPathError};
 
 /// Models that are made visible together, at most this many or this long apart.
@@ -283,8 +284,8 @@ impl Library {
             let hash = record
                 .sha256
                 .map_or_else(|| "0000".to_owned(), |hash| hash.hex()[..4].to_owned());
-            let first = format!("{}-{hash}", record.file_name);
-            let numbered = (1..MAX_NAMES).map(|number| format!("{first}-{number}"));
+            let first = with_suffix(&record.file_name, &format!("-{hash}"));
+            let numbered = (1..MAX_NAMES).map(|number| with_suffix(&record.file_name, &format!("-{hash}-{number}")));
             let mut names = std::iter::once(first.clone()).chain(numbered);
             let free = names.find(|name| is_free(name).is_ok());
             stem = free.ok_or_else(|| EditError::TargetTaken(taken.clone()))?;

@@ -9,6 +9,7 @@ use super::priority_tags::{self, PriorityTag};
 use super::record::Record;
 use super::sidecar;
 use crate::files::FORBIDDEN;
+use crate::files::names::shortened;
 use crate::plugins::bindings::{OrganiseInput, Placement};
 use crate::plugins::{Plugin, rules};
 
@@ -21,8 +22,6 @@ const UNNAMED: &str = "unnamed";
 /// Placeholders whose values stay as they are when they are names of folders already, so that libraries that other
 /// programs filed are where this one looks.
 const PLAIN: [&str; 3] = ["base_model", "first_tag", "author"];
-/// Longest name of a folder that common file systems take, in bytes.
-const MAX_NAME: usize = 255;
 
 /// A type's template, with what its placeholders need.
 #[derive(Debug, Clone)]
@@ -47,8 +46,9 @@ impl PathTemplate {
     /// the list of [priority tags](priority_tags::parse).
     pub fn new(template: &str, mappings: Map<String, Value>, priority: &str) -> Self {
         Self {
-            template: template.trim().to_owned(),
-            mappings,
+            // As people with Windows write folders.
+            template: template.trim().replace('\\', "/"),
+            mappings: mappings.into_iter().map(with_slashes).collect(),
             priority: priority_tags::parse(priority),
         }
     }
@@ -121,9 +121,11 @@ impl PathTemplate {
         if let Some(spaces) = &placement.spaces {
             filled = filled.replace(' ', &spaces.replace(FORBIDDEN, "_"));
         }
-        let folders = filled.split('/').map(shortened);
-        let folders = folders.filter(|name| !["", ".", ".."].contains(name));
-        folders.collect::<Vec<_>>().join("/")
+        // A folder whose name starts with a dot is hidden, and what is in it would not be listed.
+        let folders = filled
+            .split('/')
+            .map(|name| shortened(name.trim_start_matches(['.', ' ']).trim_end()));
+        folders.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
     }
 
     /// A value as a part of a path. The person's own folder for a base model may be several folders deep.
@@ -132,16 +134,16 @@ impl PathTemplate {
         if placeholder == "base_model" && value.contains('/') && is_mapped() {
             return value.split('/').map(sanitise).collect::<Vec<_>>().join("/");
         }
-        // What is cut off must not be what made it a name.
-        let name = match shortened(value) {
-            "" => value.trim(),
-            cut => cut,
+        let is_a_name = || !has_forbidden(value) && !value.trim_matches([' ', '.']).is_empty();
+        let name = match PLAIN.contains(&placeholder) && is_a_name() {
+            true => value.to_owned(),
+            false => sanitise(value),
         };
-        let is_a_name = || !has_forbidden(name) && !name.trim_matches([' ', '.']).is_empty();
-        if PLAIN.contains(&placeholder) && is_a_name() {
-            return name.to_owned();
+        // A value that would be hidden or nothing at all is a folder all the same.
+        match shortened(&name) {
+            name if name.starts_with('.') => shortened(&format!("_{name}")),
+            name => name,
         }
-        sanitise(if name.is_empty() { value } else { name })
     }
 }
 
@@ -182,9 +184,13 @@ pub fn sanitise(value: &str) -> String {
     }
 }
 
-/// A name as long as file systems take it.
-fn shortened(name: &str) -> &str {
-    name[..name.floor_char_boundary(MAX_NAME)].trim_end()
+/// A mapping whose folders are written with `/`, so that those of a person with Windows are folders, too.
+fn with_slashes((base_model, folder): (String, Value)) -> (String, Value) {
+    let folder = match folder {
+        Value::String(folder) => Value::String(folder.replace('\\', "/")),
+        other => other,
+    };
+    (base_model, folder)
 }
 
 #[cfg(test)]
@@ -194,7 +200,7 @@ mod tests {
     use super::*;
 
     fn template(text: &str) -> PathTemplate {
-        let mappings = json!({"SDXL 1.0": "XL", "Pony": "SD/Pony", "Odd": "../up"});
+        let mappings = json!({"SDXL 1.0": "XL", "Pony": "SD/Pony", "Odd": "../up", "Win": "SD\\1"});
         PathTemplate::new(text, mappings.as_object().cloned().unwrap(), "style(look), concept")
     }
 
@@ -270,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn backslashes_of_templates_and_mappings_are_folders_and_those_of_values_are_not() {
+        let version = json!({"baseModel": "Win", "model": {"tags": ["a\\b"]}});
+        assert_eq!(filled("{base_model}\\{first_tag}\\", version.clone()), "SD/1/a_b");
+        assert_eq!(filled("\\..\\{base_model}", version), "SD/1");
+    }
+
+    #[test]
+    fn no_folder_is_hidden() {
+        let version = json!({"baseModel": ".cache", "creator": {"username": "..x"}});
+        assert_eq!(filled(".x/{base_model}/{author}/a", version), "x/_.cache/_..x/a");
+    }
+
+    #[test]
     fn a_persons_own_folder_for_a_base_model_may_be_deeper_but_not_outside() {
         assert_eq!(filled("{base_model}", json!({"baseModel": "Pony"})), "SD/Pony");
         assert_eq!(filled("{base_model}", json!({"baseModel": "Odd"})), "unnamed/up");
@@ -286,7 +305,9 @@ mod tests {
         assert_eq!(template.fill(&spaced), "x_y/a_b");
         let long = "ü".repeat(200);
         let input = template.of_remote(json!({"model": {"name": long}}).as_object().unwrap());
-        assert_eq!(template.fill(&placement(&input)), format!("{}/a b", "ü".repeat(127)));
+        let folder = template.fill(&placement(&input));
+        let name = folder.strip_suffix("/a b").unwrap();
+        assert!(name.starts_with(&"ü".repeat(120)) && name.len() <= 255, "{name}");
     }
 
     #[test]

@@ -9,11 +9,7 @@ use super::history::ActKind;
 use super::moving::{FileMove, MovePlan};
 use crate::cancel::Cancel;
 use crate::files::FORBIDDEN;
-
-/// Longest file name that common file systems take, in bytes.
-const MAX_NAME: usize = 255;
-/// Room for the longest ending that a file beside a model may have, in bytes.
-const ENDINGS: usize = ".metadata.json.bak".len();
+use crate::files::names::{ENDINGS, MAX_NAME};
 
 /// What became of a rename.
 pub struct Renamed {
