@@ -9,6 +9,7 @@ use crate::library::listing::{Listing, Sort};
 use crate::library::orders::SortKey;
 use crate::library::record::GroupKey;
 use crate::library::search::Search;
+use crate::library::text::folded;
 use crate::plugins::bindings::QueryFilter;
 use crate::settings::ContractSettings;
 
@@ -73,8 +74,7 @@ fn group(text: &str) -> GroupKey {
 
 /// The filters that the listing and autocompletion share.
 pub fn filter(query: &Query, own: QueryFilter, settings: &ContractSettings) -> Filter {
-    let lower =
-        |texts: Vec<String>| -> Vec<String> { texts.into_iter().map(|text| text.trim().to_lowercase()).collect() };
+    let lower = |texts: Vec<String>| -> Vec<String> { texts.into_iter().map(|text| folded(text.trim())).collect() };
     let mut tags_include = query.list("tag");
     if tags_include.is_empty() {
         let list = query.get("tags").unwrap_or_default().split(',');

@@ -2,6 +2,7 @@
 //! stay on disk: a full-text index in the store (SQLite FTS5), not in memory.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use unicode_normalization::UnicodeNormalization;
 
 use super::item::media_key;
 
@@ -78,7 +79,10 @@ pub fn remove(connection: &Connection, path: &str) -> rusqlite::Result<()> {
 /// SQLite's.
 pub fn find(connection: &Connection, text: &str) -> rusqlite::Result<Vec<u64>> {
     // Quoted, so that nothing in the text is taken as an operator of the query language.
+    // A mark apart from its letter would end the word.
     let words: Vec<String> = text
+        .nfc()
+        .collect::<String>()
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(|word| format!("\"{word}\"*"))
@@ -127,7 +131,10 @@ fn plain(html: &str) -> String {
         end -= 1;
     }
     text.truncate(end);
-    text.trim().to_owned()
+    match text.trim() {
+        plain if plain.is_ascii() => plain.to_owned(),
+        other => other.nfc().collect(),
+    }
 }
 
 #[cfg(test)]

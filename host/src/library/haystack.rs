@@ -1,8 +1,9 @@
 //! What is searched in the records of a chunk: one text per field, all records after each
-//! other in lower case, so that a search runs over a few kilobytes at a time.
+//! other [folded](super::text::folded), so that a search runs over a few kilobytes at a time.
 
 use super::record::Record;
 use super::similarity::{Likeness, Sketch, Sketches};
+use super::text::push_folded;
 
 /// Between two values, and behind the last value of a record, so that no search text matches across them.
 const SEPARATOR: u8 = b'\n';
@@ -65,7 +66,7 @@ impl Haystack {
         for record in records {
             if let Some(record) = record {
                 field.values(record, |value| {
-                    push_lower(&mut text, value);
+                    push_folded(value, &mut text);
                     text.push(char::from(SEPARATOR));
                 });
             }
@@ -131,16 +132,6 @@ impl Haystack {
     fn word(&self, index: usize) -> Option<(usize, &str)> {
         let start = *self.word_starts.get(index)? as usize;
         Some((start, self.text.get(start..)?.split_whitespace().next()?))
-    }
-}
-
-fn push_lower(text: &mut String, value: &str) {
-    if value.is_ascii() {
-        let start = text.len();
-        text.push_str(value);
-        text[start..].make_ascii_lowercase();
-    } else {
-        text.extend(value.chars().flat_map(char::to_lowercase));
     }
 }
 

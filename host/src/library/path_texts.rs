@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
+use super::text::folded;
 
 /// Endings of files that are not searched.
 const ENDINGS: [&str; 4] = [".safetensors", ".ckpt", ".pt", ".bin"];
@@ -63,7 +64,7 @@ fn push(text: &mut String, path: &str) {
     let path = if path.is_ascii() {
         path
     } else {
-        lower = path.to_lowercase();
+        lower = folded(path);
         &lower
     };
     let ending = ENDINGS.iter().find_map(|ending| {

@@ -3,10 +3,12 @@
 use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 use roaring::RoaringBitmap;
+use unicode_normalization::UnicodeNormalization;
 
 use super::chunk::{CHUNK, Chunk, Slot};
 use super::haystack::Field;
 use super::snapshot::Snapshot;
+use super::text::folded;
 use crate::plugins::bindings::NamePatterns;
 use crate::workers::Deadline;
 
@@ -29,6 +31,9 @@ enum Pattern {
 
 impl Pattern {
     fn new(text: &str, regex: bool) -> Self {
+        // Names are looked through in their composed form.
+        let composed: String = text.nfc().collect();
+        let text = composed.as_str();
         let build = |text: &str, lines: bool| {
             let mut builder = RegexBuilder::new(text);
             builder
@@ -47,7 +52,7 @@ impl Pattern {
         // No name has two lines, but names lie on lines after each other.
         match build(&regex::escape(text), false).filter(|_| text.contains('\n')) {
             Some(one) => Self::Regex { one, lines: None },
-            None => Self::Substring(Box::new(Finder::new(&text.to_lowercase()).into_owned())),
+            None => Self::Substring(Box::new(Finder::new(&folded(text)).into_owned())),
         }
     }
 

@@ -8,6 +8,7 @@ use super::bits::Bits;
 use super::chunk::{CHUNK, Chunk, Slot};
 use super::filter::{Filter, Kept};
 use super::snapshot::Snapshot;
+use super::text::folded;
 
 /// A path that was found.
 struct Found<'s> {
@@ -30,7 +31,7 @@ impl Found<'_> {
 /// Paths that have every term and no `-term`, best first: most terms at the start, then the
 /// earliest match, then shorter, then by name.
 pub fn find(snapshot: &Snapshot, filter: Option<&Filter>, search: &str, offset: usize, limit: usize) -> Vec<String> {
-    let search = search.to_lowercase();
+    let search = folded(search);
     let (exclude, include): (Vec<&str>, Vec<&str>) = search
         .split_whitespace()
         .partition(|term| term.starts_with('-') && term.len() > 1);

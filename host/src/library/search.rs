@@ -11,6 +11,7 @@ use super::chunk::{CHUNK, Chunk, Slot};
 use super::haystack::{FIELDS, Field, Haystack};
 use super::similarity::{self, Likeness, Sketch};
 use super::snapshot::Snapshot;
+use super::text::folded;
 use crate::workers::Deadline;
 
 /// Words this alike count as the same in a fuzzy search.
@@ -188,7 +189,7 @@ struct Word {
 
 impl Query {
     fn new(text: &str) -> Self {
-        let text = text.to_lowercase();
+        let text = folded(text);
         let finder = |text: &str| memmem::Finder::new(text.as_bytes()).into_owned();
         Self {
             // Values are a line each, so a text of several lines is in none. Nobody searches for nothing.
@@ -424,6 +425,29 @@ mod tests {
     }
 
     #[test]
+    fn composed_and_decomposed_forms_find_each_other() {
+        let forms = ["Café", "Cafe\u{301}"];
+        let snapshot = library(
+            forms
+                .iter()
+                .enumerate()
+                .map(|(place, name)| named(place, name, "x", &[])),
+        );
+        for (text, fuzzy) in forms.iter().flat_map(|form| [(form, false), (form, true)]) {
+            let search = search(text, fuzzy, &[Field::ModelName]);
+            assert_eq!(search.run(&snapshot, &Deadline::default()).len(), 2, "{text} {fuzzy}");
+            assert_eq!(
+                search
+                    .ranked(&snapshot, &Deadline::default())
+                    .iter()
+                    .map(RoaringBitmap::len)
+                    .sum::<u64>(),
+                2
+            );
+        }
+    }
+
+    #[test]
     fn described_records_come_last_and_once() {
         let snapshot = library([named(0, "ink", "b", &[]), named(1, "a", "b", &[])]);
         let search = Search {
@@ -438,7 +462,7 @@ mod tests {
 
     /// What the contract says, value by value.
     fn fits(search: &Search, value: &str) -> bool {
-        let (text, value) = (search.text.to_lowercase(), value.to_lowercase());
+        let (text, value) = (folded(&search.text), folded(value));
         if !search.fuzzy {
             return value.contains(&text);
         }
@@ -453,8 +477,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_search_finds_what_the_contract_says_and_ranks_all_of_it(
-            names in prop::collection::vec("[a-cA-C é]{0,8}", 1..40),
-            text in "[a-cé ]{1,9}",
+            names in prop::collection::vec("[a-cA-C é\u{301}]{0,8}", 1..40),
+            text in "[a-cé\u{301} ]{1,9}",
             fuzzy in any::<bool>(),
             by_words in any::<bool>(),
         ) {

@@ -13,7 +13,7 @@ use super::chunk::Slot;
 use super::license;
 use super::record::Record;
 use super::snapshot::Changed;
-use super::text::Initial;
+use super::text::{Initial, folded};
 
 /// Slots by the value of one property, sorted by value.
 #[derive(Debug, Clone)]
@@ -307,8 +307,12 @@ impl Properties {
             }
             // Filters compare tags in any case, and without the spaces that some metadata files have around them.
             let bare = tag.trim();
-            let key: ArcStr = if bare.len() != tag.len() || bare.chars().any(|c| c.to_lowercase().ne([c])) {
-                bare.to_lowercase().into()
+            let is_folded = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+            let key: ArcStr = if bare.len() != tag.len() || !bare.bytes().all(is_folded) {
+                match folded(bare) {
+                    same if *tag == *same => tag,
+                    other => other.into(),
+                }
             } else {
                 tag
             };

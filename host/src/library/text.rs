@@ -45,6 +45,28 @@ pub fn push_natural_key(text: &str, key: &mut Vec<u8>) {
     key.push(0);
 }
 
+/// A text as searches compare it: in lower case, letters with marks composed (NFC), so that `é` is found in whichever of
+/// its two forms a name or a query has it. Plain ASCII costs a copy.
+pub fn folded(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    push_folded(text, &mut folded);
+    folded
+}
+
+/// Writes a [`folded`] text behind what is in `out`.
+pub fn push_folded(text: &str, out: &mut String) {
+    if text.is_ascii() {
+        let start = out.len();
+        out.push_str(text);
+        if let Some(new) = out.get_mut(start..) {
+            new.make_ascii_lowercase();
+        }
+    } else {
+        // Lower case of a composed letter may be decomposed, such as that of `İ`.
+        out.extend(text.chars().flat_map(char::to_lowercase).nfc());
+    }
+}
+
 /// Compares two texts as their [`natural_key`]s do; plain ASCII without making the keys.
 pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() {
@@ -163,7 +185,8 @@ pub enum Initial {
 impl Initial {
     /// The class of this text's first character; an empty text is a symbol.
     pub fn of(text: &str) -> Self {
-        let Some(first) = text.chars().next() else {
+        // A letter and its mark may be apart.
+        let Some(first) = text.chars().nfc().next() else {
             return Self::Symbol;
         };
         if first.is_ascii_digit() || digit(first).is_some() {
@@ -233,9 +256,27 @@ mod tests {
         assert_eq!(Initial::of("日本"), Initial::Cjk);
         assert_eq!(Initial::of("ひ"), Initial::Cjk);
         assert_eq!(Initial::of("под"), Initial::Other('п'));
+        assert_eq!(Initial::of("A\u{308}rger"), Initial::of("Ärger"));
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_are_the_same_when_folded() {
+        for (one, other) in [
+            ("CAFÉ", "cafe\u{301}"),
+            ("한글", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
+            ("が", "か\u{3099}"),
+        ] {
+            assert_eq!(folded(one), folded(other));
+        }
+        assert_eq!(folded("Plain 1"), "plain 1");
     }
 
     proptest::proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,20}") {
+            proptest::prop_assert_eq!(folded(&folded(&text)), folded(&text));
+        }
+
         #[test]
         fn natural_keys_never_panic_and_equal_texts_have_equal_keys(text in ".{0,40}") {
             proptest::prop_assert_eq!(natural_key(&text), natural_key(&text.to_lowercase()));

@@ -25,6 +25,7 @@ mod hostile;
 mod incremental;
 mod kernel;
 mod killed;
+mod letters;
 mod libraries;
 mod listing;
 mod metadata_archive;

@@ -7,6 +7,7 @@ use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::json;
+use crate::library::text::folded;
 use crate::model_types::TypeService;
 
 /// Values by count, most frequent first, ties by name; `limit` of them.
@@ -37,10 +38,11 @@ pub fn top_tags(call: &Call, service: &TypeService) -> Result<Response, ApiError
 
 /// GET `search-tags`.
 pub fn search_tags(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
-    let wanted = call.query.get("q").unwrap_or_default().trim().to_lowercase();
+    let wanted = call.query.get("q").unwrap_or_default().trim();
+    let wanted = folded(wanted);
     let zero = if wanted.is_empty() { Zero::Default } else { Zero::All };
     let limit = call.query.limit(20, 200, zero)?;
-    Ok(tags(service, |tag| tag.to_lowercase().contains(&wanted), limit))
+    Ok(tags(service, |tag| folded(tag).contains(&wanted), limit))
 }
 
 /// GET `base-models`.
