@@ -23,6 +23,8 @@ pub struct Compat {
     pub extra_paths: Vec<String>,
     /// Endings, with their dot, of files that are not finished.
     pub unfinished_endings: Vec<String>,
+    /// Folders that operating systems and other programs keep for themselves.
+    pub system_folders: Vec<String>,
     /// Where metadata of models comes from.
     pub providers: ProviderNames,
     /// Base models that are always known.

@@ -9,6 +9,7 @@ use super::editing::{EditError, Outcome, Tools};
 use super::history::{ActKind, Draft, HistoryError};
 use super::linking::is_one;
 use super::preview;
+use super::roots;
 use super::sidecar::{self, Sidecar};
 use super::trash;
 use crate::files::rooted::{RootedPath, RootedPathError};
@@ -34,7 +35,13 @@ impl Library {
                 return Err(EditError::Away(path));
             }
             match RootedPath::open(&allowed, &path) {
-                Ok(_) if self.info().extension_of(&path).is_some() && !trash::is_inside(&plain) => there.push(path),
+                Ok(_)
+                    if self.info().extension_of(&path).is_some()
+                        && !trash::is_inside(&plain)
+                        && !roots::hide(self.roots(), &path) =>
+                {
+                    there.push(path);
+                }
                 Ok(_) => return Err(EditError::NotFound(path)),
                 // It may still be listed.
                 Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => missing.push((path, None)),

@@ -74,6 +74,14 @@ pub enum EditError {
     /// A path from a request leads out of the library's folders.
     #[error("{0} is outside the library's folders")]
     Outside(String),
+    /// Models in this folder would not be listed.
+    #[error(
+        "{0} is hidden, so that models in it would not be listed; choose a folder whose name does not start with a dot"
+    )]
+    Hidden(String),
+    /// A root that was never read.
+    #[error("{0} is not found: check the path of the folder")]
+    NoRoot(String),
     /// The model is known, and its disk is not there.
     #[error("{0} is on a disk that is away; attach it and try again")]
     Away(String),

@@ -22,6 +22,7 @@ pub mod folders;
 pub mod groups;
 pub mod hashing;
 pub mod haystack;
+pub mod hidden;
 pub mod history;
 pub mod io_profile;
 pub mod item;

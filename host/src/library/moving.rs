@@ -203,6 +203,15 @@ impl Library {
         if climbs || is_trash || !in_a_root(&wire) {
             return Err(outside());
         }
+        let index = roots::find_folder(self.roots(), &wire).map(usize::from);
+        if let Some(index) = index.filter(|index| self.missing_roots().contains(index)) {
+            return Err(EditError::NoRoot(
+                self.roots().get(index).map_or(wire, |root| root.wire.to_string()),
+            ));
+        }
+        if roots::hide(self.roots(), &wire) {
+            return Err(EditError::Hidden(folder.to_owned()));
+        }
         match RootedPath::open_folder(&self.allowed(), &wire) {
             Ok(()) => {
                 let listed = self.topology().listed_path(&plain);

@@ -13,6 +13,7 @@ use super::history::{ActKind, HistoryError};
 use super::moving::{Clash, Moving, Planned, Survey};
 use super::path_template::{self, PathTemplate};
 use super::record::Record;
+use super::roots;
 use super::trash::{self, noted};
 
 /// Models between two messages.
@@ -314,7 +315,9 @@ impl Library {
         let mut found = Vec::new();
         let mut waiting = vec![top.to_owned()];
         while let Some(folder) = waiting.pop() {
-            waiting.extend(folders_in(&folder));
+            let below = folders_in(&folder).into_iter();
+            // A hidden folder is another program's, even an empty one.
+            waiting.extend(below.filter(|folder| !roots::hide(self.roots(), &noted(folder))));
             found.push(folder);
         }
         let mut removed = 0;

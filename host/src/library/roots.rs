@@ -3,6 +3,7 @@
 use arcstr::ArcStr;
 use std::path::{Path, PathBuf};
 
+use super::hidden::is_hidden_path;
 use super::io_profile::IoProfile;
 use crate::files::wire_path;
 
@@ -17,6 +18,8 @@ pub struct Root {
     pub key: ArcStr,
     /// The I/O profile that settings give it; none to ask the system.
     pub io: Option<IoProfile>,
+    /// Whether hidden files and folders below it are looked at, too.
+    pub show_hidden: bool,
 }
 
 impl Root {
@@ -34,6 +37,7 @@ impl Root {
             wire: wire.into(),
             key: key.into(),
             io: None,
+            show_hidden: false,
             path: PathBuf::from(wire),
         })
     }
@@ -41,6 +45,11 @@ impl Root {
     /// How its disk wants to be treated. Asks the system, since a disk may come later than the server.
     pub fn io_profile(&self) -> IoProfile {
         self.io.unwrap_or_else(|| IoProfile::of_disk(&self.path))
+    }
+
+    /// Whether a path is below this root and leads through a hidden name, so that no model is listed there.
+    pub fn hides(&self, path: &str) -> bool {
+        !self.show_hidden && self.relative(path).is_some_and(is_hidden_path)
     }
 
     /// The part of a path below this root.
@@ -61,6 +70,12 @@ pub fn find(roots: &[Root], path: &str) -> Option<u16> {
         .iter()
         .position(|root| root.relative(path).is_some())
         .and_then(|index| u16::try_from(index).ok())
+}
+
+/// Whether a path leads through a hidden name below the root that it lies in.
+pub fn hide(roots: &[Root], path: &str) -> bool {
+    let root = find(roots, path).and_then(|index| roots.get(usize::from(index)));
+    root.is_some_and(|root| root.hides(path))
 }
 
 /// As [`find`], of a folder, which may be a root itself.
@@ -94,6 +109,20 @@ mod tests {
     fn a_slash_at_the_end_of_a_root_is_no_part_of_its_path() {
         let root = Root::new(Path::new("/m/models/"), "k").unwrap();
         assert_eq!((&*root.wire, root.path.to_str()), ("/m/models", Some("/m/models")));
+    }
+
+    #[test]
+    fn names_above_a_root_hide_nothing() {
+        let roots: Vec<Root> = ["/m/.cache/models"]
+            .iter()
+            .filter_map(|path| Root::new(Path::new(path), "k"))
+            .collect();
+        assert!(!hide(&roots, "/m/.cache/models/a.pt") && hide(&roots, "/m/.cache/models/.x/a.pt"));
+        let shown = roots.into_iter().map(|root| Root {
+            show_hidden: true,
+            ..root
+        });
+        assert!(!hide(&shown.collect::<Vec<_>>(), "/m/.cache/models/.x/a.pt"));
     }
 
     #[test]

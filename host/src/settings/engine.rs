@@ -14,6 +14,8 @@ pub struct ScanSettings {
     pub poll_seconds: u64,
     /// Seconds for which a new file must keep its size before it is read.
     pub stable_seconds: f64,
+    /// Whether files and folders whose names are hidden are looked at, too.
+    pub show_hidden: bool,
 }
 
 impl Default for ScanSettings {
@@ -22,6 +24,7 @@ impl Default for ScanSettings {
             watch: true,
             poll_seconds: 60,
             stable_seconds: 1.0,
+            show_hidden: false,
         }
     }
 }

@@ -151,6 +151,7 @@ impl Settings {
             roots.add_primary(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
+        roots.set_show_hidden(own.scan.show_hidden);
         let changed = ChangedSettings::open(&data_folder)?;
         let libraries =
             NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder, changed).map_err(|known| {

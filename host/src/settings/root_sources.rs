@@ -23,6 +23,33 @@ impl RootSources {
         self.primary.entry(name.to_owned()).or_default().push(folder.to_owned());
     }
 
+    /// Adds a folder that comes before the others of its name, also before those that were added so earlier.
+    pub fn add_default(&mut self, name: &str, folder: &Path) {
+        self.primary
+            .entry(name.to_owned())
+            .or_default()
+            .insert(0, folder.to_owned());
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        self.defaults.insert(0, absolute.components().collect());
+    }
+
+    /// Adds a folder of the command line.
+    pub fn add_flag(&mut self, name: &str, folder: &Path) {
+        self.add_primary(name, folder);
+        self.flags.insert(name.to_owned());
+    }
+
+    /// The folders of a name, in the order in which they were added.
+    #[cfg(test)]
+    pub fn named(&self, name: &str) -> &[PathBuf] {
+        self.primary.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Sets whether hidden files and folders are looked at, too.
+    pub fn set_show_hidden(&mut self, show_hidden: bool) {
+        self.show_hidden = show_hidden;
+    }
+
     /// Sets the I/O profiles of folders.
     pub fn set_io_profiles(&mut self, profiles: HashMap<PathBuf, IoProfile>) {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
@@ -73,6 +100,7 @@ impl RootSources {
     fn root(&self, folder: &Path, key: &str) -> Option<Root> {
         let mut root = Root::new(folder, key)?;
         root.io = self.io_profiles.get(&root.path).copied();
+        root.show_hidden = self.show_hidden;
         Some(root)
     }
 

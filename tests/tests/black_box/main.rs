@@ -21,6 +21,7 @@ mod filters;
 mod gate;
 mod groups;
 mod hashing;
+mod hidden_files;
 mod hostile;
 mod incremental;
 mod kernel;

@@ -35,7 +35,9 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
             EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
+            EditError::Outside(_) | EditError::Hidden(_) | EditError::Name(..) | EditError::NameTaken(_) => {
+                StatusCode::BAD_REQUEST
+            }
             EditError::Shared { .. }
             | EditError::Away(_)
             | EditError::NotHashed(_)

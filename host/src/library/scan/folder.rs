@@ -7,6 +7,7 @@ use arcstr::ArcStr;
 use super::walk::LeftOut;
 use crate::compat::compat;
 use crate::files::{atomic, wire_path};
+use crate::library::hidden::is_hidden;
 use crate::library::parallel::give_way;
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
@@ -114,12 +115,21 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
     entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     // Name, and whether it is a link.
     let mut names: Vec<(String, bool)> = Vec::new();
+    let show_hidden = roots.iter().any(|root| root.show_hidden);
     for (name, kind) in entries {
+        let is_hidden = !show_hidden && is_hidden(&name.to_string_lossy());
         if kind.is_dir() {
-            if name != STAGING {
-                look.folders.push(folder.join(name));
-            } else {
+            if name == STAGING {
                 look.trash = trash::acts_in(&folder.join(name));
+            } else if !is_hidden {
+                look.folders.push(folder.join(name));
+            }
+            continue;
+        }
+        if is_hidden {
+            // What a server that was killed left has a hidden name as well.
+            if name.to_str().is_some_and(atomic::is_temporary) {
+                look.temporary.push(folder.join(name));
             }
             continue;
         }

@@ -1,6 +1,7 @@
 //! One scan of a library from start to end.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,10 +13,11 @@ use super::reading::{self, Reading};
 use super::reread::{Again, reread_outdated};
 use super::topology::Topology;
 use super::walk::{Folders, Walk, Walker, normalised};
-use crate::files::atomic;
+use crate::files::{atomic, wire_path};
 use crate::library::collection::Library;
 use crate::library::publishing::{Base, Over, Proposal};
 use crate::library::record::{HashStatus, Record};
+use crate::library::roots;
 use crate::plugins::Plugin;
 
 /// How thorough a scan is.
@@ -81,6 +83,8 @@ impl Job<'_> {
         let base = self.library.base();
         let topology = self.library.topology();
         let folders = folders.map(|folders| normalised(&folders, &topology));
+        let is_shown = |folder: &Path| wire_path(folder).is_none_or(|wire| !roots::hide(self.library.roots(), &wire));
+        let folders = folders.map(|folders| folders.into_iter().filter(|(folder, _)| is_shown(folder)).collect());
         let part = folders
             .as_ref()
             .and_then(|folders| Some((folders, self.walk_part(folders, &topology)?)));

@@ -145,6 +145,9 @@ fn found(library: &Library, names: &mut Option<Names<String>>, path: &str, known
     let file = Path::new(path);
     let (folder, name) = (file.parent()?, file.file_name()?.to_str()?);
     roots::find(library.roots(), path)?;
+    if roots::hide(library.roots(), path) {
+        return None;
+    }
     if names.as_ref().is_none_or(|names| names.path() != folder) {
         let entries = std::fs::read_dir(folder).ok()?.flatten();
         let mut all: Vec<String> = entries

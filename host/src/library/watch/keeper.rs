@@ -13,7 +13,9 @@ use super::events::{Kind, Touched, exists};
 use super::folders::WatchedFolders;
 use super::roots::explained;
 use super::{Keeping, Message, RootWatch, Watched};
+use crate::files::wire_path;
 use crate::library::collection::Library;
+use crate::library::roots;
 use crate::library::scan::folder::matters;
 use crate::library::scan::topology::Topology;
 use crate::library::scan::{Depth, Folders, ScanKind, models_below};
@@ -238,7 +240,8 @@ impl Keeper {
             self.pending.add(path, Depth::Shallow);
             return;
         }
-        if path.components().any(|part| part.as_os_str() == STAGING) {
+        let is_hidden = || wire_path(&path).is_some_and(|wire| roots::hide(library.roots(), &wire));
+        if path.components().any(|part| part.as_os_str() == STAGING) || is_hidden() {
             return;
         }
         if let Some(links) = self.outside.get(&path) {

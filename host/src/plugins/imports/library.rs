@@ -78,7 +78,7 @@ fn refused(error: &EditError) -> Error {
     let text = error.to_string();
     match error {
         EditError::NotFound(_) => Error::NotFound(text),
-        EditError::Outside(_) | EditError::Open(_) => Error::Unauthorised(text),
+        EditError::Outside(_) | EditError::Hidden(_) | EditError::Open(_) => Error::Unauthorised(text),
         EditError::Shared { .. }
         | EditError::NameTaken(_)
         | EditError::TargetTaken(_)
