@@ -208,7 +208,7 @@ impl Library {
     /// When a path leads out of the library's folders, or the history can't be written; nothing is changed then. What
     /// goes wrong with one model is in its result.
     pub fn edit(&self, tools: &Tools, kind: ActKind, paths: &[String], edits: &[Edit]) -> Result<Outcome, EditError> {
-        self.check_inside(paths)?;
+        self.admit(tools, paths)?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut draft = tools.history.begin(kind, self.info().id(), None)?;
         let mut seen = HashSet::new();

@@ -121,6 +121,8 @@ impl Library {
         wanted: Option<Sharing>,
         cancel: &Cancel,
     ) -> Result<Linked, EditError> {
+        self.list_new(tools, &[keep.to_owned()]);
+        self.list_new(tools, others);
         self.check_link(keep, others)?;
         let _running = self.acting.begin_with(cancel.clone());
         let mut draft = tools.history.begin(ActKind::Link, self.info().id(), None)?;

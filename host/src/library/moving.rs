@@ -120,6 +120,7 @@ impl Library {
     /// wrong with one model is in its result.
     pub fn move_models(&self, tools: &Tools, paths: &[String], to: &Destination) -> Result<Moves, EditError> {
         self.target(to.folder)?;
+        self.list_new(tools, paths);
         let running = self.acting.begin();
         let targets = self.targets(tools, paths, to);
         let mut moving = Moving::new(self, tools, ActKind::Move)?;
@@ -152,6 +153,7 @@ impl Library {
     /// When the folder is not one of the library's.
     pub fn plan_moves(&self, tools: &Tools, paths: &[String], to: &Destination) -> Result<Vec<Planned>, EditError> {
         self.target(to.folder)?;
+        self.list_new(tools, paths);
         let mut survey = Survey::of_many();
         let targets = self.targets(tools, paths, to);
         let plans = paths.iter().zip(targets).map(|(path, target)| {

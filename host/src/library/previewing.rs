@@ -167,7 +167,7 @@ impl Library {
         preview: &NewPreview,
         level: u32,
     ) -> Result<Outcome, EditError> {
-        self.check_inside(&[path.to_owned()])?;
+        self.admit(tools, &[path.to_owned()])?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut draft = tools.history.begin(ActKind::Preview, self.info().id(), None)?;
         // A draft that does not come to its end takes back what was done.

@@ -79,7 +79,7 @@ impl Library {
     /// As [`Library::edit`].
     pub fn take_words(&self, tools: &Tools, kind: ActKind, words: &[Word]) -> Result<Outcome, EditError> {
         let paths: Vec<String> = words.iter().map(|word| word.path.clone()).collect();
-        self.check_inside(&paths)?;
+        self.admit(tools, &paths)?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut draft = tools.history.begin(kind, self.info().id(), None)?;
         let mut written = Vec::with_capacity(words.len());

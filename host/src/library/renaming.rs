@@ -27,6 +27,7 @@ impl Library {
     /// # Errors
     /// When the name can't be a file's or is taken, or there is no such model; nothing is changed then.
     pub fn rename(&self, tools: &Tools, path: &str, name: &str) -> Result<Renamed, EditError> {
+        self.admit(tools, &[path.to_owned()])?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = self.plan_rename(path, name)?;
         let snapshot = self.snapshot();

@@ -29,7 +29,7 @@ impl Library {
     /// # Errors
     /// When a path leads out of the library's folders; nothing is read then.
     pub fn verify(&self, tools: &Tools, paths: &[String], cancel: &Cancel) -> Result<Verification, EditError> {
-        self.check_inside(paths)?;
+        self.admit(tools, paths)?;
         let mut seen = HashSet::new();
         let paths: Vec<(&String, String)> = paths
             .iter()

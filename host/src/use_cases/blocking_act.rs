@@ -10,6 +10,24 @@ use crate::library::Library;
 use crate::library::editing::{EditError, Tools};
 use crate::model_types::TypeService;
 
+/// Lists those of these files that no scan has found yet, as [`Library::list_new`] does.
+///
+/// # Errors
+/// When the work broke off.
+pub async fn list_new(app: &App, service: &Arc<TypeService>, paths: Vec<String>) -> Result<(), JoinError> {
+    // Nearly always all are listed, and no thread is needed to see that.
+    let snapshot = service.library.snapshot();
+    if paths.iter().all(|path| snapshot.by_path(path).is_some()) {
+        return Ok(());
+    }
+    drop(snapshot);
+    let list = move |library: &Library, tools: &Tools| {
+        library.list_new(tools, &paths);
+        Ok(())
+    };
+    act(app, service, list).await.map(drop)
+}
+
 /// Runs one act, with what it needs to be written down and taken back.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use super::blocking_act;
 use super::identify::{self, Answer};
 use super::metadata::{self, now};
 use super::previews::Previews;
@@ -222,6 +223,11 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
         key: page_type,
         cancel,
     };
+    if let Some(paths) = &only
+        && let Err(error) = blocking_act::list_new(app, service, paths.clone()).await
+    {
+        tracing::error!(%error, "new files could not be read before their metadata is refreshed");
+    }
     let snapshot = service.library.snapshot();
     let visible = || snapshot.visible().iter().filter_map(|slot| snapshot.get(slot));
     let (total, work): (usize, Vec<Arc<Record>>) = match &only {

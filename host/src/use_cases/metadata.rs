@@ -53,6 +53,7 @@ pub struct Refreshed {
 /// # Errors
 /// When there is no word. That nobody knows the model is noted in its sidecar; a failure of the moment is not.
 pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Result<Refreshed, MetadataError> {
+    list_new(app, service, path).await?;
     let record = hashed(service, path).await?;
     let sha256 = record.sha256_hex();
     let found = identify::ask(&app.providers, &record, &sha256).await;
@@ -60,6 +61,11 @@ pub async fn fetch(app: &Arc<App>, service: &Arc<TypeService>, path: &str) -> Re
     let said = identify::said(&app.providers, &record, found)?;
     let refreshed = take_one(app, service, ActKind::Refresh, path, said).await?;
     failure.map_or(Ok(refreshed), |error| Err(error.into()))
+}
+
+async fn list_new(app: &App, service: &Arc<TypeService>, path: &str) -> Result<(), MetadataError> {
+    let listed = blocking_act::list_new(app, service, vec![path.to_owned()]).await;
+    listed.map_err(|error| MetadataError::Broken(error.to_string()))
 }
 
 /// Why a model has no new metadata, as clients know it.
@@ -79,6 +85,7 @@ pub async fn relink(
     model: u64,
     version: Option<u64>,
 ) -> Result<Refreshed, MetadataError> {
+    list_new(app, service, path).await?;
     if service.library.snapshot().by_path(path).is_none() {
         return Err(MetadataError::NotInLibrary);
     }

@@ -24,6 +24,7 @@ mod hashing;
 mod hidden_files;
 mod hostile;
 mod incremental;
+mod just_written;
 mod kernel;
 mod killed;
 mod letters;

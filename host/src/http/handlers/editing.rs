@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::dispatch::{Call, blocking};
+use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::reason::Reason;
@@ -154,7 +154,11 @@ pub async fn rename(call: Call, service: Arc<TypeService>) -> Result<Response, A
         _ => return Err(ApiError::bad_request(missing)),
     };
     if fields.get("dry_run").and_then(Value::as_bool) == Some(true) {
-        let plan = blocking(move || service.library.plan_rename(&path, &name)).await??;
+        let plan = act(&call, &service, move |library, tools| {
+            library.list_new(tools, std::slice::from_ref(&path));
+            library.plan_rename(&path, &name)
+        })
+        .await?;
         return Ok(json(&moving::shown(
             &[(plan.path.clone(), Ok(plan))],
             EditError::to_string,
@@ -219,7 +223,11 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
         ));
     }
     if wanted.dry_run {
-        let plan = blocking(move || service.library.plan_edit(&paths, &edits)).await?;
+        let plan = act(&call, &service, move |library, tools| {
+            library.list_new(tools, &paths);
+            Ok(library.plan_edit(&paths, &edits))
+        })
+        .await?;
         let results: Vec<Value> = plan
             .into_iter()
             .map(|(path, result)| match result {

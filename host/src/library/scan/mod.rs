@@ -18,5 +18,5 @@ pub use job::{Job, Outcome, ScanKind, Stage};
 pub use known::{models_below, models_with_hash};
 pub use plan::Scope;
 pub use process::serialise;
-pub use reread::reread;
+pub use reread::{read_new, reread};
 pub use walk::{Depth, Folders, LeftOut, Walk};

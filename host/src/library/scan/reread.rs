@@ -10,10 +10,11 @@ use super::process::{self, Reader};
 use super::reading::{now, write_sidecar};
 use crate::files::wire_path;
 use crate::library::collection::Library;
+use crate::library::preview;
 use crate::library::publishing::Proposal;
 use crate::library::record::{HashStatus, Record};
 use crate::library::roots;
-use crate::library::safetensors::Interest;
+use crate::library::safetensors::{self, HeaderError, Interest};
 use crate::plugins::Plugin;
 
 /// Models that cross the plugin boundary in one call.
@@ -35,13 +36,31 @@ pub struct Again {
 ///
 /// A file that can't be read is left as it is known: the next scan says what is wrong with it.
 pub fn reread(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, paths: &[(&str, Option<&Record>)]) {
-    Rereading::new(library, plugin, handle, false).all(paths);
+    Rereading::new(library, plugin, handle, Occasion::Changed).all(paths);
 }
 
 /// As [`reread`], in a scan: writes sidecars that are missing or need repair, and takes nothing out.
 pub(super) fn reread_outdated(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, files: &[Again]) {
     let paths = files.iter().map(|again| (&*again.path, again.was.as_deref()));
-    Rereading::new(library, plugin, handle, true).all(&paths.collect::<Vec<_>>());
+    Rereading::new(library, plugin, handle, Occasion::Scan).all(&paths.collect::<Vec<_>>());
+}
+
+/// Reads files that are not listed yet and lists them, sidecars that are missing being written, without waiting for the
+/// scan that will find them. A file that is not whole stays out. Blocks.
+pub fn read_new(library: &Library, plugin: &Plugin, handle: &tokio::runtime::Handle, paths: &[String]) {
+    let paths: Vec<(&str, Option<&Record>)> = paths.iter().map(|path| (path.as_str(), None)).collect();
+    Rereading::new(library, plugin, handle, Occasion::New).all(&paths);
+}
+
+/// Why files are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// This server changed them.
+    Changed,
+    /// A scan came too late for them.
+    Scan,
+    /// A request names them, and they are not listed yet.
+    New,
 }
 
 struct Rereading<'a> {
@@ -49,18 +68,18 @@ struct Rereading<'a> {
     plugin: &'a Plugin,
     handle: &'a tokio::runtime::Handle,
     interest: Interest,
-    in_scan: bool,
+    occasion: Occasion,
 }
 
 impl<'a> Rereading<'a> {
-    fn new(library: &'a Library, plugin: &'a Plugin, handle: &'a tokio::runtime::Handle, in_scan: bool) -> Self {
+    fn new(library: &'a Library, plugin: &'a Plugin, handle: &'a tokio::runtime::Handle, occasion: Occasion) -> Self {
         let headers = &plugin.info().descriptor.headers;
         Self {
             library,
             plugin,
             handle,
             interest: Interest::new(&headers.metadata_keys, &headers.tensors),
-            in_scan,
+            occasion,
         }
     }
 
@@ -98,17 +117,24 @@ impl<'a> Rereading<'a> {
             let known = base.snapshot().by_path(path).map(|known| &**known);
             let Some(found) = found(library, &mut names, path, known) else {
                 // What can't be looked at for another reason may be there.
-                if self.in_scan {
+                if self.occasion == Occasion::Scan {
                     later.push(*path);
                 } else if matches!(Path::new(path).try_exists(), Ok(false)) {
                     proposals.push(Proposal::remove(base.over(path), path));
                 }
                 continue;
             };
+            let mut was = was.map(|was| Arc::new(was.clone()));
+            if self.occasion == Occasion::New {
+                if known.is_some() || !self.is_ready(&found) {
+                    continue;
+                }
+                was = was.or_else(|| library.moves().take_by_stamp(&found.stamp));
+            }
             let task = Task {
                 found: &found,
                 over: base.over(path),
-                was: was.map(|was| Arc::new(was.clone())),
+                was,
                 leaves: false,
                 hash: false,
             };
@@ -120,9 +146,9 @@ impl<'a> Rereading<'a> {
         let processed = self.handle.block_on(process::finish(plugin, read));
         let (mut descriptions, mut records) = (Vec::new(), Vec::with_capacity(processed.len()));
         for processed in processed {
-            let (record, description) = match self.in_scan {
-                true => write_sidecar(processed),
-                false => (processed.record, processed.description),
+            let (record, description) = match self.occasion {
+                Occasion::Scan | Occasion::New => write_sidecar(processed),
+                Occasion::Changed => (processed.record, processed.description),
             };
             let record = Arc::new(record);
             descriptions.push((record.path.clone(), description));
@@ -131,11 +157,38 @@ impl<'a> Rereading<'a> {
         }
         library.describe(descriptions);
         let replaced = library.publish(proposals).replaced;
+        if self.occasion == Occasion::New {
+            let listed = records.iter().filter(|record| !replaced.contains(&record.path));
+            for record in listed {
+                library.recognise_moved(record);
+            }
+        }
         let is_unhashed = |record: &Arc<Record>| record.hash_status == HashStatus::Calculating;
         records.retain(|record| is_unhashed(record) && !replaced.contains(&record.path));
         library.hash_queue().add(library.roots(), records, false);
         library.look_at(later.into_iter());
         replaced
+    }
+}
+
+impl Rereading<'_> {
+    /// Whether a file that was not listed yet is whole. One that was written a moment ago counts as whole when its header
+    /// says so or no header can: a client that names it has written it.
+    fn is_ready(&self, found: &Found) -> bool {
+        let is_old = || self.library.waiting().is_whole(&found.path, &found.stamp, None);
+        let is_cut_off = || {
+            let is_safetensors = [".safetensors", ".sft"]
+                .iter()
+                .any(|ending| preview::ends_with(&found.path, ending));
+            let read = is_safetensors.then(|| safetensors::read(Path::new(&*found.path), &Interest::default()));
+            matches!(
+                read,
+                Some(Err(HeaderError::TooShort(_)
+                    | HeaderError::Truncated { .. }
+                    | HeaderError::Incomplete { .. }))
+            )
+        };
+        found.unfinished.is_none() && (is_old() || !is_cut_off())
     }
 }
 

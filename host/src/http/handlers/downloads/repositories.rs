@@ -12,6 +12,7 @@ use super::{download_id, flag, place, queue, text};
 use crate::downloads::{DownloadError, HubError, Outcome, RepoFile, Wanted};
 use crate::library::edit::Edit;
 use crate::library::history::ActKind;
+use crate::use_cases::blocking_act;
 
 /// Characters of a repository's name, besides letters and digits.
 const MARKS: [char; 3] = ['_', '.', '-'];
@@ -149,6 +150,9 @@ pub async fn link(call: Call) -> Result<Response, ApiError> {
     // Whether a file is there that is none of the library is nobody's business.
     let not_found = || ApiError::not_found(format!("File not found: {path}"));
     let service = services.iter().find(inside).ok_or_else(not_found)?;
+    blocking_act::list_new(&call.app, service, vec![path.clone()])
+        .await
+        .map_err(ApiError::internal)?;
     let snapshot = service.library.snapshot();
     let record = snapshot.by_path(&path).ok_or_else(not_found)?;
     if record.hf_url.as_deref() == Some(&url) {
