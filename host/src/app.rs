@@ -18,7 +18,7 @@ use crate::model_types::TypeSlot;
 use crate::providers::Providers;
 use crate::roster::Roster;
 use crate::safe_html::SafeHtml;
-use crate::settings::{ActiveLibrary, Settings};
+use crate::settings::{ActiveLibrary, Settings, Warning};
 use crate::updates::Updates;
 use crate::use_cases::base_models::BaseModels;
 use crate::use_cases::bulk_refresh::Refreshes;
@@ -30,6 +30,8 @@ pub struct App {
     pub history: Arc<History>,
     /// Auto-organise, of which one runs at a time, whatever the type.
     pub organising: Arc<Flight>,
+    /// What of the settings is ignored or can't be used, for a person.
+    pub warnings: ArcSwap<Vec<Warning>>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.
@@ -72,4 +74,18 @@ pub struct App {
     pub starting: AtomicBool,
     /// Different in every run, so that ETags of different runs never meet.
     pub run: u64,
+}
+
+impl App {
+    /// Logs what of the settings is ignored or can't be used, and keeps it for the list of problems.
+    pub fn warn(&self, warning: Warning) {
+        tracing::warn!(source = warning.source, "{}", warning.text);
+        self.warnings.rcu(|known| {
+            let mut warnings = Vec::clone(known);
+            if !warnings.contains(&warning) {
+                warnings.push(warning.clone());
+            }
+            warnings
+        });
+    }
 }

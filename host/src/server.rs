@@ -29,7 +29,7 @@ use crate::plugins::{KvStore, PluginEngine};
 use crate::providers::{Options, Providers};
 use crate::roster::{self, Choices, Roster};
 use crate::safe_html::SafeHtml;
-use crate::settings::{ActiveLibrary, Settings};
+use crate::settings::{ActiveLibrary, Settings, SettingsError};
 use crate::terminal::Terminal;
 use crate::updates::Updates;
 use crate::use_cases::base_models::BaseModels;
@@ -48,7 +48,7 @@ const STORE_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When settings, the data folder or the address can't be used.
 pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Result<()> {
-    let settings = Settings::load(&args)?;
+    let mut settings = Settings::load(&args)?;
     for source in &settings.sources {
         tracing::info!(file = %source.display(), "settings read");
     }
@@ -62,7 +62,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
     let active = settings.libraries.start();
-    let options = Options::new(&settings.providers, &active.contract, &settings.data_folder)?;
+    let (options, unusable) = Options::usable(&settings.providers, &active.contract, &settings.data_folder)?;
+    settings.warnings.extend(unusable);
     let providers = Arc::new(Providers::new(&settings.providers, options)?);
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
     let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
@@ -79,7 +80,9 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         Ledger::open(&settings.data_folder)?,
         settings.downloads.clone(),
     ));
+    let warnings = std::mem::take(&mut settings.warnings);
     let app = Arc::new(App {
+        warnings: ArcSwap::default(),
         downloads,
         workers: Workers::new(&settings.workers)?,
         safe_html: SafeHtml::default(),
@@ -104,6 +107,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         starting: AtomicBool::new(true),
         run: rand::random(),
     });
+    warnings.into_iter().for_each(|warning| app.warn(warning));
     let router = http::router(app.clone());
     println!("listening on http://{address}");
 
@@ -113,10 +117,11 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let to_load = app.clone();
     let builds: Vec<Running> = app.settings.plugin_paths.iter().map(|_| Running::default()).collect();
     let to_build = builds.clone();
-    let loading = tokio::spawn(async move {
+    let mut loading = tokio::spawn(async move {
         let named = live::watch(&to_load);
-        roster::load(to_load.clone()).await;
+        roster::load(to_load.clone()).await?;
         live::follow(&to_load, named, &to_build);
+        Ok::<(), SettingsError>(())
     });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -126,6 +131,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let mut serving = tokio::spawn(async move { serving.await });
     tokio::select! {
         result = &mut serving => result??,
+        error = mistyped(&mut loading) => return Err(error.into()),
         () = asked_to_end() => {
             tracing::info!("ending");
             loading.abort();
@@ -153,6 +159,14 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         }
     }
     Ok(())
+}
+
+/// Ends when loading found a mistake in the command line.
+async fn mistyped(loading: &mut tokio::task::JoinHandle<Result<(), SettingsError>>) -> SettingsError {
+    match loading.await {
+        Ok(Err(error)) => error,
+        _ => std::future::pending().await,
+    }
 }
 
 fn hashing_options(settings: &Settings, active: &ActiveLibrary) -> HashingOptions {

@@ -107,6 +107,21 @@ test("a page that can't ask about its plugin goes on without", async () => {
   }, { before: (page) => page.route("**/api/lm/plugins", (route) => route.fulfill({ body: "no JSON" })) });
 });
 
+test("a folder that was not found is named apart from one that is away", async () => {
+  await library.open("/loras", async (page) => {
+    await page.locator(".banner--warn", { hasText: "not found" }).filter({ hasText: "/mnt/nevre" }).waitFor();
+    await page.locator(".banner--warn", { hasText: "away" }).filter({ hasText: "/mnt/gone" }).waitFor();
+    assert.equal(await page.locator(".banner--warn", { hasText: "/mnt/nevre" }).filter({ hasText: "/mnt/gone" }).count(), 0);
+  }, {
+    before: (page) => page.route(/\/status$/, async (route) => {
+      const answer = await route.fetch();
+      const status = await answer.json();
+      const others = [["/mnt/nevre", true], ["/mnt/gone", false]].map(([path, missing]) => ({ path, key: "loras", online: false, missing }));
+      await route.fulfill({ json: { ...status, roots: [...status.roots, ...others] } });
+    }),
+  });
+});
+
 test("a folder that is away is named above the list", async () => {
   await library.open("/loras", async (page) => {
     await page.locator(".banner--warn", { hasText: "/mnt/away" }).waitFor();

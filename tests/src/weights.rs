@@ -72,9 +72,12 @@ pub fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("not_json", framed(b"not json")),
         ("not_utf8", framed(b"{\"\xff\xfe\"}")),
         ("array_header", framed(b"[1,2,3] ")),
-        ("duplicate_keys", framed(br#"{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#)),
+        ("duplicate_keys", framed(br#"{"__metadata__":{},"__metadata__":{}}"#)),
         ("offsets_past_the_end", framed(tensor("[0,99999]").as_bytes())),
-        ("html_error_page", b"<!DOCTYPE html><html><body>403 Forbidden</body></html>".to_vec()),
+        (
+            "html_error_page",
+            b"<!DOCTYPE html><html><body>403 Forbidden</body></html>".to_vec(),
+        ),
         ("deep_json", framed(deep.as_bytes())),
     ]
 }

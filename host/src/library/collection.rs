@@ -28,6 +28,10 @@ use crate::files::rooted::AllowedFolders;
 use crate::plugins::{Plugin, TypeInfo};
 use crate::workers::Deadline;
 
+/// Why a root is not read that was never read before. That of a disk that is away looks the same at the first start.
+pub const MISSING_ROOT: &str =
+    "the folder is not found or can't be read: check its path; it is read as soon as it is there";
+
 /// The models of one type.
 pub struct Library {
     info: Arc<TypeInfo>,
@@ -79,6 +83,16 @@ impl Library {
             .iter()
             .map(|root| std::fs::read_dir(&root.path).is_err())
             .collect::<Vec<_>>();
+        for (root, _) in roots.iter().zip(&offline).filter(|(_, offline)| **offline) {
+            let is_known = snapshot
+                .records()
+                .iter()
+                .any(|(_, record)| Path::new(&*record.path).starts_with(&root.path));
+            match is_known {
+                true => tracing::warn!(root = &*root.wire, "the folder is offline; its models stay listed"),
+                false => tracing::warn!(root = &*root.wire, "{MISSING_ROOT}"),
+            }
+        }
         let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
         Self {
             hashes: hashing.queue(info.prefix(), sink.clone()),
@@ -142,6 +156,17 @@ impl Library {
     /// Which roots are absent, by index.
     pub fn offline(&self) -> Arc<Vec<bool>> {
         self.offline.load_full()
+    }
+
+    /// Roots that are not there and of which no model is known, by index: most likely their path is mistyped.
+    pub fn missing_roots(&self) -> Vec<usize> {
+        let (offline, snapshot) = (self.offline(), self.snapshot());
+        let known = &snapshot.properties().roots;
+        let is_missing = |index: &usize| {
+            let models = u16::try_from(*index).ok().and_then(|index| known.get(&index));
+            offline.get(*index) == Some(&true) && models.is_none_or(|models| models.is_empty())
+        };
+        (0..self.roots.len()).filter(is_missing).collect()
     }
 
     /// Whether models are listed below a folder.

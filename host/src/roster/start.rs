@@ -1,5 +1,6 @@
 //! Loading all plugins at the start.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,16 +10,26 @@ use crate::downloads;
 use crate::libraries;
 use crate::model_types::TypeSlot;
 use crate::plugins::{LoadError, Plugin, builtin};
+use crate::settings::{ActiveLibrary, SettingsError, UnknownName, Warning};
 
 /// Loads all plugins at once, binds their routes, and attaches their libraries.
-pub async fn load(app: Arc<App>) {
+///
+/// # Errors
+/// When the command line names folders that no model type uses, which is known once all types are loaded.
+pub async fn load(app: Arc<App>) -> Result<(), SettingsError> {
     // A plugin that is replaced, and a library that is switched to, come after that.
     let turn = app.switching.clone().lock_owned().await;
-    if let Err(error) = load_types(&app).await {
-        tracing::error!("{error:#}");
-    }
+    let mistyped = match load_types(&app).await.map_err(anyhow::Error::downcast::<SettingsError>) {
+        Ok(()) => None,
+        Err(Ok(mistyped)) => Some(mistyped),
+        Err(Err(error)) => {
+            tracing::error!("{error:#}");
+            None
+        }
+    };
     app.starting.store(false, Ordering::Relaxed);
     drop(turn);
+    mistyped.map_or(Ok(()), Err)
 }
 
 async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
@@ -33,7 +44,7 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
             (source, tokio::spawn(async move { load_one(&app.roster, &own).await }))
         })
         .collect();
-    let mut chosen = Chosen::default();
+    let (mut chosen, mut all_loaded) = (Chosen::default(), true);
     for (source, plugin) in loading {
         let chosen_or_not = match plugin.await {
             Ok(Ok(plugin)) if is_wanted(app, &source, &plugin) => chosen.add(source.clone(), Arc::new(plugin)),
@@ -43,6 +54,7 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         };
         if let Err(reason) = chosen_or_not {
             tracing::error!(plugin = %source, "a plugin is left out: {reason}");
+            all_loaded = false;
             app.roster.note(&source, None, Some(reason));
         }
     }
@@ -72,14 +84,10 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     arrange(&mut served);
     let table = bind(&served)?;
     let active = app.active.load_full();
-    let unclaimed = active.roots.unclaimed(served.iter().map(|slot| &*slot.info));
-    // A crate is built from now on, and may be the one that does.
+    // A crate is built from now on, and may be the one that uses a name.
     let is_building = app.settings.plugin_paths.iter().any(|path| path.is_dir());
-    if !unclaimed.is_empty() && !is_building {
-        tracing::info!(
-            folders = unclaimed.join(", "),
-            "no loaded model type uses these folders"
-        );
+    if !is_building {
+        check_names(app, &active, &served, all_loaded)?;
     }
     app.types.store(Arc::new(served.clone()));
     app.routes.store(Arc::new(table));
@@ -107,6 +115,44 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let keeping = libraries::keeping(&app.settings.scan);
     for (library, plugin) in ready {
         library.keep(plugin, keeping);
+    }
+    Ok(())
+}
+
+/// Says which names of folders no type uses, and which ones may be meant. With `all_loaded`, such a name of the command
+/// line is an error: without a type that failed it would be misleading.
+fn check_names(
+    app: &App,
+    active: &ActiveLibrary,
+    served: &[Arc<TypeSlot>],
+    all_loaded: bool,
+) -> Result<(), SettingsError> {
+    let unknown = active.roots.unknown(served.iter().map(|slot| &*slot.info));
+    let hint = |name: &UnknownName| match &name.closest {
+        Some(closest) => format!("no model type uses folders of this name; did you mean `{closest}`?"),
+        None => "no model type uses folders of this name".to_owned(),
+    };
+    if all_loaded && let Some(name) = unknown.iter().find(|name| name.is_flag) {
+        let kinds = served.iter().flat_map(|slot| &slot.info.descriptor.roots);
+        let known: BTreeSet<&str> = kinds.map(|kind| kind.key.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        return Err(SettingsError::Flag {
+            flag: "--root",
+            value: format!("{}=", name.name),
+            reason: format!("{} (names in use: {})", hint(name), known.join(", ")),
+        });
+    }
+    // Other programs have folders that are no models' here; only a name that looks mistyped is worth a warning.
+    let (mistyped, others): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|name| name.closest.is_some());
+    if !others.is_empty() {
+        let folders: Vec<&str> = others.iter().map(|name| name.name.as_str()).collect();
+        tracing::info!(folders = folders.join(", "), "no loaded model type uses these folders");
+    }
+    for name in mistyped {
+        app.warn(Warning {
+            source: format!("folders named `{}`", name.name),
+            text: hint(&name),
+        });
     }
     Ok(())
 }

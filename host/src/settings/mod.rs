@@ -11,6 +11,7 @@ mod file;
 mod libraries;
 mod original;
 mod root_sources;
+mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub use changed::{ChangedSettings, is_secret};
 pub use contract::ContractSettings;
 pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
-pub use root_sources::RootSources;
+pub use root_sources::{RootSources, UnknownName};
 
 use crate::cli::ServeArgs;
 use crate::library::history::HistorySettings;
@@ -64,6 +65,52 @@ pub enum SettingsError {
     NoDataFolder,
 }
 
+/// A part of the settings that is ignored or can't be used. It does not stop the start.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// The file, variable or setting that it is in.
+    pub source: String,
+    /// What is wrong, without any secret.
+    pub text: String,
+}
+
+/// Whether a text can be sent in a header: visible ASCII and spaces.
+pub fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// A token without white space around it; none, with a warning, where no header can carry the token.
+fn usable_token(token: &str, source: String, warnings: &mut Vec<Warning>) -> Option<String> {
+    let token = token.trim();
+    if !is_header_value(token) {
+        let text = "it has characters that no header can carry and is ignored; copy it again".to_owned();
+        warnings.push(Warning { source, text });
+        return None;
+    }
+    Some(token.to_owned()).filter(|token| !token.is_empty())
+}
+
+/// Variables of the environment that name a proxy which nobody can ask.
+fn unusable_proxies(variable: impl Fn(&str) -> Option<String>) -> Vec<Warning> {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    let names = names.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    names
+        .filter(|name| {
+            let Some(text) = variable(name) else { return false };
+            let text = text.trim();
+            let address = match text.contains("://") {
+                true => text.to_owned(),
+                false => format!("http://{text}"),
+            };
+            !text.is_empty() && !reqwest::Url::parse(&address).is_ok_and(|url| url.has_host())
+        })
+        .map(|name| Warning {
+            source: format!("the environment variable {name}"),
+            text: "it is no address of a proxy and is ignored".into(),
+        })
+        .collect()
+}
+
 /// Settings in force.
 #[derive(Debug)]
 pub struct Settings {
@@ -103,6 +150,8 @@ pub struct Settings {
     pub plugins: std::collections::HashMap<String, Arc<serde_json::Map<String, serde_json::Value>>>,
     /// The libraries, each with the contract's keys and the folders of models that are in force with it.
     pub libraries: NamedLibraries,
+    /// What is ignored or can't be used.
+    pub warnings: Vec<Warning>,
     /// Which files were read, for the log.
     pub sources: Vec<PathBuf>,
 }
@@ -119,7 +168,7 @@ impl Settings {
         };
         let own_path = args.config.clone().unwrap_or_else(|| data_folder.join("settings.toml"));
         let own = file::read(&own_path, args.config.is_some())?;
-        let mut sources = Vec::new();
+        let (mut sources, mut warnings) = (Vec::new(), Vec::new());
         let mut roots = RootSources::default();
 
         let asked_for_folders = !args.root.is_empty() || args.comfyui.is_some() || own.names_folders();
@@ -137,7 +186,7 @@ impl Settings {
         }
         contract.extend(own.contract);
         if let Some(folder) = args.comfyui.as_ref().or(own.server.comfyui.as_ref()) {
-            comfyui::add(folder, &mut roots)?;
+            comfyui::add(folder, &mut roots, &mut warnings)?;
         }
         for root in &args.root {
             let (name, folder) = root
@@ -148,7 +197,7 @@ impl Settings {
                     value: root.clone(),
                     reason: "write it as NAME=FOLDER".into(),
                 })?;
-            roots.add_primary(name, Path::new(folder));
+            roots.add_flag(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
         roots.set_show_hidden(own.scan.show_hidden);
@@ -171,6 +220,14 @@ impl Settings {
         for folder in args.plugin_dir.iter().chain(&own.server.plugin_dir) {
             plugin_files.extend(components(&absolute(folder)?)?);
         }
+        let file = own_path.display();
+        let token = own.server.token.unwrap_or_default();
+        let token = usable_token(&token, format!("`server.token` of {file}"), &mut warnings);
+        let mut downloads = own.downloads;
+        let source = format!("`downloads.huggingface_token` of {file}");
+        downloads.huggingface_token =
+            usable_token(&downloads.huggingface_token, source, &mut warnings).unwrap_or_default();
+        warnings.extend(unusable_proxies(|name| std::env::var(name).ok()));
         Ok(Self {
             bind: args
                 .bind
@@ -180,20 +237,21 @@ impl Settings {
             data_folder,
             allowed_hosts: own.server.allowed_hosts,
             allowed_origins: own.server.allowed_origins,
-            token: own.server.token.filter(|token| !token.is_empty()),
+            token,
             limits: own.limits,
             grants: own.grants,
             scan: own.scan,
             hashing: own.hashing,
             previews: own.previews,
             providers: own.providers,
-            downloads: own.downloads,
+            downloads,
             workers: own.workers,
             history: own.history,
             plugin_files,
             plugin_paths,
             plugins: own.plugins,
             libraries,
+            warnings,
             sources,
         })
     }
@@ -224,6 +282,32 @@ fn components(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_and_proxies_that_can_not_be_used_are_named_and_not_shown() {
+        let mut warnings = Vec::new();
+        let mut usable = |token: &str| usable_token(token, "`x`".into(), &mut warnings);
+        assert_eq!(usable(" abc\n").as_deref(), Some("abc"));
+        assert_eq!(
+            (usable(" "), usable("se\u{e9}cret"), usable("a\nb")),
+            (None, None, None)
+        );
+        assert!(
+            warnings.len() == 2 && !format!("{warnings:?}").contains("cret"),
+            "{warnings:?}"
+        );
+        let set = |name: &str| match name {
+            "HTTP_PROXY" => Some("http://a b".to_owned()),
+            "https_proxy" => Some(" proxy.lan:3128 ".to_owned()),
+            "ALL_PROXY" => Some(String::new()),
+            _ => None,
+        };
+        let named: Vec<String> = unusable_proxies(set)
+            .into_iter()
+            .map(|warning| warning.source)
+            .collect();
+        assert_eq!(named, ["the environment variable HTTP_PROXY"]);
+    }
 
     #[test]
     fn a_plugin_has_one_path_wherever_it_was_named_from() {

@@ -1,6 +1,6 @@
 //! Folders by name, before it is known which type each name belongs to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -15,6 +15,22 @@ pub struct RootSources {
     primary: BTreeMap<String, Vec<PathBuf>>,
     extra: BTreeMap<String, Vec<PathBuf>>,
     io_profiles: HashMap<PathBuf, IoProfile>,
+    show_hidden: bool,
+    // Folders that come first in their kind, the last one named first.
+    defaults: Vec<PathBuf>,
+    // Names that the command line gives.
+    flags: BTreeSet<String>,
+}
+
+/// A name of folders that no model type uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownName {
+    /// It.
+    pub name: String,
+    /// The most similar name that some type uses, when it may be meant.
+    pub closest: Option<String>,
+    /// Whether the command line gives it.
+    pub is_flag: bool,
 }
 
 impl RootSources {
@@ -89,9 +105,10 @@ impl RootSources {
             for kind in &info.descriptor.roots {
                 let names = std::iter::once(&kind.key).chain(kind.folders.iter().filter(|name| **name != kind.key));
                 let folders = names.filter_map(|name| source.get(name)).flatten();
-                all.extend(roots::arrange(
-                    folders.filter_map(|folder| self.root(folder, &kind.key)).collect(),
-                ));
+                let mut arranged = roots::arrange(folders.filter_map(|folder| self.root(folder, &kind.key)).collect());
+                let default = |root: &Root| self.defaults.iter().position(|folder| *folder == root.path);
+                arranged.sort_by_key(|root| default(root).unwrap_or(usize::MAX));
+                all.extend(arranged);
             }
         }
         roots::distinct(all)
@@ -104,21 +121,58 @@ impl RootSources {
         Some(root)
     }
 
-    /// Names that no type claims, for a warning.
-    pub fn unclaimed<'a>(&'a self, types: impl Iterator<Item = &'a TypeInfo>) -> Vec<&'a str> {
-        let claimed: Vec<&str> = types
+    /// Names of folders that no type uses, each with the one that may be meant.
+    pub fn unknown<'a>(&self, types: impl Iterator<Item = &'a TypeInfo>) -> Vec<UnknownName> {
+        let known: BTreeSet<&str> = types
             .flat_map(|info| &info.descriptor.roots)
             .flat_map(|kind| std::iter::once(&kind.key).chain(&kind.folders))
             .map(String::as_str)
             .collect();
-        let names = self
-            .primary
-            .iter()
-            .chain(&self.extra)
-            .filter(|(_, folders)| !folders.is_empty());
+        let names = self.primary.iter().chain(&self.extra);
+        let names: BTreeSet<&String> = names
+            .filter(|(_, folders)| !folders.is_empty())
+            .map(|(name, _)| name)
+            .collect();
         names
-            .map(|(name, _)| name.as_str())
-            .filter(|name| !claimed.contains(name))
+            .into_iter()
+            .filter(|name| !known.contains(name.as_str()))
+            .map(|name| UnknownName {
+                name: name.clone(),
+                closest: closest(name, &known).map(str::to_owned),
+                is_flag: self.flags.contains(name),
+            })
             .collect()
+    }
+}
+
+/// The known name that a person may have meant by another one.
+fn closest<'k>(name: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let name = plain(name);
+    let distance = |other: &&str| strsim::osa_distance(&name, &plain(other));
+    let best = known.iter().min_by_key(|other| distance(other))?;
+    // A third of the letters may be wrong.
+    (distance(best) * 3 <= best.chars().count().max(name.chars().count())).then_some(*best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_has_the_closest_known_one() {
+        let known = BTreeSet::from(["loras", "checkpoints", "diffusion_models", "vae"]);
+        for (name, meant) in [
+            ("lora", Some("loras")),
+            ("Loras", Some("loras")),
+            ("checkpoint", Some("checkpoints")),
+            ("chekcpoints", Some("checkpoints")),
+            ("diffusion-models", Some("diffusion_models")),
+            ("vea", Some("vae")),
+            ("clip_vision", None),
+            ("x", None),
+        ] {
+            assert_eq!(closest(name, &known), meant, "{name}");
+        }
     }
 }

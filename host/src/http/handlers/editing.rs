@@ -40,6 +40,7 @@ impl From<EditError> for ApiError {
             }
             EditError::Shared { .. }
             | EditError::Away(_)
+            | EditError::NoRoot(_)
             | EditError::NotHashed(_)
             | EditError::Differs(..)
             | EditError::IsLink(_)

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::json;
+use crate::library::collection::MISSING_ROOT;
 use crate::library::hashing::Waited;
 use crate::library::progress::ProgressSink;
 use crate::library::scan::ScanKind;
@@ -73,6 +74,7 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
     let snapshot = library.snapshot();
     let offline = library.offline();
     let watches = library.root_watches();
+    let missing = library.missing_roots();
     let roots: Vec<_> = library
         .roots()
         .iter()
@@ -83,6 +85,7 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
                 "path": root.wire,
                 "key": root.key,
                 "online": !offline.get(index).copied().unwrap_or(false),
+                "missing": missing.contains(&index),
                 "profile": watch.profile.as_str(),
                 "watched": watch.watched.as_str(),
                 "watch_problem": watch.problem,
@@ -103,6 +106,8 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
         "content_bytes_read": crate::metrics::content_bytes(),
         "problems": snapshot.properties().problems.len() as usize
             + library.left_out().len()
+            + library.missing_roots().len()
+            + call.app.warnings.load().len()
             + library.unknown_trash(&call.app.history).len(),
     }))
 }
@@ -127,6 +132,18 @@ pub fn problems(call: &Call, service: &TypeService) -> Response {
         left_out
             .iter()
             .map(|(path, problem)| json!({ "file_path": path, "problem": problem, "listed": false })),
+    );
+    let roots = service.library.roots();
+    let missing = service
+        .library
+        .missing_roots()
+        .into_iter()
+        .filter_map(|index| roots.get(index));
+    problems.extend(missing.map(|root| json!({ "file_path": root.wire, "problem": MISSING_ROOT, "listed": false })));
+    let warnings = call.app.warnings.load();
+    let warnings = warnings.iter();
+    problems.extend(
+        warnings.map(|warning| json!({ "file_path": warning.source, "problem": warning.text, "listed": false })),
     );
     let trash = service.library.unknown_trash(&call.app.history);
     let trash = trash.iter().map(|folder| folder.display().to_string());

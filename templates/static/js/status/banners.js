@@ -11,7 +11,8 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
   let before = "";
 
   store.watch(["status", "reachable", "scan", "listError", "total", "activities", "refreshing", "providers", "pluginFailure"], ({ status, reachable, scan, listError, total, activities, refreshing, providers, pluginFailure }) => {
-    const away = (status?.roots ?? []).filter((root) => !root.online);
+    const missing = (status?.roots ?? []).filter((root) => root.missing);
+    const away = (status?.roots ?? []).filter((root) => !root.online && !root.missing);
     // A scan that says more of itself is shown as an activity.
     const busy = !activities.scan && (scan || (status?.progress && total > 0));
     working.update(status?.progress, scan);
@@ -24,6 +25,7 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message ? reasonOf(listError) : t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
       pluginFailure && [`plugin ${pluginFailure.text} ${pluginFailure.reason}`, () => banner("bad", "alert", pluginFailure.text, h("a", { href: "/plugins" }, t("plugins.open")), pluginFailure.reason && reason(pluginFailure.reason))],
       away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
+      missing.length > 0 && [`missing ${missing.map((root) => root.path).join()}`, () => banner("warn", "alert", t("roots.missing"), h("span", { class: "banner__paths" }, missing.map((root) => h("code", {}, root.path))))],
       providers?.offline && [`providers ${hosts}`, () => banner("warn", "offline", t("providers.offline", { hosts }))],
       refreshing && ["refreshing", () => refresh.element],
       busy && ["working", () => working.element],
