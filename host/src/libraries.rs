@@ -131,10 +131,9 @@ pub async fn activate(app: Arc<App>, name: &str) -> Result<(), ActivateError> {
 
     tracing::info!(library = next.name, "activated");
     let message = json!({ "type": "library_activated", "library": next.name });
-    match Options::new(&app.settings.providers, &next.contract, &app.settings.data_folder)
-        .and_then(|options| app.providers.configure(options))
-    {
-        Ok(()) => {}
+    let usable = Options::usable(&app.settings.providers, &next.contract, &app.settings.data_folder);
+    match usable.and_then(|(options, warnings)| app.providers.configure(options).map(|()| warnings)) {
+        Ok(warnings) => warnings.into_iter().for_each(|warning| app.warn(warning)),
         Err(error) => tracing::error!(%error, "providers are asked as before"),
     }
     app.active.store(Arc::new(next));

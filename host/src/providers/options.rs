@@ -7,7 +7,12 @@ use reqwest::Url;
 
 use super::error::ProviderError;
 use crate::compat::compat;
-use crate::settings::{ContractSettings, ProviderSettings};
+use crate::settings::{ContractSettings, ProviderSettings, Warning, is_header_value};
+
+/// Setting with the key.
+const KEY: &str = "civitai_api_key";
+/// What requests say they come from when settings name nothing else.
+const USER_AGENT: &str = concat!("Modelshelf/", env!("CARGO_PKG_VERSION"));
 
 /// A proxy for all requests.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +27,20 @@ pub struct Proxy {
     pub username: String,
     /// Its password.
     pub password: String,
+}
+
+impl Proxy {
+    /// A proxy that nothing gets through.
+    fn nowhere() -> Self {
+        Self {
+            kind: String::from("http"),
+            // RFC 2606: never a host.
+            host: "proxy-settings-can-not-be-used.invalid".into(),
+            port: 1,
+            username: String::new(),
+            password: String::new(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Proxy {
@@ -80,8 +99,55 @@ impl Options {
     /// # Errors
     /// When an address or a port can't be used; the setting is named.
     pub fn new(own: &ProviderSettings, contract: &ContractSettings, data_folder: &Path) -> Result<Self, ProviderError> {
+        let mut options = Self::without_secrets(own, contract, data_folder)?;
+        options.key = key(contract)?;
+        options.proxy = proxy(contract)?;
+        options.user_agent = user_agent(own)?;
+        Ok(options)
+    }
+
+    /// As [`Self::new`], for a start that nothing of this stops: a key that can't be used is none, and while a proxy can't
+    /// be used nobody is asked, since a request must not go around it. Each is named by its setting.
+    ///
+    /// # Errors
+    /// When the address of a provider can't be used.
+    pub fn usable(
+        own: &ProviderSettings,
+        contract: &ContractSettings,
+        data_folder: &Path,
+    ) -> Result<(Self, Vec<Warning>), ProviderError> {
+        let mut options = Self::without_secrets(own, contract, data_folder)?;
+        let mut warnings = Vec::new();
+        let mut warn = |source: String, error: ProviderError| {
+            let text = error.to_string();
+            warnings.push(Warning { source, text });
+        };
+        match key(contract) {
+            Ok(key) => options.key = key,
+            Err(error) => warn(contract.source_of(KEY), error),
+        }
+        match proxy(contract) {
+            Ok(proxy) => options.proxy = proxy,
+            Err(error) => {
+                options.proxy = Some(Proxy::nowhere());
+                warn(contract.source_of("proxy_host"), error);
+            }
+        }
+        match user_agent(own) {
+            Ok(user_agent) => options.user_agent = user_agent,
+            Err(error) => warn("`providers.user_agent` of settings.toml".into(), error),
+        }
+        Ok((options, warnings))
+    }
+
+    fn without_secrets(
+        own: &ProviderSettings,
+        contract: &ContractSettings,
+        data_folder: &Path,
+    ) -> Result<Self, ProviderError> {
         let names = &compat().providers;
         let url = |set: &str, usual: &str, key: &str| {
+            let set = set.trim();
             let text = if set.is_empty() { usual } else { set }.trim_end_matches('/');
             let url = Url::parse(text).ok().filter(|url| url.has_host());
             url.ok_or_else(|| ProviderError::Settings(format!("`providers.{key}` is no address: {text:?}")))
@@ -91,15 +157,32 @@ impl Options {
             civarchive: url(&own.civarchive, &names.civarchive, "civarchive")?,
             archive_db: archive_path(own, data_folder),
             order: order(contract),
-            key: Some(contract.text("civitai_api_key", "").to_owned()).filter(|key| !key.is_empty()),
-            proxy: proxy(contract)?,
-            user_agent: if own.user_agent.is_empty() {
-                concat!("Modelshelf/", env!("CARGO_PKG_VERSION")).to_owned()
-            } else {
-                own.user_agent.clone()
-            },
+            key: None,
+            proxy: None,
+            user_agent: USER_AGENT.to_owned(),
             retry: Duration::try_from_secs_f64(own.retry_seconds).unwrap_or_default(),
         })
+    }
+}
+
+/// The key, without white space around it.
+fn key(contract: &ContractSettings) -> Result<Option<String>, ProviderError> {
+    let key = contract.text(KEY, "").trim();
+    if !is_header_value(key) {
+        return Err(ProviderError::Settings(format!(
+            "The API key (`{KEY}`) has characters that no key has, so no key is sent; copy the key again"
+        )));
+    }
+    Ok(Some(key.to_owned()).filter(|key| !key.is_empty()))
+}
+
+fn user_agent(own: &ProviderSettings) -> Result<String, ProviderError> {
+    match own.user_agent.trim() {
+        "" => Ok(USER_AGENT.to_owned()),
+        text if is_header_value(text) => Ok(text.to_owned()),
+        _ => Err(ProviderError::Settings(
+            "`providers.user_agent` has characters that no header has, so the usual one is sent".into(),
+        )),
     }
 }
 
@@ -144,12 +227,26 @@ fn proxy(contract: &ContractSettings) -> Result<Option<Proxy>, ProviderError> {
         Some(serde_json::Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
+    let port = port.filter(|port| *port > 0);
+    let port = port.ok_or_else(|| ProviderError::Settings("`proxy_port` is no port number".into()))?;
+    // The address is often pasted whole.
+    let host = host
+        .split_once("://")
+        .map_or(host, |(_, host)| host)
+        .trim_end_matches('/');
+    let is_host = |url: &Url| url.host_str().is_some() && url.port_or_known_default() == Some(port);
+    let url = Url::parse(&format!("http://{host}:{port}")).ok().filter(is_host);
+    if url.is_none_or(|url| url.path() != "/" || !url.username().is_empty()) {
+        return Err(ProviderError::Settings(
+            "`proxy_host` is no host name or address; write the host alone, and the port into `proxy_port`".into(),
+        ));
+    }
     Ok(Some(Proxy {
         kind,
         host: host.to_owned(),
-        port: port.ok_or_else(|| ProviderError::Settings("`proxy_port` is no port number".into()))?,
-        username: contract.text("proxy_username", "").to_owned(),
-        password: contract.text("proxy_password", "").to_owned(),
+        port,
+        username: contract.text("proxy_username", "").trim().to_owned(),
+        password: contract.text("proxy_password", "").trim().to_owned(),
     }))
 }
 
@@ -172,6 +269,41 @@ mod tests {
             order(serde_json::json!({"enable_civarchive_api": false})),
             [Source::CivitaiApi]
         );
+    }
+
+    #[test]
+    fn keys_and_proxies_are_trimmed() {
+        let set = serde_json::json!({"civitai_api_key": " abc\n", "proxy_enabled": true, "proxy_host": " http://h/ ", "proxy_port": " 80 ", "proxy_username": "u\n"});
+        let options = options(set).unwrap();
+        assert_eq!(options.key.as_deref(), Some("abc"));
+        let proxy = options.proxy.unwrap();
+        assert_eq!(
+            (proxy.host.as_str(), proxy.port, proxy.username.as_str()),
+            ("h", 80, "u")
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_named_without_its_value_and_stops_nothing() {
+        let set = serde_json::json!({"civitai_api_key": "schl\u{fc}ssel", "proxy_enabled": true, "proxy_host": "a b", "proxy_port": 80});
+        assert!(options(set.clone()).is_err());
+        let contract = ContractSettings::new(set.as_object().cloned().unwrap());
+        let own = ProviderSettings {
+            user_agent: "a\nb".into(),
+            ..ProviderSettings::default()
+        };
+        let (options, warnings) = Options::usable(&own, &contract, Path::new("/d")).unwrap();
+        assert!(options.key.is_none() && options.user_agent == USER_AGENT);
+        assert!(
+            options.proxy.is_some(),
+            "nothing goes around a proxy that can't be used"
+        );
+        let texts: Vec<&str> = warnings.iter().map(|warning| warning.text.as_str()).collect();
+        assert!(
+            texts[0].contains(KEY) && texts[1].contains("proxy_host") && texts[2].contains("user_agent"),
+            "{texts:?}"
+        );
+        assert!(!format!("{warnings:?}").contains("schl"));
     }
 
     #[test]

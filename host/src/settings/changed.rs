@@ -62,7 +62,7 @@ impl ChangedSettings {
         let key = std::env::var(&compat().providers.key_variable).ok();
         Ok(Self {
             folder: data_folder.to_owned(),
-            key: key.filter(|key| !key.is_empty()),
+            key: key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()),
             state: Mutex::new(State {
                 values: values.unwrap_or_default(),
                 secrets: secrets.unwrap_or_default(),

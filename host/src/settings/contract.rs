@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+use crate::compat::compat;
 use crate::library::groups::Grouping;
 use crate::library::orders::SortKey;
 use crate::library::path_template::PathTemplate;
@@ -67,6 +68,16 @@ impl ContractSettings {
         let template = template.as_ref().and_then(Value::as_str).unwrap_or(default);
         let mappings = object("base_model_path_mappings").unwrap_or_default();
         PathTemplate::new(template, mappings, self.priority_tags(model_type))
+    }
+
+    /// Where a value comes from, for a person.
+    pub fn source_of(&self, key: &str) -> String {
+        let variable = &compat().providers.key_variable;
+        let is_of_environment = std::env::var(variable).is_ok_and(|text| self.text(key, "") == text.trim());
+        match is_of_environment && !self.text(key, "").is_empty() {
+            true => format!("the environment variable {variable}"),
+            false => format!("the setting `{key}`"),
+        }
     }
 
     /// A value as it was read.

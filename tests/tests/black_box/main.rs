@@ -56,6 +56,7 @@ mod safety;
 mod scan;
 mod search;
 mod settings;
+mod settings_problems;
 mod side_by_side;
 mod sorting;
 mod swapping;

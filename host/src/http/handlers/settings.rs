@@ -128,7 +128,15 @@ fn apply(app: &App, changes: &Map<String, Value>) -> Result<(), ChangeError> {
     let name = app.active.load().name.clone();
     let mut next = None;
     let configure = |active: &ActiveLibrary| {
-        let options = Options::new(&app.settings.providers, &active.contract, &app.settings.data_folder)?;
+        // What could not be used before does not keep other settings from being changed.
+        let is_about_it = changes
+            .keys()
+            .any(|key| key == "civitai_api_key" || key.starts_with("proxy_"));
+        let (own, data) = (&app.settings.providers, &app.settings.data_folder);
+        let options = match is_about_it {
+            true => Options::new(own, &active.contract, data)?,
+            false => Options::usable(own, &active.contract, data)?.0,
+        };
         app.providers.configure(options)
     };
     let done = libraries.changed().change(&name, changes, || {
@@ -142,7 +150,11 @@ fn apply(app: &App, changes: &Map<String, Value>) -> Result<(), ChangeError> {
     match (&done, next) {
         (Ok(()), Some(active)) => app.active.store(std::sync::Arc::new(active)),
         // Nothing is kept, so nothing is in force.
-        _ => configure(&app.active.load())?,
+        _ => {
+            let (own, data) = (&app.settings.providers, &app.settings.data_folder);
+            let options = Options::usable(own, &app.active.load().contract, data)?.0;
+            app.providers.configure(options)?;
+        }
     }
     done
 }
