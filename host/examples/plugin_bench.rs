@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use modelshelf_host::plugins::bindings::modelshelf::plugin::rule_types::FileFacts;
 use modelshelf_host::plugins::bindings::{Header, RemoteIdentity};
 use modelshelf_host::plugins::limits::AllLimits;
-use modelshelf_host::plugins::{CodeCache, Plugin, PluginEngine, builtin};
+use modelshelf_host::plugins::{CodeCache, Compiler, Plugin, PluginEngine, builtin};
 use modelshelf_plugin_sdk as sdk;
 use modelshelf_plugin_sdk::ModelType;
 
@@ -29,7 +29,11 @@ fn main() -> anyhow::Result<()> {
 async fn bench() -> anyhow::Result<()> {
     let engine = Arc::new(PluginEngine::new(AllLimits::default())?);
     let folder = tempfile::tempdir()?;
-    let cache = Arc::new(CodeCache::new(folder.path().join("compiled"), engine.engine()));
+    let cache = Arc::new(CodeCache::new(
+        folder.path().join("compiled"),
+        engine.engine(),
+        Compiler::in_this_process(),
+    ));
     let (name, wasm) = builtin::BUILTIN
         .iter()
         .find(|(name, _)| *name == "lora")

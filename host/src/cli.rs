@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::authoring::PluginCommand;
+use crate::plugins::compiling::worker::{COMMAND, WorkerArgs};
 
 /// Serves a library of generative-AI model files; every model type is a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -25,6 +26,9 @@ pub enum Command {
     /// Makes, builds, checks and tests model types.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Compiles a component for the server, which starts this by itself.
+    #[command(name = COMMAND, hide = true)]
+    Compile(WorkerArgs),
 }
 
 /// What the program was asked to do.
@@ -33,6 +37,8 @@ pub enum Task {
     Serve(ServeArgs),
     /// Something for a model type's author.
     Plugin(PluginCommand),
+    /// Compile a component for the server.
+    Compile(WorkerArgs),
 }
 
 impl Cli {
@@ -41,6 +47,7 @@ impl Cli {
         match self.command {
             Some(Command::Serve(args)) => Task::Serve(args),
             Some(Command::Plugin(command)) => Task::Plugin(command),
+            Some(Command::Compile(args)) => Task::Compile(args),
             None => Task::Serve(self.serve),
         }
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use modelshelf_host::cli::{Cli, ServeArgs, Task};
+use modelshelf_host::plugins::compiling::worker;
 use modelshelf_host::terminal::{LogWriter, Terminal};
 use modelshelf_host::{authoring, server};
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     match Cli::parse().task() {
         Task::Serve(args) => serve(args),
+        Task::Compile(args) => worker::run(&args),
         Task::Plugin(command) => {
             let filter = EnvFilter::try_from_env("MODELSHELF_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
             tracing_subscriber::fmt()

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::library::Library;
 use crate::plugins::bindings::{NamePatterns, QueryFilter};
-use crate::plugins::{CallError, Plugin, TypeInfo};
+use crate::plugins::{Asker, CallError, Plugin, TypeInfo};
 
 /// Understood queries that are remembered for each type.
 const REMEMBERED: usize = 256;
@@ -111,7 +111,7 @@ impl TypeService {
     ///
     /// # Errors
     /// The plugin's.
-    pub async fn parse_query(&self, pairs: &[(String, String)]) -> Result<QueryFilter, CallError> {
+    pub async fn parse_query(&self, pairs: &[(String, String)], asker: Asker) -> Result<QueryFilter, CallError> {
         let own = &self.plugin.info().descriptor.query_parameters;
         let parameters: Vec<_> = pairs.iter().filter(|(name, _)| own.contains(name)).cloned().collect();
         if parameters.is_empty() {
@@ -121,7 +121,7 @@ impl TypeService {
         if let Some(filter) = remembered().get(&parameters) {
             return Ok(filter.clone());
         }
-        let filter = self.plugin.parse_query(parameters.clone()).await?;
+        let filter = self.plugin.parse_query(parameters.clone(), asker).await?;
         let mut queries = remembered();
         if queries.len() >= REMEMBERED {
             queries.clear();

@@ -25,7 +25,7 @@ use crate::library::history::History;
 use crate::library::store::Store;
 use crate::library::thumbnails::Thumbnails;
 use crate::plugins::imports::Outside;
-use crate::plugins::{KvStore, PluginEngine};
+use crate::plugins::{Compiler, KvStore, PluginEngine};
 use crate::providers::{Options, Providers};
 use crate::roster::{self, Choices, Roster};
 use crate::safe_html::SafeHtml;
@@ -86,7 +86,13 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         downloads,
         workers: Workers::new(&settings.workers)?,
         safe_html: SafeHtml::default(),
-        roster: Roster::new(engine, settings.data_folder.join("compiled"), outside, choices),
+        roster: Roster::new(
+            engine,
+            settings.data_folder.join("compiled"),
+            Compiler::own_program(settings.compile.clone())?,
+            outside,
+            choices,
+        ),
         history,
         organising: Arc::default(),
         providers,

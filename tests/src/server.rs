@@ -130,12 +130,13 @@ impl ServerOptions {
         Server::start(self).await
     }
 
-    /// Starts the server and waits until the built-in types' libraries have been read.
+    /// Starts the server and waits until all plugins are loaded and the built-in types' libraries have been read.
     ///
     /// # Errors
     /// As [`start`](Self::start), and when a library is not read in time.
     pub async fn serve(self) -> Result<Server> {
         let server = self.start().await?;
+        server.wait_loaded().await?;
         for prefix in ["loras", "checkpoints", "embeddings"] {
             server.wait_ready(prefix).await?;
         }
@@ -342,6 +343,21 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until all plugins are loaded, those that have to be compiled too.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn wait_loaded(&self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while self.get("/readyz").await?.status != 200 {
+            if Instant::now() > end {
+                bail!("not all plugins are loaded:\n{}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Waits until the listing of a type is as wanted; gives it.

@@ -18,6 +18,8 @@ use clap::{Args, Subcommand};
 
 use subject::Subject;
 
+use crate::plugins::{CompileSettings, Compiler};
+
 /// What to do for a model type's author.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -75,6 +77,34 @@ pub struct KitArgs {
     /// Memory of a call, as `[limits] memory_mib` in settings.toml.
     #[arg(long, value_name = "MIB", default_value_t = crate::plugins::limits::Limits::default().memory_mib)]
     memory_mib: usize,
+    /// Size of the component, as `[compile] file_mib`.
+    #[arg(long, value_name = "MIB", default_value_t = CompileSettings::default().file_mib)]
+    compile_file_mib: u64,
+    /// Functions of the component, as `[compile] functions`.
+    #[arg(long, value_name = "N", default_value_t = CompileSettings::default().functions)]
+    compile_functions: u64,
+    /// Types, imports and exports of the component, as `[compile] items`.
+    #[arg(long, value_name = "N", default_value_t = CompileSettings::default().items)]
+    compile_items: u64,
+    /// Memory of compiling, as `[compile] memory_mib`.
+    #[arg(long, value_name = "MIB", default_value_t = CompileSettings::default().memory_mib)]
+    compile_memory_mib: u64,
+    /// Time of compiling in seconds, as `[compile] seconds`.
+    #[arg(long, value_name = "S", default_value_t = CompileSettings::default().seconds)]
+    compile_seconds: u64,
+}
+
+impl KitArgs {
+    fn compiler(&self) -> anyhow::Result<Compiler> {
+        let settings = CompileSettings {
+            file_mib: self.compile_file_mib,
+            functions: self.compile_functions,
+            items: self.compile_items,
+            memory_mib: self.compile_memory_mib,
+            seconds: self.compile_seconds,
+        };
+        Compiler::own_program(settings).context("can't find this program's own file")
+    }
 }
 
 /// Does it; says on standard error why it could not.
@@ -123,7 +153,7 @@ fn test(path: &Path, options: &KitArgs) -> anyhow::Result<bool> {
 /// Whether no check found an error.
 fn check(wasm: &Path, options: &KitArgs) -> anyhow::Result<bool> {
     let cases = runtime()?.block_on(async {
-        match Subject::load(wasm, options.memory_mib).await {
+        match Subject::load(wasm, options.memory_mib, options.compiler()?).await {
             Ok(subject) => conformance::run(&subject).await,
             Err(error) => Ok(vec![conformance::Case::unloadable(&error)]),
         }
@@ -133,7 +163,7 @@ fn check(wasm: &Path, options: &KitArgs) -> anyhow::Result<bool> {
 
 fn inspect(file: &Path, options: &KitArgs) -> anyhow::Result<()> {
     let facts = runtime()?.block_on(async {
-        let subject = Subject::load(file, options.memory_mib).await?;
+        let subject = Subject::load(file, options.memory_mib, options.compiler()?).await?;
         inspect::facts(&subject).await
     })?;
     report::facts(&facts, options.json);

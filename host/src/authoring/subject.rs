@@ -16,7 +16,7 @@ use crate::library::store::Store;
 use crate::library::watch::Keeping;
 use crate::plugins::imports::{LibraryView, Outside, Reach};
 use crate::plugins::limits::{AllLimits, Limits};
-use crate::plugins::{CodeCache, Grants, KvStore, Plugin, PluginEngine, builtin};
+use crate::plugins::{CodeCache, Compiler, Grants, KvStore, Plugin, PluginEngine, builtin};
 
 /// How long a first reading of a dozen files may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the file can't be read, or the server would leave it out.
-    pub async fn load(path: &Path, memory_mib: usize) -> anyhow::Result<Self> {
+    pub async fn load(path: &Path, memory_mib: usize, compiler: Compiler) -> anyhow::Result<Self> {
         let wasm = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         let general = Limits {
             memory_mib,
@@ -63,7 +63,7 @@ impl Subject {
             || folder.path().join("compiled"),
             |cache| cache.join("modelshelf/compiled"),
         );
-        let cache = Arc::new(CodeCache::new(compiled, engine.engine()));
+        let cache = Arc::new(CodeCache::new(compiled, engine.engine(), compiler));
         let outside = Outside {
             hub: Arc::new(Hub::default()),
             history: Arc::new(History::open(&folder.path().join("data"), HistorySettings::default())),

@@ -21,6 +21,7 @@ use super::safety::{self, SECURITY_HEADERS};
 use crate::app::App;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
+use crate::plugins::Asker;
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -51,6 +52,8 @@ pub struct Call {
     pub params: Vec<(String, String)>,
     /// Headers.
     pub headers: HeaderMap,
+    /// Whether it has a sign that it is the person's own.
+    pub asker: Asker,
     /// Body, at most 1 MiB.
     pub body: Bytes,
 }
@@ -157,14 +160,16 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         .find(|bound| bound.method == method)
         .ok_or_else(|| ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"))?;
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let is_own = safety::check_change(&app.settings, request.headers(), peer);
+    let asker = if is_own.is_ok() { Asker::Owner } else { Asker::Stranger };
     if bound.changes_state {
-        safety::check_change(&app.settings, request.headers(), peer)?;
+        is_own?;
     }
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {
         Some(slot) => Some(slot.service().ok_or_else(|| not_served(slot, &path))?),
         // "No such model" would be a lie while libraries are still being opened.
-        None if !ALWAYS.iter().any(|shared| target == Target::Shared(*shared)) && !is_ready(&app) => {
+        None if !ALWAYS.iter().any(|shared| target == Target::Shared(*shared)) && !has_types(&app) => {
             return Err(ApiError::not_ready());
         }
         None => None,
@@ -184,6 +189,7 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         query_text,
         params,
         headers: parts.headers,
+        asker,
         body: read_body(body, max_body(&target)).await?,
     };
     match (target, service) {
@@ -194,11 +200,15 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     }
 }
 
-/// Whether every type is loaded and its library attached.
+/// Whether every plugin is loaded, also those that had to be compiled, and every library attached.
 pub fn is_ready(app: &App) -> bool {
+    !app.starting.load(Ordering::Relaxed) && has_types(app)
+}
+
+/// Whether the types that are loaded have their libraries. Further plugins may still be compiled.
+fn has_types(app: &App) -> bool {
     let types = app.types.load();
-    !app.starting.load(Ordering::Relaxed)
-        && !types.is_empty()
+    !types.is_empty()
         && types
             .iter()
             .all(|slot| slot.service().is_some() || slot.off().is_some())

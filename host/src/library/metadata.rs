@@ -5,6 +5,7 @@ use arcstr::ArcStr;
 use serde_json::{Map, Value, json};
 
 use super::auto_tags::AutoTags;
+use super::field_bounds;
 use super::item;
 use super::license;
 use super::record::{AutoV3, HashStatus, Record, Remote, Sha256};
@@ -45,7 +46,7 @@ const TYPED: [&str; 26] = [
     "folder",
 ];
 
-/// Fills the typed fields of `record` from its sidecar.
+/// Fills the typed fields of `record` from its sidecar, within [`field_bounds`].
 pub fn fill(record: &mut Record, sidecar: &Sidecar) {
     let name = sidecar.text("model_name");
     record.model_name = if name.trim().is_empty() {
@@ -89,6 +90,7 @@ pub fn fill(record: &mut Record, sidecar: &Sidecar) {
         .and_then(|civitai| civitai.get("model"))
         .and_then(Value::as_object);
     record.license_flags = license::flags(model);
+    field_bounds::bound(record);
     record.auto_tags = auto_tags(record);
 }
 
@@ -351,11 +353,12 @@ pub fn repair(record: &Record, sidecar: &mut Sidecar) -> bool {
 
 /// The object of the fields that no typed field covers, as text; what a plugin sees of a sidecar.
 pub fn untyped(sidecar: &Sidecar) -> String {
-    let rest: std::collections::BTreeMap<&str, &Value> = sidecar
+    let mut rest: Vec<(&str, &Value)> = sidecar
         .0
         .iter()
         .map(|(key, value)| (key.as_str(), value))
         .filter(|(key, _)| !TYPED.contains(key))
         .collect();
-    serde_json::to_string(&rest).unwrap_or_else(|_| "{}".into())
+    rest.sort_unstable_by_key(|(key, _)| *key);
+    serde_json::to_string(&field_bounds::shown(rest.into_iter())).unwrap_or_else(|_| "{}".into())
 }

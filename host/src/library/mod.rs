@@ -17,6 +17,7 @@ pub mod descriptions;
 pub mod duplicates;
 pub mod edit;
 pub mod editing;
+pub mod field_bounds;
 pub mod filter;
 pub mod folders;
 pub mod groups;

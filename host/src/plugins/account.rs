@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::{Budget, Refused};
 use super::engine::CallKind;
 use super::error::{CallError, LimitError};
 use super::limits::Limits;
@@ -24,6 +25,7 @@ pub struct Account {
     requests: Arc<Semaphore>,
     rules: Arc<Semaphore>,
     used: Mutex<Used>,
+    budgets: Mutex<Budgets>,
     peak_memory: AtomicUsize,
     stored: AtomicUsize,
     waited: AtomicU64,
@@ -38,6 +40,13 @@ struct Used {
     last_failure: Option<LastFailure>,
     requests: VecDeque<Instant>,
     requests_in_all: u64,
+}
+
+/// What all calls together may still write and send.
+struct Budgets {
+    log_lines: Budget,
+    log_bytes: Budget,
+    events: Budget,
 }
 
 struct Export {
@@ -103,7 +112,14 @@ impl Account {
     /// Nothing used yet.
     pub fn new(limits: Limits) -> Self {
         let places = limits.instances_each.clamp(1, Semaphore::MAX_PERMITS);
+        let now = Instant::now();
+        let budgets = Budgets {
+            log_lines: Budget::new(limits.log_lines_per_minute, now),
+            log_bytes: Budget::new(limits.log_kib_per_minute << 10, now),
+            events: Budget::new(limits.events_per_minute, now),
+        };
         Self {
+            budgets: Mutex::new(budgets),
             limits,
             requests: Arc::new(Semaphore::new(places)),
             rules: Arc::new(Semaphore::new(places)),
@@ -169,6 +185,45 @@ impl Account {
     /// Notes that an import refused something for a limit.
     pub(super) fn ran_into(&self, limit: &LimitError) {
         *self.used().limits.entry(limit.name()).or_default() += 1;
+    }
+
+    /// Counts a line of the log, unless there were too many or too long ones. Tells in the log once that lines are dropped,
+    /// and how many were when the next one is written.
+    pub(super) fn may_log(&self, plugin: &str, bytes: usize) -> bool {
+        let now = Instant::now();
+        let taken = {
+            let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+            let lines = budgets.log_lines.take(1, now);
+            lines.and_then(|lines| budgets.log_bytes.take(bytes, now).map(|bytes| lines + bytes))
+        };
+        match taken {
+            Ok(0) => {}
+            Ok(dropped) => tracing::warn!(plugin, dropped, "log lines of a plugin were dropped"),
+            Err(Refused { is_first }) => {
+                if is_first {
+                    let Limits {
+                        log_lines_per_minute: lines,
+                        log_kib_per_minute: kib,
+                        ..
+                    } = self.limits;
+                    tracing::warn!(
+                        plugin,
+                        "a plugin writes more than its limit of {lines} log lines or {kib} KiB a minute; further lines are dropped"
+                    );
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Counts a message to pages, unless there were too many.
+    pub(super) fn may_send(&self) -> Result<(), LimitError> {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = budgets.events.take(1, Instant::now());
+        taken
+            .map(|_| ())
+            .map_err(|_| LimitError::Events(self.limits.events_per_minute))
     }
 
     /// Notes how much memory a call had.
@@ -346,6 +401,28 @@ mod tests {
         assert!(account.may_request().is_ok() && account.may_request().is_ok());
         assert!(account.may_request().is_err());
         assert_eq!(account.usage().requests_in_minute, 2);
+    }
+
+    #[test]
+    fn logs_and_events_are_bounded_over_all_calls() {
+        let account = Account::new(Limits {
+            log_lines_per_minute: 3,
+            log_kib_per_minute: 1,
+            events_per_minute: 2,
+            ..Limits::default()
+        });
+        let written = (0..5).filter(|_| account.may_log("x", 10)).count();
+        assert_eq!(written, 3);
+        let account = Account::new(Limits {
+            log_kib_per_minute: 1,
+            ..Limits::default()
+        });
+        assert!(account.may_log("x", 1000) && !account.may_log("x", 100));
+        let account = Account::new(Limits {
+            events_per_minute: 2,
+            ..Limits::default()
+        });
+        assert!(account.may_send().is_ok() && account.may_send().is_ok() && account.may_send().is_err());
     }
 
     #[test]

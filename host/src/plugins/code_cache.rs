@@ -1,11 +1,16 @@
 //! Compiled components on disk, so that only the first start after a change compiles.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempDir};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::builtin;
+use super::compiling::{CompileError, Compiler};
+use super::error::LoadError;
 use crate::files::atomic;
 
 /// Most compiled components that are kept.
@@ -14,6 +19,8 @@ const KEPT: usize = 64;
 /// A folder of compiled components, named by the digest of the component and of the
 /// engine that compiled it.
 pub struct CodeCache {
+    engine: Engine,
+    compiler: Compiler,
     // None where other users could put code.
     folder: Option<PathBuf>,
     // Hash of everything that makes compiled code fit: wasmtime's version, target and settings.
@@ -23,7 +30,7 @@ pub struct CodeCache {
 impl CodeCache {
     /// A cache in `folder`, which only the server's own user may be able to write:
     /// what lies there is run as native code.
-    pub fn new(folder: PathBuf, engine: &Engine) -> Self {
+    pub fn new(folder: PathBuf, engine: &Engine, compiler: Compiler) -> Self {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -32,31 +39,101 @@ impl CodeCache {
             tracing::warn!(path = %folder.display(), %error, "compiled plugin code can't be kept safely; every start compiles");
         }
         Self {
+            engine: engine.clone(),
+            compiler,
             folder: safe.is_ok().then_some(folder),
             engine_key: hasher.finish(),
         }
     }
 
-    /// The component of these bytes, compiled now unless it was before.
+    /// Whether a component was compiled before, so that [`Self::component`] takes some milliseconds. Blocks.
+    pub fn has(&self, wasm: &[u8]) -> bool {
+        self.path_of(wasm).is_some_and(|path| path.is_file())
+    }
+
+    /// The component of these bytes, compiled now unless it was before. A component that is not part of the server is
+    /// compiled in a process of its own.
     ///
     /// # Errors
-    /// wasmtime's, when the bytes are no component.
-    pub fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
-        let digest = Sha256::digest(wasm);
-        let name = format!("{}-{:016x}.cwasm", crate::files::hash::hex(&digest), self.engine_key);
-        let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
-            return Component::new(engine, wasm);
-        };
-        if let Some(component) = self.load(engine, &path) {
-            return Ok(component);
+    /// When the bytes are no component, or compiling them ran into a limit. The error has this name.
+    pub async fn component(self: &Arc<Self>, engine: &Engine, name: &str, wasm: &[u8]) -> Result<Component, LoadError> {
+        let (own, engine, wasm): (_, _, Arc<[u8]>) = (self.clone(), engine.clone(), wasm.into());
+        let is_trusted = || builtin::BUILTIN.iter().any(|(_, built_in)| **built_in == *wasm);
+        let here = !self.compiler.has_processes() || is_trusted();
+        let bytes = wasm.clone();
+        // Compiling takes seconds of every processor, which the threads that serve can't give.
+        let found = tokio::task::spawn_blocking(move || {
+            let path = own.path_of(&bytes);
+            match path.as_ref().and_then(|path| own.load(&engine, path)) {
+                Some(component) => Ok(Some(component)),
+                None if here => own.compile_here(&engine, path.as_deref(), &bytes).map(Some),
+                None => Ok(None),
+            }
+        });
+        let found = found.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+        match found.map_err(|error| LoadError::component(name, &error))? {
+            Some(component) => Ok(component),
+            None => self.compile_apart(name, wasm).await,
         }
+    }
+
+    /// Where the code of a component is kept; none where nothing is.
+    fn path_of(&self, wasm: &[u8]) -> Option<PathBuf> {
+        let folder = self.folder.as_ref()?;
+        let digest = Sha256::digest(wasm);
+        Some(folder.join(format!(
+            "{}-{:016x}.cwasm",
+            crate::files::hash::hex(&digest),
+            self.engine_key
+        )))
+    }
+
+    fn compile_here(&self, engine: &Engine, path: Option<&Path>, wasm: &[u8]) -> wasmtime::Result<Component> {
         let component = Component::new(engine, wasm)?;
-        if let Ok(code) = component.serialize()
-            && let Err(error) = self.store(&path, &code)
+        if let Some(path) = path
+            && let Ok(code) = component.serialize()
+            && let Err(error) = self.store(path, &code)
         {
             tracing::warn!(path = %path.display(), %error, "compiled plugin code can't be kept; the next start compiles again");
         }
         Ok(component)
+    }
+
+    async fn compile_apart(self: &Arc<Self>, name: &str, wasm: Arc<[u8]>) -> Result<Component, LoadError> {
+        let failed = |error: std::io::Error| CompileError::from(error).of(name);
+        let folder = self.folder.clone();
+        // Nobody else can write to either folder, so that what is loaded is what the process wrote.
+        let (code, _private) = tokio::task::spawn_blocking(move || unfinished(folder.as_deref()))
+            .await
+            .map_err(|error| LoadError::Engine(error.to_string()))?
+            .map_err(failed)?;
+        let file = code.as_file().try_clone().map_err(failed)?;
+        tracing::info!(plugin = name, "compiling a plugin");
+        let compiled = self.compiler.compile_into(wasm.clone(), file).await;
+        compiled.map_err(|error| error.of(name))?;
+        let (own, engine) = (self.clone(), self.engine.clone());
+        let loaded = tokio::task::spawn_blocking(move || {
+            let component = own.load(&engine, code.path());
+            if let Some(path) = own.path_of(&wasm).filter(|_| component.is_some())
+                && let Err(error) = own.finish(code, &path)
+            {
+                tracing::warn!(path = %path.display(), %error, "compiled plugin code can't be kept; the next start compiles again");
+            }
+            component
+        });
+        let loaded = loaded.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+        loaded.ok_or_else(|| {
+            LoadError::Engine(format!(
+                "the code that was compiled for {name} does not fit this server"
+            ))
+        })
+    }
+
+    fn finish(&self, code: NamedTempFile, path: &Path) -> std::io::Result<()> {
+        // Code that a power failure tore must not lie under its name.
+        code.as_file().sync_all()?;
+        code.persist(path).map_err(|error| error.error)?;
+        path.parent().map_or(Ok(()), forget_oldest)
     }
 
     fn load(&self, engine: &Engine, path: &Path) -> Option<Component> {
@@ -67,10 +144,10 @@ impl CodeCache {
             tracing::warn!(path = %path.display(), %error, "compiled plugin code is not this user's; compiling again");
             return None;
         }
-        // SAFETY: wasmtime must be given only what `Component::serialize` wrote. The file's name
-        // carries the digest of the component and the engine's compatibility hash; it was written
-        // whole by an atomic rename; and both it and its folder, which `new` made 0700, belong to
-        // this process's user, so that nobody else can have put it there.
+        // SAFETY: wasmtime must be given only what it serialised itself. The file's name carries the
+        // digest of the component and the engine's compatibility hash; it was written whole by an
+        // atomic rename, or by a process of ours that came to its end; and both it and its folder,
+        // which is 0700, belong to this process's user, so that nobody else can have put it there.
         match unsafe { Component::deserialize_file(engine, path) } {
             Ok(component) => {
                 // Its time says when it was of use last; where that can't be set it may be compiled again one day.
@@ -89,6 +166,20 @@ impl CodeCache {
         atomic::write(path, code)?;
         // A plugin that is worked on is another one with each save.
         path.parent().map_or(Ok(()), forget_oldest)
+    }
+}
+
+/// A file for code that is being compiled: in the folder where it will be kept, or in one of its own that goes with the
+/// second value.
+fn unfinished(folder: Option<&Path>) -> std::io::Result<(NamedTempFile, Option<TempDir>)> {
+    let mut named = tempfile::Builder::new();
+    named.prefix("compiling-").suffix(".part");
+    match folder {
+        Some(folder) => Ok((named.tempfile_in(folder)?, None)),
+        None => {
+            let own = tempfile::tempdir()?;
+            Ok((named.tempfile_in(own.path())?, Some(own)))
+        }
     }
 }
 

@@ -43,6 +43,18 @@ pub enum CallKind {
     Rule,
 }
 
+/// What decides how components are compiled; how instances are allocated has no part in that.
+pub(in crate::plugins) fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(GUEST_STACK + (512 << 10))
+        .memory_init_cow(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+    config
+}
+
 /// The engine, its clock and its threads.
 pub struct PluginEngine {
     engine: Engine,
@@ -85,14 +97,8 @@ impl PluginEngine {
             .linear_memory_keep_resident(KEPT_MEMORY)
             .table_keep_resident(16 << 10)
             .pagemap_scan(Enabled::Auto);
-        let mut config = Config::new();
-        config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-            .epoch_interruption(true)
-            .max_wasm_stack(GUEST_STACK)
-            .async_stack_size(GUEST_STACK + (512 << 10))
-            .memory_init_cow(true)
-            .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+        let mut config = code_config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config).map_err(|error| LoadError::Engine(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let runtime = |name: &str, threads: usize, begin: fn()| {

@@ -26,6 +26,9 @@ pub enum LimitError {
     /// More requests of `remote` in a minute than there may be.
     #[error("made more than its limit of {0} requests in a minute")]
     Requests(usize),
+    /// More messages to pages in a minute than there may be.
+    #[error("sent more than its limit of {0} events in a minute")]
+    Events(usize),
     /// The answer is larger than the output limit, in bytes.
     #[error("answered {size} bytes, more than its limit of {limit}")]
     Output {
@@ -44,6 +47,7 @@ impl LimitError {
             Self::Memory(_) => "memory",
             Self::Stored { .. } => "stored",
             Self::Requests(_) => "requests",
+            Self::Events(_) => "events",
             Self::Output { .. } => "output",
         }
     }
@@ -147,6 +151,14 @@ pub enum LoadError {
         /// wasmtime's reason.
         reason: String,
     },
+    /// It could not be compiled within its bounds.
+    #[error("{name} is not loaded: {source}")]
+    Compile {
+        /// File or built-in name.
+        name: String,
+        /// Which bound.
+        source: super::compiling::CompileError,
+    },
     /// It was built for an interface that this host does not speak.
     #[error(
         "{name} is built for the version {wanted} of the interface `modelshelf:plugin`, and this server speaks {known}. \
@@ -186,4 +198,14 @@ pub enum LoadError {
     /// The sandbox itself can't be set up.
     #[error("can't set up the WebAssembly engine: {0}")]
     Engine(String),
+}
+
+impl LoadError {
+    /// wasmtime's reason why a component does not fit.
+    pub(super) fn component(name: &str, error: &wasmtime::Error) -> Self {
+        Self::Component {
+            name: name.to_owned(),
+            reason: format!("{error:#}"),
+        }
+    }
 }

@@ -21,6 +21,8 @@ use super::wasi::{self, Printed};
 /// What lives in a store during a call.
 pub struct CallState {
     memory: MemoryLimit,
+    /// What the plugin may use and used, over all calls.
+    pub(super) account: Arc<Account>,
     /// Its time.
     pub clock: Arc<Clock>,
     /// WASI, once the guest asked for something of it.
@@ -157,6 +159,7 @@ impl Call<'_> {
                 most: limits.memory_bytes(),
                 had: 0,
             },
+            account: self.account.clone(),
             clock: clock.clone(),
             wasi: None,
             printed: Printed::default(),
@@ -186,7 +189,10 @@ impl Call<'_> {
         self.account.had_memory(store.data().memory.had);
         let CallState { reach, printed, .. } = store.into_data();
         let printed = printed.take();
-        if let Some(text) = &printed {
+        if let Some(text) = printed
+            .as_ref()
+            .filter(|text| self.account.may_log(self.plugin, text.len()))
+        {
             tracing::info!(target: "plugin", plugin = self.plugin, "{text}");
         }
         match outcome {

@@ -30,6 +30,12 @@ pub struct Limits {
     pub requests_per_minute: usize,
     /// Time of one such request in milliseconds, redirects included.
     pub request_ms: u64,
+    /// Lines that it writes into the server's log in a minute; 0 = none.
+    pub log_lines_per_minute: usize,
+    /// KiB that it writes there in a minute.
+    pub log_kib_per_minute: usize,
+    /// Messages that it sends to pages in a minute; 0 = none.
+    pub events_per_minute: usize,
     /// For how long a place of `instances_each` stays taken after a call that trapped or ran into a limit, in
     /// milliseconds; 0 = not at all. A batched rule has no such pause.
     pub fault_pause_ms: u64,
@@ -51,6 +57,9 @@ impl Default for Limits {
             stored_kib: 1_024,
             requests_per_minute: 60,
             request_ms: 10_000,
+            log_lines_per_minute: 600,
+            log_kib_per_minute: 256,
+            events_per_minute: 1_200,
             fault_pause_ms: 100,
             quarantine_traps: 20,
             quarantine_seconds: 300,

@@ -3,9 +3,11 @@
 
 pub mod account;
 pub mod bindings;
+mod budget;
 pub mod builtin;
 mod clock;
 mod code_cache;
+pub mod compiling;
 pub mod descriptor;
 pub mod engine;
 pub mod error;
@@ -20,9 +22,10 @@ pub mod rules;
 mod wasi;
 
 pub use code_cache::CodeCache;
+pub use compiling::{CompileSettings, Compiler};
 pub use descriptor::TypeInfo;
 pub use engine::PluginEngine;
 pub use error::{CallError, LoadError};
 pub use grants::Grants;
 pub use kv_store::KvStore;
-pub use plugin::Plugin;
+pub use plugin::{Asker, Plugin};

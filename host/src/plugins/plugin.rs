@@ -48,6 +48,16 @@ impl Foreign {
     }
 }
 
+/// Whose request a call answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// The person's own, or the server's for them.
+    Owner,
+    /// Nobody knows: a page of another site may have sent it. The plugin's faults are counted, but never lead to
+    /// quarantine, or such a page could take a type out of service.
+    Stranger,
+}
+
 /// A model type, ready to be called.
 pub struct Plugin {
     engine: Arc<PluginEngine>,
@@ -70,17 +80,8 @@ impl Plugin {
         name: &str,
         wasm: &[u8],
     ) -> Result<Self, LoadError> {
-        let misfit = |error: wasmtime::Error| LoadError::Component {
-            name: name.to_owned(),
-            reason: format!("{error:#}"),
-        };
-        let (compiling, compiled) = (engine.clone(), cache.clone());
-        let bytes = wasm.to_vec();
-        // Compiling takes seconds of every processor, which the threads that serve can't give.
-        let component = tokio::task::spawn_blocking(move || compiled.component(compiling.engine(), &bytes))
-            .await
-            .map_err(|error| LoadError::Engine(error.to_string()))?
-            .map_err(misfit)?;
+        let misfit = |error: wasmtime::Error| LoadError::component(name, &error);
+        let component = cache.component(engine.engine(), name, wasm).await?;
         let linker = instance::linker(engine.engine(), &component).map_err(misfit)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             let name = name.to_owned();
@@ -191,10 +192,11 @@ impl Plugin {
         handler: String,
         request: GuestRequest,
         reach: Reach,
+        asker: Asker,
     ) -> Result<GuestResponse, CallError> {
         let call = self.call("handle", CallKind::Request, self.account.limits().call_time(), reach)?;
         let answer = self
-            .ask(call, move |instance, store| {
+            .ask_for(asker, call, move |instance, store| {
                 Box::pin(async move { instance.call_handle(store, &handler, &request).await })
             })
             .await?;
@@ -248,10 +250,10 @@ impl Plugin {
     ///
     /// # Errors
     /// [`CallError::Guest`] when it can't use them.
-    pub async fn parse_query(&self, parameters: Vec<(String, String)>) -> Result<QueryFilter, CallError> {
+    pub async fn parse_query(&self, parameters: Vec<(String, String)>, asker: Asker) -> Result<QueryFilter, CallError> {
         let call = self.question("parse-query")?;
         let answer = self
-            .ask(call, move |instance, store| {
+            .ask_for(asker, call, move |instance, store| {
                 Box::pin(async move { instance.call_parse_query(store, &parameters).await })
             })
             .await?;
@@ -357,25 +359,42 @@ impl Plugin {
         self.call(export, CallKind::Rule, time, Reach::closed(self.info.id()))
     }
 
-    /// Makes a call, and notes what the plugin did wrong.
+    /// Makes a call for the server itself.
     async fn ask<T, F>(&self, call: Call<'_>, body: F) -> Result<T, CallError>
+    where
+        T: Output + Send + 'static,
+        F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
+    {
+        self.ask_for(Asker::Owner, call, body).await
+    }
+
+    /// Makes a call, and notes what the plugin did wrong.
+    async fn ask_for<T, F>(&self, asker: Asker, call: Call<'_>, body: F) -> Result<T, CallError>
     where
         T: Output + Send + 'static,
         F: for<'s> FnOnce(&'s ModelType, &'s mut Store<CallState>) -> CallFuture<'s, T> + Send + 'static,
     {
         let export = call.export;
         let outcome = call.run(body).await.map(|(answer, _)| answer);
-        outcome.inspect_err(|error| self.failed(export, error))
+        outcome.map_err(|error| self.failed(export, error, asker))
     }
 
-    fn failed(&self, export: &'static str, error: &CallError) {
+    /// Notes a fault; gives the error back, without its backtrace when the plugin has written enough into the log.
+    fn failed(&self, export: &'static str, error: CallError, asker: Asker) -> CallError {
         if !error.is_fault() {
-            return;
+            return error;
         }
-        self.account.fail(export, error);
+        self.account.fail(export, &error);
         // One bad file is no reason to end all.
-        if !BATCHED.contains(&export) {
-            self.strike(1, error);
+        if !BATCHED.contains(&export) && asker == Asker::Owner {
+            self.strike(1, &error);
+        }
+        match error {
+            CallError::Trap { plugin, export, reason } if !self.account.may_log(&plugin, reason.len()) => {
+                let reason = reason.lines().next().unwrap_or_default().to_owned();
+                CallError::Trap { plugin, export, reason }
+            }
+            other => other,
         }
     }
 
@@ -398,7 +417,6 @@ impl Plugin {
             export,
             reason: format!("{} answers for {expected} inputs", answer.len()),
         };
-        self.failed(export, &error);
-        Err(error)
+        Err(self.failed(export, error, Asker::Owner))
     }
 }

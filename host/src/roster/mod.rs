@@ -6,8 +6,11 @@ mod start;
 mod swap;
 mod switch;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
 
 pub use choices::{Choices, ChoicesError};
 pub use entry::{Entry, Failure, Source};
@@ -19,7 +22,7 @@ use crate::app::App;
 use crate::http::registrar::{BindError, RouteTable};
 use crate::model_types::TypeSlot;
 use crate::plugins::imports::Outside;
-use crate::plugins::{CodeCache, Grants, LoadError, Plugin, PluginEngine};
+use crate::plugins::{CodeCache, Compiler, Grants, LoadError, Plugin, PluginEngine};
 
 /// Every plugin that the server knows of, those that can't be served too, and what is needed to load one.
 pub struct Roster {
@@ -31,18 +34,27 @@ pub struct Roster {
     pub choices: Choices,
     // In the order in which they were found.
     entries: Mutex<Vec<Entry>>,
+    // By source: held while a version of it is compiled and takes its place.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Roster {
     /// Knows of no plugin yet. Compiled code is kept in the folder.
-    pub fn new(engine: PluginEngine, compiled: PathBuf, outside: Outside, choices: Choices) -> Self {
-        let cache = CodeCache::new(compiled, engine.engine());
+    pub fn new(
+        engine: PluginEngine,
+        compiled: PathBuf,
+        compiler: Compiler,
+        outside: Outside,
+        choices: Choices,
+    ) -> Self {
+        let cache = CodeCache::new(compiled, engine.engine(), compiler);
         Self {
             engine: Arc::new(engine),
             cache: Arc::new(cache),
             outside: Arc::new(outside),
             choices,
             entries: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -52,6 +64,23 @@ impl Roster {
     /// When it is no model type for this host.
     pub async fn examine(&self, source: &Source, wasm: &[u8]) -> Result<Plugin, LoadError> {
         Plugin::load(&self.engine, &self.cache, &source.to_string(), wasm).await
+    }
+
+    /// Waits until no other version of a source is being compiled. Versions of other sources don't wait for it.
+    async fn turn_of(&self, source: &Source) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(source.to_string()).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+
+    /// Whether a component was compiled before, so that loading it takes some milliseconds.
+    async fn is_compiled(&self, wasm: Arc<[u8]>) -> bool {
+        let cache = self.cache.clone();
+        tokio::task::spawn_blocking(move || cache.has(&wasm))
+            .await
+            .unwrap_or(false)
     }
 
     /// What a plugin may do beyond the sandbox: by the settings, and by what was chosen.

@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use super::{Roster, Source, arrange, bind};
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+
+use super::swap::{Candidate, place};
+use super::{Entry, Roster, Source, SwapError, announce, arrange, bind};
 use crate::app::App;
 use crate::downloads;
 use crate::libraries;
@@ -12,14 +17,21 @@ use crate::model_types::TypeSlot;
 use crate::plugins::{LoadError, Plugin, builtin};
 use crate::settings::{ActiveLibrary, SettingsError, UnknownName, Warning};
 
-/// Loads all plugins at once, binds their routes, and attaches their libraries.
+/// For how long the start waits for plugins that were compiled before: that takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Loads the built-in plugins and those that were compiled before, binds their routes, and attaches their libraries. What
+/// has to be compiled is served when it is: nothing waits for it.
 ///
 /// # Errors
-/// When the command line names folders that no model type uses, which is known once all types are loaded.
+/// When the command line names folders that no model type uses, which is known once all types are loaded; where a plugin
+/// has to be compiled first, nothing is said of them.
 pub async fn load(app: Arc<App>) -> Result<(), SettingsError> {
     // A plugin that is replaced, and a library that is switched to, come after that.
     let turn = app.switching.clone().lock_owned().await;
-    let mistyped = match load_types(&app).await.map_err(anyhow::Error::downcast::<SettingsError>) {
+    let mut later = Vec::new();
+    let loaded = load_types(&app, &mut later).await;
+    let mistyped = match loaded.map_err(anyhow::Error::downcast::<SettingsError>) {
         Ok(()) => None,
         Err(Ok(mistyped)) => Some(mistyped),
         Err(Err(error)) => {
@@ -27,17 +39,36 @@ pub async fn load(app: Arc<App>) -> Result<(), SettingsError> {
             None
         }
     };
-    app.starting.store(false, Ordering::Relaxed);
     drop(turn);
+    tokio::spawn(async move {
+        join_all(later.into_iter().map(|late| add_later(&app, late))).await;
+        app.starting.store(false, Ordering::Relaxed);
+        announce(&app);
+    });
     mistyped.map_or(Ok(()), Err)
 }
 
-async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
+/// A plugin on its way.
+enum Loaded {
+    Ready(Box<Plugin>),
+    /// These bytes have to be compiled first.
+    ToCompile(Vec<u8>),
+}
+
+/// A named plugin that is not ready when the others are.
+struct Late {
+    source: Source,
+    started: Instant,
+    loading: JoinHandle<Result<Loaded, LoadError>>,
+}
+
+async fn load_types(app: &Arc<App>, later: &mut Vec<Late>) -> anyhow::Result<()> {
     let named = app.settings.plugin_files.iter().cloned().map(Source::File);
     let sources = builtin::BUILTIN
         .iter()
         .map(|(name, _)| Source::BuiltIn(name))
         .chain(named);
+    let started = Instant::now();
     let loading: Vec<_> = sources
         .map(|source| {
             let (app, own) = (app.clone(), source.clone());
@@ -45,12 +76,34 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
         })
         .collect();
     let (mut chosen, mut all_loaded) = (Chosen::default(), true);
-    for (source, plugin) in loading {
-        let chosen_or_not = match plugin.await {
-            Ok(Ok(plugin)) if is_wanted(app, &source, &plugin) => chosen.add(source.clone(), Arc::new(plugin)),
-            Ok(Ok(_)) => continue,
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(format!("loading it broke off: {error}")),
+    for (source, mut loading) in loading {
+        let is_named = matches!(source, Source::File(_));
+        let outcome = match is_named {
+            true => tokio::time::timeout_at((started + PATIENCE).into(), &mut loading)
+                .await
+                .ok(),
+            false => Some((&mut loading).await),
+        };
+        let late = |loading| Late {
+            source: source.clone(),
+            started,
+            loading,
+        };
+        let chosen_or_not = match outcome {
+            None => {
+                later.push(late(loading));
+                continue;
+            }
+            Some(Ok(Ok(Loaded::ToCompile(wasm)))) => {
+                later.push(late(tokio::spawn(async move { Ok(Loaded::ToCompile(wasm)) })));
+                continue;
+            }
+            Some(Ok(Ok(Loaded::Ready(plugin)))) if is_wanted(app, &source, &plugin) => {
+                chosen.add(source.clone(), Arc::from(plugin))
+            }
+            Some(Ok(Ok(Loaded::Ready(_)))) => continue,
+            Some(Ok(Err(error))) => Err(error.to_string()),
+            Some(Err(error)) => Err(format!("loading it broke off: {error}")),
         };
         if let Err(reason) = chosen_or_not {
             tracing::error!(plugin = %source, "a plugin is left out: {reason}");
@@ -86,12 +139,11 @@ async fn load_types(app: &Arc<App>) -> anyhow::Result<()> {
     let active = app.active.load_full();
     // A crate is built from now on, and may be the one that uses a name.
     let is_building = app.settings.plugin_paths.iter().any(|path| path.is_dir());
-    if !is_building {
+    if !is_building && later.is_empty() {
         check_names(app, &active, &served, all_loaded)?;
     }
     app.types.store(Arc::new(served.clone()));
     app.routes.store(Arc::new(table));
-    app.starting.store(false, Ordering::Relaxed);
     let (disabled, enabled): (Vec<_>, Vec<_>) = served
         .into_iter()
         .partition(|slot| app.roster.choices.is_disabled(slot.info.id()));
@@ -178,9 +230,73 @@ fn is_wanted(app: &App, source: &Source, plugin: &Plugin) -> bool {
             .any(|library| !library.roots.roots_of(plugin.info()).is_empty())
 }
 
-async fn load_one(roster: &Roster, source: &Source) -> Result<Plugin, LoadError> {
+async fn load_one(roster: &Roster, source: &Source) -> Result<Loaded, LoadError> {
     let wasm = source.read().await?;
-    roster.examine(source, &wasm).await
+    if matches!(source, Source::File(_)) && !roster.is_compiled(wasm.as_slice().into()).await {
+        return Ok(Loaded::ToCompile(wasm));
+    }
+    roster
+        .examine(source, &wasm)
+        .await
+        .map(|plugin| Loaded::Ready(Box::new(plugin)))
+}
+
+/// Serves a named plugin when it is compiled.
+async fn add_later(app: &Arc<App>, late: Late) {
+    let Late {
+        source,
+        started,
+        loading,
+    } = late;
+    let _turn = app.roster.turn_of(&source).await;
+    app.roster.note_building(app, &source);
+    let examined = match loading.await {
+        Ok(Ok(Loaded::Ready(plugin))) => Ok(*plugin),
+        Ok(Ok(Loaded::ToCompile(wasm))) => app.roster.examine(&source, &wasm).await,
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(LoadError::Engine(format!("loading it broke off: {error}"))),
+    };
+    let loser = examined
+        .as_ref()
+        .ok()
+        .and_then(|plugin| other_file(app, &source, plugin));
+    let candidate = Candidate {
+        source: &source,
+        started,
+        check: is_first_named,
+    };
+    if let (Ok(placed), Some(loser)) = (place(app, candidate, examined).await, loser) {
+        let reason = format!(
+            "its id is `{}`, and {source}, which was named before it, has that id already",
+            placed.id
+        );
+        tracing::error!(plugin = %loser, "a plugin is left out: {reason}");
+        app.roster.note_failure(app, &loser, reason);
+    }
+}
+
+/// Of two named plugins with one id the one that was named first is served, as when both were compiled before.
+fn is_first_named(app: &App, source: &Source, plugin: &Plugin) -> Result<(), SwapError> {
+    let place = |source: &Source| match source {
+        Source::File(path) => app.settings.plugin_files.iter().position(|own| own == path),
+        Source::BuiltIn(_) => None,
+    };
+    match other_file(app, source, plugin) {
+        Some(other) if place(&other) < place(source) => Err(SwapError::IdTaken {
+            id: plugin.info().id().to_owned(),
+            other: other.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Another file whose plugin of this id is loaded.
+fn other_file(app: &App, source: &Source, plugin: &Plugin) -> Option<Source> {
+    let is_other = |entry: &Entry| {
+        entry.id() == Some(plugin.info().id()) && matches!(entry.source, Source::File(_)) && entry.source != *source
+    };
+    let entry = app.roster.entries().into_iter().find(is_other)?;
+    Some(entry.source)
 }
 
 /// The plugins that are to be served: one of each id and of each prefix.

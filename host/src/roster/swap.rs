@@ -49,6 +49,14 @@ pub enum SwapError {
     /// The library of the type can't be opened.
     #[error("the library of {0} can't be opened; the server's log has the reason")]
     Library(String),
+    /// Another file with its id was named before it.
+    #[error("its id is `{id}`, and {other}, which was named before it, has that id already")]
+    IdTaken {
+        /// The id.
+        id: String,
+        /// The other file.
+        other: String,
+    },
     /// What a person chose can't be kept.
     #[error(transparent)]
     Choices(#[from] ChoicesError),
@@ -72,26 +80,36 @@ pub enum SwapError {
 /// When it can't be served. Nothing is different then, but that the roster knows why ([`super::Entry::failure`]).
 pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swapped, SwapError> {
     let started = Instant::now();
-    // Taken before it is compiled, so that of two that come one after the other the later one stays.
-    let turn = app.switching.clone().lock_owned().await;
-    let outcome = match app.roster.examine(source, wasm).await {
-        Ok(plugin) => {
-            let plugin = Arc::new(plugin);
-            match take_place(app, source, &plugin).await {
-                Ok(placed) => {
-                    if let Some((built_in, returned)) = &placed.returned {
-                        app.roster.note(built_in, Some(returned.clone()), None);
-                    }
-                    app.roster.note(source, Some(plugin.clone()), None);
-                    let replaced = placed.replaced;
-                    settle(app, placed, turn);
-                    Ok((plugin, replaced))
-                }
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error.into()),
+    // Taken before it is compiled, so that of two versions of a source the one that came later stays.
+    let _turn = app.roster.turn_of(source).await;
+    let examined = app.roster.examine(source, wasm).await;
+    let candidate = Candidate {
+        source,
+        started,
+        check: |_, _, _| Ok(()),
     };
+    place(app, candidate, examined).await
+}
+
+/// A version of a plugin that is to be served.
+pub(super) struct Candidate<'s> {
+    pub source: &'s Source,
+    /// When loading it began.
+    pub started: Instant,
+    /// Whether it may be served beside the others.
+    pub check: fn(&App, &Source, &Plugin) -> Result<(), SwapError>,
+}
+
+/// Serves what was examined, or notes why it can't be served. The lock of the registry is held for the exchange alone:
+/// nothing waits for a plugin that is being compiled.
+pub(super) async fn place(
+    app: &Arc<App>,
+    candidate: Candidate<'_>,
+    examined: Result<Plugin, LoadError>,
+) -> Result<Swapped, SwapError> {
+    let Candidate { source, started, .. } = candidate;
+    let turn = app.switching.clone().lock_owned().await;
+    let outcome = exchange(app, &candidate, examined, turn).await;
     match outcome {
         Ok((plugin, replaced)) => {
             let info = plugin.info();
@@ -111,6 +129,26 @@ pub async fn replace(app: &Arc<App>, source: &Source, wasm: &[u8]) -> Result<Swa
             Err(error)
         }
     }
+}
+
+/// Gives a plugin its place; whether another version was there.
+async fn exchange(
+    app: &Arc<App>,
+    candidate: &Candidate<'_>,
+    examined: Result<Plugin, LoadError>,
+    turn: OwnedMutexGuard<()>,
+) -> Result<(Arc<Plugin>, bool), SwapError> {
+    let source = candidate.source;
+    let plugin = Arc::new(examined?);
+    (candidate.check)(app, source, &plugin)?;
+    let placed = take_place(app, source, &plugin).await?;
+    if let Some((built_in, returned)) = &placed.returned {
+        app.roster.note(built_in, Some(returned.clone()), None);
+    }
+    app.roster.note(source, Some(plugin.clone()), None);
+    let replaced = placed.replaced;
+    settle(app, placed, turn);
+    Ok((plugin, replaced))
 }
 
 /// What is left to do once types changed places.

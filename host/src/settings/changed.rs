@@ -22,6 +22,15 @@ const DELETE: &str = "__DELETE__";
 /// Parts of a key's name that make it a secret.
 const SECRET: [&str; 4] = ["api_key", "password", "token", "secret"];
 
+/// Longest name of a setting in bytes.
+const MAX_NAME: usize = 128;
+/// Largest value in bytes of JSON.
+const MAX_VALUE: usize = 64 << 10;
+/// Settings that are kept, those of all libraries counted.
+const MAX_KEYS: usize = 512;
+/// Bytes of JSON of all that is kept.
+const MAX_BYTES: usize = 1 << 20;
+
 /// Whether a setting must never be shown.
 pub fn is_secret(key: &str) -> bool {
     SECRET.iter().any(|part| key.contains(part)) && !key.ends_with("_set")
@@ -40,6 +49,45 @@ struct Values {
 struct State {
     values: Values,
     secrets: Map<String, Value>,
+}
+
+impl State {
+    /// Refuses what is more than is kept. Each answer with settings and each change holds all of it.
+    fn check(&self) -> Result<(), SettingsError> {
+        let libraries = self.values.libraries.values().filter_map(Value::as_object);
+        let all: Vec<_> = libraries
+            .chain([&self.values.settings, &self.secrets])
+            .flatten()
+            .collect();
+        within("settings", all.len(), MAX_KEYS, || "all libraries together".into())?;
+        let mut bytes = 0;
+        for (key, value) in all {
+            within("bytes in the name of one", key.len(), MAX_NAME, || {
+                format!("`{}…`", &key[..key.floor_char_boundary(MAX_NAME)])
+            })?;
+            let size = serde_json::to_vec(value).map_or(0, |text| text.len());
+            within("bytes of JSON in one", size, MAX_VALUE, || format!("`{key}`"))?;
+            bytes += key.len() + size;
+        }
+        within("bytes of JSON in all", bytes, MAX_BYTES, || "they".into())
+    }
+}
+
+fn within(
+    what: &'static str,
+    count: usize,
+    most: usize,
+    subject: impl FnOnce() -> String,
+) -> Result<(), SettingsError> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(SettingsError::TooMuch {
+        what,
+        count,
+        most,
+        subject: subject(),
+    })
 }
 
 /// Changed settings.
@@ -87,7 +135,7 @@ impl ChangedSettings {
     /// can be used. Blocks.
     ///
     /// # Errors
-    /// The reason of `check`, or why a file can't be written; nothing is different then.
+    /// [`SettingsError::TooMuch`], the reason of `check`, or why a file can't be written; nothing is different then.
     pub fn change<E: From<SettingsError>>(
         &self,
         library: &str,
@@ -96,11 +144,12 @@ impl ChangedSettings {
     ) -> Result<(), E> {
         let before = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = state.clone();
+            let mut after = state.clone();
             for (key, value) in changes {
-                put(&mut state, library, key, value);
+                put(&mut after, library, key, value);
             }
-            before
+            after.check()?;
+            std::mem::replace(&mut *state, after)
         };
         let done = check().and_then(|()| self.save(&before).map_err(E::from));
         if done.is_err() {
@@ -242,6 +291,30 @@ mod tests {
         }
         change(&again, json!({"civitai_api_key": DELETE})).unwrap();
         assert_eq!(applied(&again, "a")["civitai_api_key"], "");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_names_values_and_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let changed = ChangedSettings::open(folder.path()).unwrap();
+        let name = "n".repeat(MAX_NAME + 1);
+        let refused =
+            |values: Value| change(&changed, values).is_err_and(|error| error.to_string().contains("may have"));
+        assert!(refused(json!({ name: 1 })));
+        assert!(refused(json!({ "a": "x".repeat(MAX_VALUE) })));
+        assert!(refused(
+            (0..=MAX_KEYS)
+                .map(|index| (index.to_string(), Value::from(1)))
+                .collect::<Map<_, _>>()
+                .into()
+        ));
+        let large = "x".repeat(MAX_VALUE - 2);
+        let fitting = (0..64).find(|index| change(&changed, json!({ format!("k{index}"): large })).is_err());
+        assert_eq!(fitting, Some(MAX_BYTES / MAX_VALUE - 1));
+        // Nothing of what was refused is kept, and what is there can be made smaller.
+        assert!(!applied(&changed, "a").contains_key("a"));
+        change(&changed, json!({"k0": ""})).unwrap();
+        assert!(std::fs::metadata(folder.path().join(FILE)).unwrap().len() < 2 * MAX_BYTES as u64);
     }
 
     #[test]

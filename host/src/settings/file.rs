@@ -11,8 +11,8 @@ use super::SettingsError;
 use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
-use crate::plugins::Grants;
 use crate::plugins::limits::{AllLimits, Limits};
+use crate::plugins::{CompileSettings, Grants};
 use crate::workers::WorkerSettings;
 
 /// The table `[server]`.
@@ -44,6 +44,7 @@ struct Tables {
     providers: ProviderSettings,
     downloads: DownloadSettings,
     history: HistorySettings,
+    compile: CompileSettings,
     workers: WorkerSettings,
     io_profiles: HashMap<PathBuf, IoProfile>,
     plugins: HashMap<String, Map<String, Value>>,
@@ -72,6 +73,8 @@ pub struct OwnSettings {
     pub providers: ProviderSettings,
     /// `[downloads]`.
     pub downloads: DownloadSettings,
+    /// `[compile]`.
+    pub compile: CompileSettings,
     /// `[workers]`.
     pub workers: WorkerSettings,
     /// `[history]`.
@@ -142,6 +145,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         previews: tables.previews,
         providers: tables.providers,
         downloads: tables.downloads,
+        compile: tables.compile,
         workers: tables.workers,
         history: tables.history,
         io_profiles: tables.io_profiles,

@@ -24,8 +24,8 @@ pub use root_sources::{RootSources, UnknownName};
 
 use crate::cli::ServeArgs;
 use crate::library::history::HistorySettings;
-use crate::plugins::Grants;
 use crate::plugins::limits::AllLimits;
+use crate::plugins::{CompileSettings, Grants};
 use crate::workers::WorkerSettings;
 
 /// Port when none is set: ComfyUI-compatible tools expect the server there.
@@ -59,6 +59,18 @@ pub enum SettingsError {
         value: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// What is to be changed is more than is kept.
+    #[error("settings that are changed while the server runs may have {most} {what}; {subject} would have {count}")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much there would be.
+        count: usize,
+        /// How much there may be.
+        most: usize,
+        /// What has too much.
+        subject: String,
     },
     /// There is no place for data.
     #[error("this user has no data folder; name one with --data-dir")]
@@ -138,6 +150,8 @@ pub struct Settings {
     pub providers: ProviderSettings,
     /// How files are downloaded.
     pub downloads: DownloadSettings,
+    /// What compiling a plugin may use.
+    pub compile: CompileSettings,
     /// The bounded pool for costly work.
     pub workers: WorkerSettings,
     /// How long acts can be taken back.
@@ -245,6 +259,7 @@ impl Settings {
             previews: own.previews,
             providers: own.providers,
             downloads,
+            compile: own.compile,
             workers: own.workers,
             history: own.history,
             plugin_files,

@@ -120,8 +120,8 @@ async fn what_can_not_be_used_is_refused_and_changes_nothing() -> Result<()> {
     let before = server.get_json(SETTINGS, &[]).await?;
     let refused = [
         (
-            json!({"example_images_path": "/nope/x", "show_only_sfw": true}),
-            "Path does not exist: /nope/x",
+            json!({"example_images_path": "nope/x", "show_only_sfw": true}),
+            "`example_images_path` must be a path from the root of the disk on, and is \"nope/x\".",
         ),
         (
             json!({"proxy_enabled": true, "proxy_host": "h", "proxy_port": "x"}),
@@ -140,7 +140,31 @@ async fn what_can_not_be_used_is_refused_and_changes_nothing() -> Result<()> {
         assert_eq!((reply.status, &answer["success"]), (200, &json!(false)), "{changes}");
         assert!(answer["error"].as_str().unwrap_or_default().contains(text), "{answer}");
     }
+    // More than is kept of settings.
+    for changes in [
+        json!({"unknown": "x".repeat(70_000)}),
+        json!({"u".repeat(200): 1}),
+        (0..600)
+            .map(|index| (format!("unknown{index}"), json!(1)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    ] {
+        let reply = server.send(&Call::post(SETTINGS, &changes)).await?;
+        assert!(
+            reply.status == 400 && reply.text().contains("may have"),
+            "{} {}",
+            reply.status,
+            reply.text()
+        );
+    }
     assert_eq!(server.get_json(SETTINGS, &[]).await?, before);
+    // Whether a path exists is not told.
+    for path in ["/etc/passwd", "/no/such/folder"] {
+        let reply = server
+            .send(&Call::post(SETTINGS, &json!({"example_images_path": path})))
+            .await?;
+        assert_eq!(reply.json()?, json!({"success": true}));
+    }
     assert_eq!(server.send(&Call::post(SETTINGS, &json!([]))).await?.status, 400);
     // A page of another site can't.
     let foreign = Call::post(SETTINGS, &json!({"show_only_sfw": true})).header("Sec-Fetch-Site", "cross-site");

@@ -157,6 +157,13 @@ async fn what_a_request_floods_is_bounded() -> Result<()> {
     }
     let log = harm.server.log();
     assert!(log.contains("more than 100 log lines") && !log.contains("flood 100 "));
+    for _ in 0..5 {
+        assert_eq!(harm.server.get("/api/lm/hostiles/harm").await?.status, 200);
+    }
+    // 256 KiB a minute, in lines of 4 KiB, and what a minute adds while this runs.
+    let log = harm.server.log();
+    assert!(log.matches("flood ").count() < 100, "{}", log.matches("flood ").count());
+    assert_eq!(log.matches("further lines are dropped").count(), 1);
     harm.loaded("events").await?;
     let reply = harm.server.get("/api/lm/hostiles/harm").await?;
     ensure!(

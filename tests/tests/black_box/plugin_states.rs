@@ -105,6 +105,32 @@ async fn a_plugin_that_traps_too_often_is_quarantined_and_comes_back_by_a_reload
 }
 
 #[tokio::test]
+async fn pages_of_other_sites_never_quarantine_a_plugin() -> Result<()> {
+    let library = library()?;
+    let server = options(
+        &library,
+        "[limits]\nquarantine_traps = 3\nquarantine_seconds = 3600\nfault_pause_ms = 0",
+    )?
+    .serve()
+    .await?;
+    server.wait_ready("capables").await?;
+    for site in ["cross-site", "same-site"] {
+        for _ in 0..20 {
+            let call = Call::get("/api/lm/capables/trap").header("Sec-Fetch-Site", site);
+            ensure!(server.send(&call).await?.status >= 400);
+        }
+    }
+    assert_eq!(known(&server).await?["state"], "serving");
+    assert_eq!(names(&server.list("capables", &[]).await?), ["one"]);
+    // The person's own requests still count.
+    for _ in 0..3 {
+        server.get("/api/lm/capables/trap").await?;
+    }
+    assert_eq!(known(&server).await?["state"], "quarantined");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_plugin_used_and_may_use_is_told() -> Result<()> {
     let library = library()?;
     let settings = "[limits]\ncall_ms = 4000\n[plugins.capable.limits]\nmemory_mib = 32\n[plugins.capable]\nown = 1";

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::super::subject::Subject;
 use super::{Case, Finding, broken, data};
 use crate::library::Library;
-use crate::plugins::CallError;
 use crate::plugins::bindings::{GuestError, GuestRequest, GuestResponse};
 use crate::plugins::imports::RouteWish;
+use crate::plugins::{Asker, CallError};
 
 /// Bodies that a client may send.
 const BODIES: [&str; 6] = [
@@ -46,7 +46,12 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
     let unknown = request("GET", "/", Vec::new(), Vec::new(), "");
     match subject
         .plugin
-        .handle("no-such-handler".to_owned(), unknown, subject.reach(&library))
+        .handle(
+            "no-such-handler".to_owned(),
+            unknown,
+            subject.reach(&library),
+            Asker::Owner,
+        )
         .await
     {
         Err(CallError::Guest(_)) => {}
@@ -88,7 +93,7 @@ async fn call_route(subject: &Subject, library: &Arc<Library>, wish: &RouteWish)
             let request = request(&wish.method, &template, params.clone(), query, body);
             match subject
                 .plugin
-                .handle(wish.handler.clone(), request, subject.reach(library))
+                .handle(wish.handler.clone(), request, subject.reach(library), Asker::Owner)
                 .await
             {
                 Ok(answer) => findings.extend(answered(&what, &answer)),
@@ -149,8 +154,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plugins::builtin;
     use crate::plugins::limits::Limits;
+    use crate::plugins::{Compiler, builtin};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reading_that_does_not_end_is_a_finding() {
@@ -161,7 +166,9 @@ mod tests {
             return;
         };
         std::fs::write(&file, wasm).unwrap();
-        let mut subject = Subject::load(&file, Limits::default().memory_mib).await.unwrap();
+        let mut subject = Subject::load(&file, Limits::default().memory_mib, Compiler::in_this_process())
+            .await
+            .unwrap();
         subject.patience = Duration::ZERO;
         let cases = check(&subject).await.unwrap();
         let findings: Vec<_> = cases.iter().flat_map(|case| &case.findings).collect();

@@ -9,7 +9,7 @@ use super::super::inspect;
 use super::super::subject::Subject;
 use super::{Case, Finding, broken, data};
 use crate::plugins::bindings::{Derived, FileFacts, Model};
-use crate::plugins::{CallError, Plugin};
+use crate::plugins::{Asker, CallError, Plugin};
 
 /// Microseconds for one file above which a scan of many is held up.
 const SLOW_US: f64 = 1_000.0;
@@ -194,7 +194,7 @@ async fn parse_query(plugin: &Plugin) -> Vec<Finding> {
     let mut findings = Vec::new();
     for query in queries {
         let what: String = format!("{query:?}").chars().take(120).collect();
-        match plugin.parse_query(query).await {
+        match plugin.parse_query(query, Asker::Owner).await {
             Ok(_) | Err(CallError::Guest(crate::plugins::bindings::GuestError::Invalid(_))) => {}
             Err(error) => findings.push(broken("parse-query", &what, &error)),
         }

@@ -15,6 +15,7 @@ use super::{json, moving};
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
+use crate::library::field_bounds;
 use crate::library::history::{Act, ActKind, HistoryError, Step};
 use crate::library::item;
 use crate::library::record::Record;
@@ -104,10 +105,23 @@ async fn edit_one(
     Ok((record.ok_or(EditError::NotFound(path))?, outcome.undo_id))
 }
 
+/// Refuses what a page shows only the beginning of: writing it would lose the rest.
+fn refuse_cut(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let cut = fields.iter().find(|(_, value)| field_bounds::is_cut(value));
+    cut.map_or(Ok(()), |(key, _)| {
+        Err(ApiError::bad_request(format!(
+            "`{key}` is longer in the metadata file than it is shown, and saving this would lose the rest. Edit it in the file, or \
+             remove the text {:?} to replace all of it.",
+            field_bounds::MARK
+        )))
+    })
+}
+
 /// POST `save-metadata`. `undo_id` is ours.
 pub async fn save_metadata(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let mut fields = body(&call)?;
     let path = take_path(&mut fields, "File path is required")?;
+    refuse_cut(&fields)?;
     let (record, undo_id) = edit_one(&call, &service, ActKind::Edit, path, Edit::Set(fields)).await?;
     let auto_tags: Vec<_> = record.auto_tags.names().collect();
     Ok(json(
@@ -208,6 +222,7 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
     }
     let paths: Vec<String> = wanted.file_paths.iter().map(|path| path.replace('\\', "/")).collect();
     let mut edits = Vec::new();
+    refuse_cut(&wanted.set)?;
     if !wanted.set.is_empty() {
         edits.push(Edit::Set(wanted.set));
     }

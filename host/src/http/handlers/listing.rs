@@ -26,7 +26,7 @@ const QUICK: usize = 50_000;
 
 /// GET `list`.
 pub async fn list(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
-    let own = service.parse_query(call.query.pairs()).await?;
+    let own = service.parse_query(call.query.pairs(), call.asker).await?;
     let mut listing = list_query::listing(&call.query, own, &call.app.active.load().contract)?;
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
     let wishes = Wishes::new(&call.app.active.load().contract, now());
@@ -111,7 +111,7 @@ fn etag(call: &Call, service: u64, generation: u64, hour: u64, offline: &[bool])
 
 /// GET `excluded`.
 pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
-    let own = service.parse_query(call.query.pairs()).await?;
+    let own = service.parse_query(call.query.pairs(), call.asker).await?;
     let active = call.app.active.load_full();
     let contract = &active.contract;
     let mut listing = list_query::listing(&call.query, own, contract)?;

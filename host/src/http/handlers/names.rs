@@ -109,7 +109,7 @@ pub async fn relative_paths(call: Call, service: Arc<TypeService>) -> Result<Res
         "allow_selling_generated_content",
     ];
     let filter = if filters.iter().any(|name| query.get(name).is_some()) {
-        let own = service.parse_query(&[]).await?;
+        let own = service.parse_query(&[], call.asker).await?;
         let mut filter = list_query::filter(query, own, &call.app.active.load().contract);
         // The text is matched against paths here, not against names.
         filter.search = None;

@@ -59,7 +59,7 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         roster.outside.clone(),
         roster.grants(&call.app, service.plugin.info().id()),
     );
-    let answer = service.plugin.handle(handler, request, reach).await?;
+    let answer = service.plugin.handle(handler, request, reach, call.asker).await?;
     let status = StatusCode::from_u16(answer.status)
         .ok()
         .filter(|status| status.as_u16() >= 200 && status.as_u16() < 600);

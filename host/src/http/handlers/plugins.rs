@@ -230,7 +230,7 @@ impl From<SwapError> for ApiError {
     fn from(error: SwapError) -> Self {
         let status = match &error {
             SwapError::Unknown(_) => StatusCode::NOT_FOUND,
-            SwapError::Routes(_) | SwapError::PrefixTaken { .. } => StatusCode::CONFLICT,
+            SwapError::Routes(_) | SwapError::PrefixTaken { .. } | SwapError::IdTaken { .. } => StatusCode::CONFLICT,
             SwapError::Load(_) => StatusCode::UNPROCESSABLE_ENTITY,
             SwapError::Library(_) | SwapError::Choices(_) | SwapError::BrokeOff(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };

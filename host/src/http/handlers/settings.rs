@@ -67,7 +67,7 @@ enum ChangeError {
     Provider(#[from] ProviderError),
 }
 
-/// POST `/api/lm/settings`: any keys. What can't be used is answered with 200 and `success: false`, as clients know it,
+/// POST `/api/lm/settings`: any keys, within the bounds of [`crate::settings::ChangedSettings`], else 400. What can't be used is answered with 200 and `success: false`, as clients know it,
 /// and nothing is changed then.
 pub async fn change(call: Call) -> Result<Response, ApiError> {
     let mut changes = body(&call)?;
@@ -84,25 +84,29 @@ pub async fn change(call: Call) -> Result<Response, ApiError> {
         *level = "R".into();
     }
     let app = call.app.clone();
-    let done = blocking(move || {
-        if let Some(path) = missing_path(&changes) {
-            return Err(format!("Path does not exist: {path}"));
-        }
-        apply(&app, &changes).map_err(|error| error.to_string())
-    });
+    if let Some(path) = relative_path(&changes) {
+        return refused(format!(
+            "`example_images_path` must be a path from the root of the disk on, and is {path:?}."
+        ));
+    }
+    let done = blocking(move || apply(&app, &changes));
     match done.await? {
         Ok(()) => {
             tell(&call.app);
             Ok(json(&json!({ "success": true })))
         }
-        Err(error) => refused(error),
+        Err(ChangeError::Settings(error @ SettingsError::TooMuch { .. })) => {
+            Err(ApiError::bad_request(error.to_string()))
+        }
+        Err(error) => refused(error.to_string()),
     }
 }
 
-/// A folder that a change names and that is not there.
-fn missing_path(changes: &Map<String, Value>) -> Option<&str> {
+/// A folder that a change names and that depends on where the server was started. Whether it is there is not told: the
+/// answer would tell whether any path of the disk exists.
+fn relative_path(changes: &Map<String, Value>) -> Option<&str> {
     let path = changes.get("example_images_path")?.as_str()?;
-    (!path.is_empty() && !std::path::Path::new(path).exists()).then_some(path)
+    (!path.is_empty() && !std::path::Path::new(path).is_absolute()).then_some(path)
 }
 
 /// Switches a setting of the contract on or off. Blocks.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::folder::{Found, stamp};
 use super::plan::Task;
+use crate::library::field_bounds;
 use crate::library::hashing::HashQueue;
 use crate::library::item;
 use crate::library::metadata;
@@ -355,6 +356,7 @@ pub async fn finish(plugin: &Plugin, mut batch: Vec<Read>) -> Vec<Processed> {
                 if record.problem.is_none() {
                     record.problem = derived.problem.filter(|problem| !problem.is_empty()).map(Into::into);
                 }
+                field_bounds::bound_derived(record);
             }
             Err(problem) => {
                 let default = plugin.info().descriptor.sub_types.first();
@@ -389,9 +391,13 @@ pub async fn serialise(plugin: &Plugin, records: &mut [Record]) {
     for (record, extra) in records.iter_mut().zip(extra) {
         record.share_texts();
         match extra {
-            Ok(extra) => record.item = item::open(record, plugin.info().prefix(), &extra),
+            Ok(extra) => {
+                let extra = field_bounds::bound_extra(record, extra);
+                record.item = item::open(record, plugin.info().prefix(), &extra);
+            }
             Err(problem) => {
                 record.problem.get_or_insert(problem.into());
+                field_bounds::bound_problem(record);
                 record.item = item::open(record, plugin.info().prefix(), "{}");
                 if plugin.quarantine().is_some() {
                     // The plugin's next version is asked again.

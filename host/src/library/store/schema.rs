@@ -10,7 +10,7 @@ use crate::library::record::Record;
 
 /// Raised when the serialised form of a record changes: its rows are dropped then and read from
 /// disk again, and nothing else in the store is.
-const RECORD_FORM: i64 = 4;
+const RECORD_FORM: i64 = 5;
 
 /// What makes version `n` of the tables from version `n - 1`; a new database begins at 0. Never
 /// changed, only added to. The tables of versions 1 to 3 differed only in the form of records.

@@ -39,6 +39,10 @@ impl Host for CallState {
         }
         match serde_json::from_str::<Value>(&payload) {
             Ok(Value::Object(mut message)) => {
+                if let Err(limit) = self.account.may_send() {
+                    self.account.ran_into(&limit);
+                    return Ok(Err(Error::Conflict(limit.to_string())));
+                }
                 message.insert("type".into(), Value::String(kind));
                 outside.hub.broadcast(Value::Object(message).to_string());
                 Ok(Ok(()))

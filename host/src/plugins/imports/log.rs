@@ -1,4 +1,5 @@
-//! `log`: lines in the server's log under the plugin's id, bounded in number and length.
+//! `log`: lines in the server's log under the plugin's id, bounded in number and length, for each call and over all
+//! calls.
 
 use super::super::instance::CallState;
 use super::wit::log::{Host, Level};
@@ -24,15 +25,18 @@ impl Host for CallState {
             end -= 1;
         }
         let (plugin, message) = (&*reach.plugin, &message[..end]);
+        if matches!(level, Level::Error) {
+            reach.last_error = Some(message.to_owned());
+        }
+        if !self.account.may_log(plugin, message.len()) {
+            return Ok(());
+        }
         match level {
             Level::Trace => tracing::trace!(target: "plugin", plugin, "{message}"),
             Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
             Level::Info => tracing::info!(target: "plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
-            Level::Error => {
-                tracing::error!(target: "plugin", plugin, "{message}");
-                reach.last_error = Some(message.to_owned());
-            }
+            Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
         }
         Ok(())
     }
