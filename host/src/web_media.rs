@@ -8,7 +8,7 @@ use reqwest::header::LOCATION;
 
 use crate::net::guard::PrivateAddress;
 use crate::net::reach::Reach;
-use crate::net::{body_up_to, retry_after};
+use crate::net::{BodyError, body_up_to, location, retry_after};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -86,8 +86,7 @@ async fn followed(reach: &Reach, mut url: Url, most: usize, private: bool) -> Re
         let mut response = client.get(url.clone()).send().await.map_err(transport)?;
         let status = response.status();
         if status.is_redirection() {
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-            let to = to.and_then(|to| url.join(to).ok());
+            let to = location(&url, response.headers().get(LOCATION));
             url = to.ok_or_else(|| FetchError::Status(status.as_u16()))?;
             continue;
         }
@@ -97,8 +96,11 @@ async fn followed(reach: &Reach, mut url: Url, most: usize, private: bool) -> Re
             }
             return Err(FetchError::Status(status.as_u16()));
         }
-        let bytes = body_up_to(&mut response, most).await.map_err(transport)?;
-        let bytes = bytes.ok_or(FetchError::TooLarge(most))?;
+        let bytes = body_up_to(&mut response, most).await.map_err(|error| match error {
+            BodyError::TooLarge(most) => FetchError::TooLarge(most),
+            BodyError::Broken(error) => transport(error),
+            error @ BodyError::TooSlow(_) => FetchError::Transport(error.to_string()),
+        })?;
         return Ok(Fetched { bytes, name });
     }
     Err(FetchError::Transport("too many redirects".into()))

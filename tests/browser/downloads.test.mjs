@@ -87,6 +87,39 @@ test("an address leads to versions, files and the path, and the file to the libr
   });
 });
 
+test("addresses of files, AIR names and short addresses say which file is meant", async () => {
+  await open(async (page) => {
+    const named = (texts) => page.evaluate(async (texts) => {
+      const main = document.querySelector("script[type=module]").src;
+      const { named } = await import(new URL("downloads/address.js", main.slice(0, main.indexOf("/js/") + 4)).href);
+      return texts.map((text) => named(text));
+    }, texts);
+    assert.deepEqual(await named([
+      "https://civitai.com/api/download/models/770?type=Model&format=SafeTensor&size=pruned&fp=fp16&token=x",
+      "https://civitai.com/models/77?modelVersionId=770&type=Model",
+      "urn:air:sdxl:lora:civitai:77@770",
+      "air:flux1:checkpoint:civitai:77",
+      "sdxl:lora:civitai:77@770.safetensors",
+      "urn:air:flux1:lora:huggingface:o/r.x@main",
+      "https://hf.co/o/r/resolve/main/sub/a%20b.safetensors",
+      "hf.co/o/r",
+      "urn:air:sdxl:lora:other:77@770",
+    ]), [
+      { model_version_id: 770, file_params: { type: "Model", format: "SafeTensor", size: "pruned", fp: "fp16" } },
+      { model_id: 77, model_version_id: 770 },
+      { model_id: 77, model_version_id: 770 },
+      { model_id: 77 },
+      { model_id: 77, model_version_id: 770 },
+      { repo: "o/r.x", revision: "main" },
+      { repo: "o/r", revision: "main", filename: "sub/a b.safetensors" },
+      { repo: "o/r" },
+      null,
+    ]);
+    await page.locator("#download-address").fill("urn:air:sdxl:lora:civitai:77@770");
+    await page.locator(".download-add__path", { hasText: "heron-v1" }).waitFor();
+  });
+});
+
 for (const [colorScheme, width] of [["light", 1440], ["dark", 390]]) {
   test(`a download is held, goes on, is cancelled and tried again (${colorScheme}, ${width} pixels)`, async () => {
     slow = true;

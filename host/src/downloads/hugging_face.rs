@@ -14,10 +14,10 @@ use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::QueueRow;
 use super::resolve::{self, Plan, Resolved};
-use super::transfer::{Hosts, Key, Source};
+use super::transfer::{Hosts, Key, NamedSize, Source};
 use super::wanted::{RepoFile, Wanted};
 use crate::app::App;
-use crate::net::{body_up_to, cause, retry_after};
+use crate::net::{BodyError, body_up_to, cause, content, retry_after};
 use crate::providers::Client;
 use crate::settings::DownloadSettings;
 
@@ -172,13 +172,18 @@ impl HuggingFace {
                 Ok(mut response) => match response.status().as_u16() {
                     200 => {
                         let next = next_page(url, response.headers());
+                        let is_encoded = content::encoding(response.headers()).is_some();
                         match body_up_to(&mut response, LARGEST).await {
-                            Ok(Some(body)) => {
+                            Ok(_) if is_encoded => {
+                                return Err(HubError::Answer("it is encoded, which was not asked for".into()));
+                            }
+                            Ok(body) => {
                                 let entries = serde_json::from_slice(&body);
                                 return Ok((entries.map_err(|error| HubError::Answer(error.to_string()))?, next));
                             }
-                            Ok(None) => return Err(HubError::TooLong(repo.to_owned())),
-                            Err(error) => (network(error), None),
+                            Err(BodyError::TooLarge(_)) => return Err(HubError::TooLong(repo.to_owned())),
+                            Err(BodyError::Broken(error)) => (network(error), None),
+                            Err(error @ BodyError::TooSlow(_)) => (HubError::Network(error.to_string()), None),
                         }
                     }
                     404 => return Err(HubError::NotFound(repo.to_owned())),
@@ -256,12 +261,10 @@ pub async fn resolve(
     }
     let entries = site.files(app, &file.repo, &file.revision).await?;
     let entry = entries.into_iter().find(|entry| entry.path == file.file);
-    let sha256 = entry
-        .ok_or_else(|| HubError::NoFile {
-            repo: file.repo.clone(),
-            file: file.file.clone(),
-        })?
-        .sha256;
+    let entry = entry.ok_or_else(|| HubError::NoFile {
+        repo: file.repo.clone(),
+        file: file.file.clone(),
+    })?;
     let path: Vec<String> = file.file.split('/').map(encoded).collect();
     let url = format!(
         "{}/{}/resolve/{}/{}",
@@ -275,7 +278,8 @@ pub async fn resolve(
         key: site.key.clone(),
         key_setting: KEY,
         gated: false,
-        sha256,
+        sha256: entry.sha256,
+        size: (entry.size > 0).then(|| NamedSize::exact(entry.size)),
         hosts: Hosts::Any,
         private: resolve::private(app),
     };

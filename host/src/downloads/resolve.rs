@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::DownloadError;
 use super::install::{self, Origin};
 use super::ledger::{Ledger, QueueRow};
-use super::transfer::{Hosts, Key, Private, Source};
+use super::transfer::{Hosts, Key, NamedSize, Private, Source};
 use super::wanted::Wanted;
 use crate::app::App;
 use crate::library::path_template;
@@ -296,6 +296,7 @@ pub async fn resolve(app: &App, ledger: &Arc<Ledger>, wanted: &Wanted) -> Result
         key_setting: KEY,
         gated: is_gated(&version, moment::now()),
         sha256,
+        size: file.get("sizeKB").and_then(Value::as_f64).and_then(NamedSize::of_kib),
         hosts: Hosts::Any,
         private: private(app),
     };

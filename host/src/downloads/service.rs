@@ -100,6 +100,7 @@ impl Downloads {
             first_wait: Duration::try_from_secs_f64(self.settings.retry_seconds).unwrap_or_default(),
             patience: Duration::try_from_secs_f64(patience.unwrap_or(PATIENCE).max(LEAST_PATIENCE))
                 .unwrap_or(Duration::MAX),
+            least_rate: self.settings.least_bytes_per_second,
         }
     }
 

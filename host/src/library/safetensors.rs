@@ -57,6 +57,14 @@ pub enum HeaderError {
         /// Size that the header asks for.
         needed: u64,
     },
+    /// The file goes on behind its tensors.
+    #[error("has {} bytes behind its tensors, which end at byte {needed}; it is no whole safetensors file", size - needed)]
+    Longer {
+        /// Size of the file.
+        size: u64,
+        /// Size that the header asks for.
+        needed: u64,
+    },
 }
 
 /// What to keep of a header.
@@ -123,6 +131,23 @@ pub struct Header {
 /// # Errors
 /// Says in words for a person what is wrong with the file.
 pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
+    Ok(read_with_sizes(path, interest)?.0)
+}
+
+/// Checks that a file has a readable header, and ends where its tensors do.
+///
+/// # Errors
+/// Says in words for a person what is wrong with the file.
+pub fn check_whole(path: &Path) -> Result<(), HeaderError> {
+    let (_, needed, size) = read_with_sizes(path, &Interest::whole(&[]))?;
+    if needed < size {
+        return Err(HeaderError::Longer { size, needed });
+    }
+    Ok(())
+}
+
+/// The header, the size that it asks for, and that of the file.
+fn read_with_sizes(path: &Path, interest: &Interest) -> Result<(Header, u64, u64), HeaderError> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut length = [0; 8];
@@ -150,7 +175,7 @@ pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
     if needed > size {
         return Err(HeaderError::Incomplete { size, needed });
     }
-    Ok(header)
+    Ok((header, needed, size))
 }
 
 /// Parses the JSON of a header; also the end of the last tensor behind it, in bytes.

@@ -14,7 +14,7 @@ use super::options::{Options, Proxy};
 use crate::compat::compat;
 use crate::net::budget::{Budgets, HostBudget, jitter};
 use crate::net::reach::Reach;
-use crate::net::{body_up_to, cause, host_of, is_page};
+use crate::net::{BodyError, body_up_to, cause, content, host_of};
 
 /// How often a request is made before its failure is an answer.
 const TRIES: u32 = 3;
@@ -239,13 +239,22 @@ impl Client {
         }
         let headers = response.headers().clone();
         let mut response = response;
-        let Some(body) = body_up_to(&mut response, LARGEST).await.map_err(offline)? else {
-            return Err(ProviderError::Malformed {
-                host,
-                reason: format!("it is larger than {LARGEST} bytes"),
-            });
+        let body = match body_up_to(&mut response, LARGEST).await {
+            Ok(body) => Bytes::from(body),
+            Err(BodyError::Broken(error)) => return Err(offline(error)),
+            Err(error @ BodyError::TooSlow(_)) => {
+                return Err(ProviderError::Offline {
+                    host,
+                    reason: error.to_string(),
+                });
+            }
+            Err(error @ BodyError::TooLarge(_)) => {
+                return Err(ProviderError::Malformed {
+                    host,
+                    reason: error.to_string(),
+                });
+            }
         };
-        let body = Bytes::from(body);
         if !status.is_success() {
             return Err(error::refusal(
                 &host,
@@ -256,8 +265,11 @@ impl Client {
                 ask.what,
             ));
         }
-        if is_page(&headers) {
+        if content::is_page(&headers) {
             return Err(ProviderError::Blocked { host });
+        }
+        if let Some(reason) = unusable(status, &headers) {
+            return Err(ProviderError::Malformed { host, reason });
         }
         if ask.body.is_none() {
             let etag = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
@@ -273,6 +285,14 @@ impl Client {
             reason: error.to_string(),
         })
     }
+}
+
+/// Why a successful answer can't be the whole object that was asked for. The client unpacks gzip and removes that header.
+fn unusable(status: reqwest::StatusCode, headers: &HeaderMap) -> Option<String> {
+    if status == reqwest::StatusCode::PARTIAL_CONTENT || headers.contains_key(header::CONTENT_RANGE) {
+        return Some("it is only a part of the answer".into());
+    }
+    content::encoding(headers).map(|encoding| format!("it is encoded as {encoding}, which was not asked for"))
 }
 
 fn proxy_of(proxy: &Proxy) -> Result<reqwest::Proxy, ProviderError> {

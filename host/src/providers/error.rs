@@ -5,7 +5,8 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 
 use crate::net::budget::Held;
-use crate::net::{is_page, retry_after};
+use crate::net::content::is_page;
+use crate::net::retry_after;
 
 /// Why there is no answer. Only [`NotFound`](Self::NotFound) and [`Gone`](Self::Gone) say something of the model itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

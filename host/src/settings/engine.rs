@@ -132,6 +132,8 @@ pub struct DownloadSettings {
     pub tries: u32,
     /// Seconds before the first retry; they double with each further one.
     pub retry_seconds: f64,
+    /// Fewest bytes a second that a connection must bring over the time of `download_stall_timeout_seconds`; 0 is no bound.
+    pub least_bytes_per_second: u64,
     /// Base of Hugging Face; a mirror or test server may stand in. Empty is the usual one.
     pub huggingface: String,
     /// Access token for private and gated repositories there.
@@ -146,6 +148,7 @@ impl Default for DownloadSettings {
             megabytes_per_second: 0.0,
             tries: 8,
             retry_seconds: 1.0,
+            least_bytes_per_second: 1024,
             huggingface: String::new(),
             huggingface_token: String::new(),
         }

@@ -62,8 +62,8 @@ pub async fn by_hash<'a>(providers: &'a Providers, models: &'a [Arc<Record>]) ->
         let known = known.remove(&hash);
         let ask: BoxFuture<'a, Answer> = Box::pin(async move {
             match known {
-                Some(found) => Ok(found),
-                None => ask(providers, model, &hash).await,
+                Some(found) if is_linked_to(model, &found) => Ok(found),
+                _ => ask(providers, model, &hash).await,
             }
         });
         ask
@@ -76,13 +76,32 @@ fn some_at_once<'a, T: Send + 'a>(asks: Vec<BoxFuture<'a, T>>) -> impl Stream<It
     futures_util::stream::iter(asks).buffered(AT_ONCE)
 }
 
-/// Asks who a model with this hash is. What is from elsewhere is not looked for in archives.
+/// Asks for the version that a model is linked to; where there is none, or nobody has that version, for the one with this
+/// hash. A link may be a person's choice that the hash knows nothing of, so the hash never replaces it.
+///
+/// Models from a repository are not looked for in archives.
 pub async fn ask(providers: &Providers, model: &Record, hash: &str) -> Answer {
+    if let (Some(version), None) = (model.remote.id, &model.hf_url) {
+        match providers.version(model.remote.model_id, Some(version)).await {
+            Err(error) if error.is_final() => {}
+            // A provider that does not have the version may answer with another one of its model.
+            Ok(found) if !is_linked_to(model, &found) => {}
+            answer => return answer,
+        }
+    }
     if model.hf_url.is_some() {
         providers.version_by_hash_from(Source::CivitaiApi, hash).await
     } else {
         providers.version_by_hash(hash).await
     }
+}
+
+/// Whether a version is the one that a model is linked to, or the model has no link.
+fn is_linked_to(model: &Record, found: &Found<Object>) -> bool {
+    model
+        .remote
+        .id
+        .is_none_or(|linked| id_of(found.value.get("id")) == Some(linked))
 }
 
 /// As [`by_hash`], while CivitAI is `away` for this reason: the others are asked, and the reason is the answer for what they
@@ -101,7 +120,12 @@ pub async fn by_hash_of_others<'a>(
                 return Err(away.clone());
             }
             let hash = model.sha256_hex();
-            providers.version_by_hash_besides(Source::CivitaiApi, &hash).await
+            let found = providers.version_by_hash_besides(Source::CivitaiApi, &hash).await?;
+            if is_linked_to(model, &found) {
+                Ok(found)
+            } else {
+                Err(away.clone())
+            }
         });
         ask
     });

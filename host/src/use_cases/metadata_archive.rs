@@ -101,6 +101,7 @@ fn source(app: &App) -> Result<Source, ArchiveError> {
         key_setting: "",
         gated: false,
         sha256: None,
+        size: None,
         hosts,
         private: resolve::private(app),
     })

@@ -17,6 +17,16 @@ const WEIGHTS: [&str; 6] = [
 /// File types that are never downloaded by themselves.
 const NEVER: [&str; 4] = ["Config", "Archive", "Workflow", "Training Data"];
 
+/// Types of one model in two sizes.
+const MODEL: [&str; 2] = ["Model", "Pruned Model"];
+/// Endings of files that hold weights as plain data.
+const PLAIN: [&str; 3] = ["safetensors", "sft", "gguf"];
+/// Formats, as providers call them, of the same.
+const PLAIN_FORMATS: [&str; 2] = ["SafeTensor", "GGUF"];
+/// Endings of files that are passed over where the version has its weights as plain data: archives, and checkpoints that hold
+/// code.
+const PASSED_OVER: [&str; 6] = ["zip", "rar", "7z", "tar", "gz", "ckpt"];
+
 /// A provider's version, as far as choosing a file needs it.
 #[derive(Debug, Deserialize)]
 pub struct Version {
@@ -43,6 +53,8 @@ pub struct File {
     pub size: Option<String>,
     /// Such as `fp16`.
     pub fp: Option<String>,
+    /// Ending of its name in lower case, without the dot.
+    pub ending: Option<String>,
 }
 
 fn text_or_empty<'de, D: serde::Deserializer<'de>>(value: D) -> core::result::Result<String, D::Error> {
@@ -72,7 +84,25 @@ impl File {
             format: text(&metadata["format"]),
             size: text(&metadata["size"]),
             fp: text(&metadata["fp"]),
+            ending: text(&file["name"]).and_then(|name| Some(name.rsplit_once('.')?.1.to_ascii_lowercase())),
         }
+    }
+
+    fn has_ending(&self, endings: &[&str]) -> bool {
+        self.ending.as_deref().is_some_and(|own| endings.contains(&own))
+    }
+
+    /// Whether it holds weights as plain data. A name says more than what the provider calls the format.
+    fn is_plain(&self) -> bool {
+        match &self.ending {
+            Some(_) => self.has_ending(&PLAIN),
+            None => self.format.as_deref().is_some_and(|own| PLAIN_FORMATS.contains(&own)),
+        }
+    }
+
+    /// Whether it may stand in for another file with weights.
+    fn is_same_kind(&self, other: &Self) -> bool {
+        self.file_type == other.file_type || (self.is_one_of(&MODEL) && other.is_one_of(&MODEL))
     }
 
     /// Whether the file has that type.
@@ -112,7 +142,8 @@ impl Version {
 /// Index of the file that a choice means; the best file without a choice, or when nothing fits it.
 ///
 /// The best is the primary file with weights, else any file with weights, else a primary file that is not a
-/// configuration, archive, workflow or training data.
+/// configuration, archive, workflow or training data. Instead of an archive or a `.ckpt` the first file of the same kind
+/// that holds plain weights is taken, when the version has one.
 ///
 /// # Errors
 /// `NotFound` when there is no such file.
@@ -130,9 +161,14 @@ pub fn choose(version: &Version, choice: Option<&FileChoice>) -> Result<u32> {
             position(&|file| file.matches(choice))
         }
     });
+    let weights = || {
+        let first = primary_weights().or_else(|| position(&|file| file.is_one_of(&WEIGHTS)))?;
+        let passed_over = version.files[first].has_ending(&PASSED_OVER);
+        let instead = || position(&|file| file.is_plain() && file.is_same_kind(&version.files[first]));
+        Some(passed_over.then(instead).flatten().unwrap_or(first))
+    };
     let best = chosen
-        .or_else(primary_weights)
-        .or_else(|| position(&|file| file.is_one_of(&WEIGHTS)))
+        .or_else(weights)
         .or_else(|| position(&|file| file.primary && !file.is_one_of(&NEVER)));
     let index = best.and_then(|index| u32::try_from(index).ok());
     index.ok_or_else(|| PluginError::not_found("No suitable file found in metadata"))
@@ -186,6 +222,29 @@ mod tests {
             Ok(1)
         );
         assert_eq!(choose(&version(json!([{"primary": true}])), None), Ok(0));
+    }
+
+    #[test]
+    fn an_archive_or_ckpt_is_passed_over_where_the_version_has_plain_weights() {
+        let file = |name: &str, kind: &str, primary: bool| json!({"name": name, "type": kind, "primary": primary});
+        for primary in ["a.zip", "a.CKPT", "a.7z"] {
+            let files = json!([
+                file(primary, "Model", true),
+                file("n.safetensors", "Negative", false),
+                file("c.yaml", "Config", false),
+                file("a.safetensors", "Pruned Model", false),
+            ]);
+            assert_eq!(choose(&version(files.clone()), None), Ok(3), "{primary}");
+            let by_person = FileChoice {
+                primary: true,
+                ..FileChoice::default()
+            };
+            assert_eq!(choose(&version(files), Some(&by_person)), Ok(0), "{primary}");
+            let alone = json!([file("n.safetensors", "Negative", false), file(primary, "Model", true)]);
+            assert_eq!(choose(&version(alone), None), Ok(1), "{primary}");
+        }
+        let pickled = json!([file("a.pt", "Model", true), file("a.safetensors", "Model", false)]);
+        assert_eq!(choose(&version(pickled), None), Ok(0));
     }
 
     #[test]

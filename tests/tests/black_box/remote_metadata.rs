@@ -215,6 +215,8 @@ async fn a_pause_that_the_provider_asks_for_is_kept_and_an_answer_that_did_not_c
     let started = std::time::Instant::now();
     assert_eq!(fetch(&server, &file).await?["success"], true);
     assert!(started.elapsed() >= std::time::Duration::from_secs(1));
+    // By the version that the model is linked to now.
+    assert_eq!(fetch(&server, &file).await?["success"], true);
     civitai.forget();
     assert_eq!(fetch(&server, &file).await?["success"], true);
     let asked = civitai.asked();
@@ -340,5 +342,35 @@ async fn a_checkpoint_is_hashed_first_when_its_metadata_is_asked_for() -> Result
     let answer = server.post_json("/api/lm/checkpoints/fetch-civitai", &body).await?;
     assert_eq!(answer["metadata"]["model_name"], "Big", "{answer}");
     assert_eq!(answer["metadata"]["sha256"].as_str().map(str::len), Some(64));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_version_that_a_person_linked_stays_linked_when_metadata_is_refreshed() -> Result<()> {
+    let library = Library::new()?;
+    let file = library.add(&Model::lora("a"))?;
+    let hash = sha256(&std::fs::read(&file)?);
+    let versions = [
+        CatalogVersion::new(71, "of the file").sha256(&hash),
+        CatalogVersion::new(70, "chosen"),
+    ];
+    let civitai = Civitai::start([CatalogModel::new(7, "Linked", "LORA").versions(versions)]).await?;
+    let server = library.options().civitai(&civitai).serve().await?;
+    let linked = json!({"file_path": file, "model_id": 7, "model_version_id": 70});
+    server.post_json("/api/lm/loras/relink-civitai", &linked).await?;
+    server
+        .post_json("/api/lm/loras/fetch-civitai", &json!({ "file_path": file }))
+        .await?;
+    assert_eq!(sidecar(&file)?["civitai"]["id"], 70);
+    server
+        .post_json("/api/lm/loras/fetch-all-civitai", &json!({ "file_paths": [file] }))
+        .await?;
+    assert_eq!(sidecar(&file)?["civitai"]["id"], 70);
+    // Once nobody has that version, the hash says which one it is.
+    civitai.change(7, |model| model.versions.retain(|version| version.id != 70));
+    server
+        .post_json("/api/lm/loras/fetch-civitai", &json!({ "file_path": file }))
+        .await?;
+    assert_eq!(sidecar(&file)?["civitai"]["id"], 71);
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use reqwest::Url;
@@ -15,6 +16,7 @@ use super::state::State;
 use super::writer::{Piece, Shared, Writer, lock};
 use super::{Arrived, Transfer, TransferError, blocking, broke_off, disk, host_of};
 use crate::net;
+use crate::net::pace::Pace;
 
 /// What the first request asks for. Smaller files come with it whole.
 const FIRST: u64 = 8 << 20;
@@ -31,6 +33,8 @@ const BREAKS: u32 = 30;
 struct Plan {
     url: String,
     resolved: Option<String>,
+    // Whether the file is asked for as a whole, since the server's ranges can't be trusted.
+    whole: bool,
     // Whether ranges are served; none before the first answer.
     ranges: Option<bool>,
     // What was received or is being fetched.
@@ -40,8 +44,8 @@ struct Plan {
 }
 
 impl Transfer<'_> {
-    /// Fetches what is missing from one address.
-    pub(super) async fn attempt(&self, url: &str, state: State) -> Result<Arrived, Failure> {
+    /// Fetches what is missing from one address; `whole` asks for the file without ranges, which needs an empty state.
+    pub(super) async fn attempt(&self, url: &str, whole: bool, state: State) -> Result<Arrived, Failure> {
         self.meter.here.store(state.done.len(), Ordering::Relaxed);
         self.meter
             .total
@@ -49,6 +53,7 @@ impl Transfer<'_> {
         let plan = Mutex::new(Plan {
             url: url.to_owned(),
             resolved: None,
+            whole,
             ranges: None,
             asked: state.done.clone(),
             fails: 0,
@@ -143,7 +148,7 @@ impl Transfer<'_> {
         moved: bool,
         missing: (u64, u64),
     ) -> Result<Duration, Failure> {
-        if moved {
+        if moved && !matches!(result, Err(Failure::Slow(_))) {
             plan.fails = 0;
             plan.breaks = 0;
         }
@@ -153,7 +158,9 @@ impl Transfer<'_> {
         plan.asked.remove(missing.0, missing.1);
         let comes_whole = plan.ranges == Some(false) && missing.0 > 0;
         match failure {
-            Failure::Retry(error, _) | Failure::Expired(error) if comes_whole => Err(Failure::Restart(error)),
+            Failure::Retry(error, _) | Failure::Expired(error) | Failure::Slow(error) if comes_whole => {
+                Err(Failure::Restart(error))
+            }
             Failure::Retry(_, Some(wait)) if wait > LONGEST_BREAK => Err(Failure::Fatal(TransferError::RateLimited {
                 host: host_of(&plan.url),
                 wait,
@@ -165,7 +172,7 @@ impl Transfer<'_> {
                 }
                 Ok(wait.max(self.wait_after(1)))
             }
-            Failure::Retry(error, None) => {
+            Failure::Retry(error, None) | Failure::Slow(error) => {
                 plan.fails += 1;
                 if plan.fails > self.options.tries {
                     return Err(Failure::Fatal(error));
@@ -199,9 +206,9 @@ impl Transfer<'_> {
         (start, end): (u64, u64),
         at: &mut u64,
     ) -> Result<(), Failure> {
-        let (url, resolved) = {
+        let (url, resolved, whole) = {
             let plan = unpoisoned(plan);
-            (plan.url.clone(), plan.resolved.clone())
+            (plan.url.clone(), plan.resolved.clone(), plan.whole)
         };
         let validator = lock(shared).validator.clone();
         let request = Request {
@@ -212,6 +219,7 @@ impl Transfer<'_> {
             validator: validator.as_deref(),
             start,
             end,
+            whole,
             patience: self.options.patience,
         };
         let answer = request.send().await?;
@@ -227,8 +235,15 @@ impl Transfer<'_> {
         } else {
             total
         };
+        let mut skip = answer.skip;
+        let most = self.source.size.filter(|_| end.is_none());
+        let mut pace = Pace::new(self.options.least_rate, self.options.patience, Instant::now());
         let mut body = answer.response.bytes_stream();
         while end.is_none_or(|end| *at < end) {
+            if self.is_paused() {
+                self.allowed().await.map_err(Failure::Fatal)?;
+                pace.restart(Instant::now());
+            }
             self.allowed().await.map_err(Failure::Fatal)?;
             let next = tokio::time::timeout(self.options.patience, body.next());
             let mut bytes = match next.await {
@@ -237,6 +252,23 @@ impl Transfer<'_> {
                 Ok(Some(Err(error))) => return Err(Failure::Retry(fetch::broken(&from, &error), None)),
                 Ok(None) => break,
             };
+            if !pace.keeps(bytes.len() as u64, Instant::now()) {
+                return Err(Failure::Slow(self.slow(&from)));
+            }
+            if skip > 0 {
+                let passed = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+                bytes.advance(passed);
+                skip -= passed as u64;
+                if bytes.is_empty() {
+                    continue;
+                }
+            }
+            if let Some(size) = most.filter(|size| *at + bytes.len() as u64 > size.most()) {
+                return Err(Failure::Fatal(TransferError::Endless {
+                    host: net::host_of(&from),
+                    expected: size.bytes,
+                }));
+            }
             if let Some(end) = end {
                 bytes.truncate(usize::try_from(end - *at).unwrap_or(usize::MAX));
             }
@@ -247,9 +279,10 @@ impl Transfer<'_> {
             }
             *at += length;
             self.meter.here.fetch_add(length, Ordering::Relaxed);
-            let wait = self.limiter.take(length, std::time::Instant::now());
+            let wait = self.limiter.take(length, Instant::now());
             if wait > Duration::ZERO {
                 self.rest(wait).await.map_err(Failure::Fatal)?;
+                pace.restart(Instant::now());
             }
         }
         match end {
@@ -270,8 +303,32 @@ impl Transfer<'_> {
         }
     }
 
+    fn slow(&self, from: &Url) -> TransferError {
+        TransferError::Network {
+            host: net::host_of(from),
+            reason: format!("fewer than {} bytes a second came", self.options.least_rate),
+        }
+    }
+
     /// Notes what an answer says of the file. The first one tells how many bytes are missing.
     fn understood(&self, plan: &Mutex<Plan>, shared: &Shared, answer: &Answer) -> Result<Option<u64>, Failure> {
+        // Whether it is the file, nothing but its size could tell.
+        if let (None, Some(size), Some(actual)) = (&self.source.sha256, self.source.size, answer.total)
+            && !size.fits(actual)
+        {
+            return Err(Failure::Fatal(TransferError::OtherSize {
+                host: host_of(&answer.url),
+                expected: size.bytes,
+                actual,
+            }));
+        }
+        // Without the size of the whole, nobody could say which range is the last one.
+        if answer.ranges && answer.total.is_none() && lock(shared).total.is_none() {
+            return Err(Failure::NoRanges(TransferError::Network {
+                host: host_of(&answer.url),
+                reason: "it does not say how large the file is".into(),
+            }));
+        }
         let is_first = {
             let mut plan = unpoisoned(plan);
             let is_first = plan.ranges.is_none();

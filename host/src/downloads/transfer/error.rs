@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::proof::Unfit;
 use crate::net::guard::PrivateAddress;
 
 /// Why a transfer failed.
@@ -62,6 +63,56 @@ pub enum TransferError {
     Page {
         /// Who was asked.
         host: String,
+    },
+    /// An error message came in place of the file.
+    #[error(
+        "{host} answered with a message ({kind}) instead of the file. Open the model's page to see whether the file is still there, and try again later"
+    )]
+    Message {
+        /// Who was asked.
+        host: String,
+        /// The message's media type.
+        kind: String,
+    },
+    /// The bytes are compressed for the way, although that was not asked for, and so are not the file's.
+    #[error(
+        "{host} sends the file encoded as {encoding}, which was not asked for. Look for another source of the file"
+    )]
+    Encoded {
+        /// Who was asked.
+        host: String,
+        /// The encodings.
+        encoding: String,
+    },
+    /// The server names another size than the provider does, and no hash could prove which is right.
+    #[error(
+        "{host} has a file of {actual} bytes, but the provider names {expected}. It is another file; try again later, or download it in a browser to look at it"
+    )]
+    OtherSize {
+        /// Who was asked.
+        host: String,
+        /// Size that the provider names, in bytes.
+        expected: u64,
+        /// Size that the server names, in bytes.
+        actual: u64,
+    },
+    /// More came than the file has.
+    #[error(
+        "{host} sends more than the {expected} bytes that the provider names. What has arrived was removed; try again later"
+    )]
+    Endless {
+        /// Who was asked.
+        host: String,
+        /// Size that the provider names, in bytes.
+        expected: u64,
+    },
+    /// The file can't be what it should be, and no hash says otherwise.
+    #[error("what arrived is not the model: {reason}. It was not installed; it is kept as {}. Try again, or delete it", kept.display())]
+    Unfit {
+        /// Where it is kept.
+        kept: PathBuf,
+        /// What is wrong with it.
+        reason: Unfit,
     },
     /// Any other answer.
     #[error(
@@ -159,7 +210,12 @@ impl TransferError {
     pub fn is_of_address(&self) -> bool {
         !matches!(
             self,
-            Self::DiskFull { .. } | Self::Disk { .. } | Self::WrongHash { .. } | Self::Broken(_) | Self::Stopped
+            Self::DiskFull { .. }
+                | Self::Disk { .. }
+                | Self::WrongHash { .. }
+                | Self::Unfit { .. }
+                | Self::Broken(_)
+                | Self::Stopped
         )
     }
 }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION,
+    RANGE,
 };
 use reqwest::{Response, StatusCode, Url};
 
+use super::content_range::ContentRange;
 use super::error::TransferError;
 use super::source::Source;
 use crate::net::guard::PrivateAddress;
 use crate::net::reach::Reach;
-use crate::net::{cause, host_of, is_page, retry_after};
+use crate::net::{cause, content, host_of, location, retry_after};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 10;
@@ -27,6 +29,10 @@ pub enum Failure {
     Expired(TransferError),
     /// What was fetched so far is of no use: the file is another one, or comes whole only.
     Restart(TransferError),
+    /// The server's ranges can't be trusted: the file is to be asked for as a whole.
+    NoRanges(TransferError),
+    /// Bytes came, but too few of them: unlike with a connection that broke, they are no reason to go on for ever.
+    Slow(TransferError),
     /// It will not go well.
     Fatal(TransferError),
 }
@@ -47,6 +53,8 @@ pub struct Request<'a> {
     pub start: u64,
     /// The byte after the last one.
     pub end: u64,
+    /// Whether the whole file is asked for, without a range; `start` is 0 then.
+    pub whole: bool,
     /// Longest silence.
     pub patience: Duration,
 }
@@ -55,8 +63,10 @@ pub struct Request<'a> {
 pub struct Answer {
     /// The body.
     pub response: Response,
-    /// Size of the whole file.
+    /// Size of the whole file, in bytes.
     pub total: Option<u64>,
+    /// Bytes at the start of the body that come before the first byte that was asked for.
+    pub skip: u64,
     /// What the file is.
     pub validator: Option<String>,
     /// Whether ranges are served.
@@ -91,8 +101,7 @@ impl Request<'_> {
             if !response.status().is_redirection() {
                 return self.understand(&url, response);
             }
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            url = location.and_then(|location| url.join(location).ok()).ok_or_else(|| {
+            url = location(&url, response.headers().get(LOCATION)).ok_or_else(|| {
                 Failure::Fatal(TransferError::Refused {
                     host: host_of(&url),
                     status: response.status().as_u16(),
@@ -113,13 +122,13 @@ impl Request<'_> {
             let host = host_of(url);
             return Err(Failure::Retry(TransferError::RateLimited { host, wait }, Some(wait)));
         }
-        let mut request = client
-            .get(url.clone())
-            .header(ACCEPT_ENCODING, "identity")
-            .header(RANGE, range);
-        // A weak validator does not prove that bytes are the same.
-        if let Some(validator) = self.validator.filter(|validator| !validator.starts_with("W/")) {
-            request = request.header(IF_RANGE, validator);
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if !self.whole {
+            request = request.header(RANGE, range);
+            // A weak validator does not prove that bytes are the same.
+            if let Some(validator) = self.validator.filter(|validator| !validator.starts_with("W/")) {
+                request = request.header(IF_RANGE, validator);
+            }
         }
         if let Some(key) = self.source.key_for(url) {
             request = request.header(AUTHORIZATION, key);
@@ -141,7 +150,7 @@ impl Request<'_> {
     fn understand(&self, url: &Url, response: Response) -> Result<Answer, Failure> {
         let headers = response.headers();
         let (status, host) = (response.status(), host_of(url));
-        let is_page = is_page(headers);
+        let is_page = content::is_page(headers);
         let signed = self.source.key_for(url).is_some() || self.resolved_with_key();
         if status == StatusCode::PARTIAL_CONTENT || status == StatusCode::OK {
             if is_page {
@@ -151,6 +160,13 @@ impl Request<'_> {
                 } else {
                     TransferError::Page { host }
                 }));
+            }
+            if content::is_message(headers) {
+                let kind = content::media_type(headers);
+                return Err(Failure::Fatal(TransferError::Message { host, kind }));
+            }
+            if let Some(encoding) = content::encoding(headers) {
+                return Err(Failure::Fatal(TransferError::Encoded { host, encoding }));
             }
             return self.content(url, response);
         }
@@ -169,6 +185,7 @@ impl Request<'_> {
             401..=403 => Failure::Fatal(self.no_key(host, signed)),
             404 | 410 => Failure::Fatal(gone()),
             451 => Failure::Fatal(TransferError::Region { host }),
+            416 if self.start == 0 && !self.whole => Failure::NoRanges(refused()),
             416 => Failure::Restart(refused()),
             429 => {
                 let wait = retry_after(headers);
@@ -197,6 +214,19 @@ impl Request<'_> {
         }
     }
 
+    /// The answer contradicts itself or names no bytes that were asked for. One request for the whole file is left.
+    fn without_ranges(&self, url: &Url) -> Failure {
+        let error = TransferError::Network {
+            host: host_of(url),
+            reason: "it names other bytes than it sends".into(),
+        };
+        if self.whole {
+            Failure::Fatal(error)
+        } else {
+            Failure::NoRanges(error)
+        }
+    }
+
     fn content(&self, url: &Url, response: Response) -> Result<Answer, Failure> {
         let headers = response.headers();
         let validator = text(headers, ETAG)
@@ -207,12 +237,22 @@ impl Request<'_> {
             reason: "the file there changed, or is given out only as a whole".into(),
         };
         let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
-        let (first, total) = if is_part {
-            content_range(headers).ok_or_else(|| Failure::Restart(changed()))?
-        } else {
-            (0, response.content_length())
+        let length = text(headers, CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
+        let range = text(headers, CONTENT_RANGE).map(|text| ContentRange::parse(text).filter(|own| own.fits(length)));
+        let (first, total) = match range {
+            // A server that says which bytes these are, though it says that they are all.
+            Some(Some(range)) if !is_part && !range.is_whole() => return Err(self.without_ranges(url)),
+            Some(Some(range)) if range.last < self.start => return Err(self.without_ranges(url)),
+            Some(Some(range)) => (range.first, range.total),
+            Some(None) => return Err(self.without_ranges(url)),
+            None if is_part => return Err(self.without_ranges(url)),
+            None => (0, length),
         };
-        if first != self.start {
+        if first > self.start {
+            return Err(self.without_ranges(url));
+        }
+        // The whole file again, where only the rest was asked for.
+        if !is_part && self.start > 0 {
             return Err(Failure::Restart(changed()));
         }
         if let (Some(now), Some(before)) = (&validator, self.validator)
@@ -222,19 +262,13 @@ impl Request<'_> {
         }
         Ok(Answer {
             total,
+            skip: self.start - first,
             validator,
             ranges: is_part,
             url: url.to_string(),
             response,
         })
     }
-}
-
-/// First byte and size of the whole, of `bytes 0-9/100`.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let (range, total) = text(headers, CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
-    let first = range.split_once('-')?.0.trim().parse().ok()?;
-    Some((first, total.trim().parse().ok()))
 }
 
 fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {

@@ -5,9 +5,11 @@
 //! that writes and hashes them. When the server has another file meanwhile, or knows no ranges, it starts from zero.
 
 mod attempt;
+mod content_range;
 pub mod disk;
 mod error;
 mod fetch;
+mod proof;
 mod ranges;
 mod source;
 mod state;
@@ -15,6 +17,7 @@ mod state;
 mod tests;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,7 +27,8 @@ use tokio::sync::watch;
 
 pub use error::TransferError;
 use fetch::Failure;
-pub use source::{Hosts, Key, Private, Source};
+pub use proof::Unfit;
+pub use source::{Hosts, Key, NamedSize, Private, Source};
 use state::State;
 pub use state::{PartOf, part_is_of, part_of, state_of};
 
@@ -65,6 +69,8 @@ pub struct Options {
     pub first_wait: Duration,
     /// Longest time without a byte.
     pub patience: Duration,
+    /// Fewest bytes a second of one connection over `patience`; 0 is no bound.
+    pub least_rate: u64,
 }
 
 /// How far a transfer is, readable at any time.
@@ -137,29 +143,49 @@ impl Transfer<'_> {
         let sha256 = self.source.sha256.as_deref();
         let mut restarts = 0;
         let mut address = 0;
+        // The addresses whose ranges can't be trusted.
+        let mut whole = HashSet::new();
         loop {
             let url = self.source.urls.get(address).cloned().unwrap_or_default();
             let (target, wanted) = (self.target.to_owned(), sha256.map(str::to_owned));
             let state = blocking(move || State::load(&target, wanted.as_deref())).await?;
             let continued = state.done.len() > 0;
-            match self.attempt(&url, state).await {
-                Ok(arrived) if sha256.is_none_or(|wanted| wanted == arrived.sha256) => return Ok(arrived),
+            let unfit = match self.attempt(&url, whole.contains(&address), state).await {
+                Ok(arrived) => match self.checked(&arrived).await? {
+                    Ok(()) => return Ok(arrived),
+                    Err(unfit) => Ok((arrived, unfit)),
+                },
+                Err(failure) => Err(failure),
+            };
+            match unfit {
                 // What an earlier run left may be of another file. Once more, all of it.
                 Ok(_) if continued && restarts < RESTARTS => {
                     tracing::warn!(target = %self.target.display(), "what was here of the file is not of it; it is fetched anew");
                     restarts += 1;
                     self.discard().await?;
                 }
-                Ok(arrived) if address + 1 < self.source.urls.len() => {
+                Ok((arrived, unfit)) if address + 1 < self.source.urls.len() => {
                     tracing::warn!(
                         host = host_of(&url),
                         actual = arrived.sha256,
+                        unfit = unfit.map(|unfit| unfit.to_string()),
                         "this address has another file; the next one is asked"
                     );
                     address += 1;
                     self.discard().await?;
                 }
-                Ok(arrived) => return Err(self.keep_aside(arrived).await?),
+                Ok((arrived, unfit)) => return Err(self.keep_aside(arrived, unfit).await?),
+                Err(Failure::NoRanges(error)) if whole.insert(address) => {
+                    tracing::info!(%error, "the file is asked for without ranges");
+                    self.discard().await?;
+                }
+                Err(Failure::Fatal(error @ TransferError::Endless { .. })) => {
+                    self.discard().await?;
+                    if address + 1 >= self.source.urls.len() {
+                        return Err(error);
+                    }
+                    address += 1;
+                }
                 Err(Failure::Restart(error)) => {
                     restarts += 1;
                     self.discard().await?;
@@ -168,7 +194,13 @@ impl Transfer<'_> {
                     }
                     self.rest(self.wait_after(restarts)).await?;
                 }
-                Err(Failure::Fatal(error) | Failure::Retry(error, _) | Failure::Expired(error)) => {
+                Err(
+                    Failure::Fatal(error)
+                    | Failure::Retry(error, _)
+                    | Failure::Slow(error)
+                    | Failure::NoRanges(error)
+                    | Failure::Expired(error),
+                ) => {
                     if !error.is_of_address() || address + 1 >= self.source.urls.len() {
                         return Err(error);
                     }
@@ -196,11 +228,24 @@ impl Transfer<'_> {
         blocking(move || State::discard(&target)).await
     }
 
+    /// Whether what arrived is the file: by its hash where that is known, else by its size and content. The inner error is
+    /// the reason, and none where the hash is another.
+    async fn checked(&self, arrived: &Arrived) -> Result<Result<(), Option<Unfit>>, TransferError> {
+        if let Some(sha256) = &self.source.sha256 {
+            return Ok(if *sha256 == arrived.sha256 { Ok(()) } else { Err(None) });
+        }
+        let (part, name, size) = (part_of(self.target), self.target.to_owned(), self.source.size);
+        let checked = blocking(move || proof::check(&part, &name, size)).await?;
+        let checked = checked.map_err(|source| TransferError::disk(part_of(self.target), source))?;
+        Ok(checked.map_err(Some))
+    }
+
     /// Puts a file that is not what it should be beside its place, under a name that no library lists.
-    async fn keep_aside(&self, arrived: Arrived) -> Result<TransferError, TransferError> {
+    async fn keep_aside(&self, arrived: Arrived, unfit: Option<Unfit>) -> Result<TransferError, TransferError> {
         let target = self.target.to_owned();
+        let ending = if unfit.is_some() { ".rejected" } else { ".wrong-hash" };
         let kept = blocking(move || {
-            let kept = state::with_ending(&target, ".wrong-hash");
+            let kept = state::with_ending(&target, ending);
             let moved = std::fs::rename(part_of(&target), &kept);
             let _ = std::fs::remove_file(state_of(&target));
             moved.map(|()| kept)
@@ -208,10 +253,13 @@ impl Transfer<'_> {
         let kept = kept
             .await?
             .map_err(|source| TransferError::disk(part_of(self.target), source))?;
-        Ok(TransferError::WrongHash {
-            kept,
-            expected: self.source.sha256.clone().unwrap_or_default(),
-            actual: arrived.sha256,
+        Ok(match unfit {
+            Some(reason) => TransferError::Unfit { kept, reason },
+            None => TransferError::WrongHash {
+                kept,
+                expected: self.source.sha256.clone().unwrap_or_default(),
+                actual: arrived.sha256,
+            },
         })
     }
 
@@ -223,6 +271,10 @@ impl Transfer<'_> {
             Ok(Signal::Run) => Ok(()),
             _ => Err(TransferError::Stopped),
         }
+    }
+
+    fn is_paused(&self) -> bool {
+        *self.signal.borrow() == Signal::Pause
     }
 
     async fn rest(&self, wait: Duration) -> Result<(), TransferError> {

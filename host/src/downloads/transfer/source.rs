@@ -84,6 +84,41 @@ impl Private {
     }
 }
 
+/// The size that a provider names for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedSize {
+    /// In bytes.
+    pub bytes: u64,
+    /// How far the true size may be from it, in bytes: some providers round.
+    pub slack: u64,
+}
+
+impl NamedSize {
+    /// A size in whole bytes.
+    pub fn exact(bytes: u64) -> Self {
+        Self { bytes, slack: 0 }
+    }
+
+    /// A size in KiB, perhaps rounded to whole ones. None when it is no size.
+    pub fn of_kib(kib: f64) -> Option<Self> {
+        let bytes = (kib * 1024.0).round();
+        (bytes.is_finite() && bytes > 0.0).then_some(Self {
+            bytes: bytes as u64,
+            slack: 1024,
+        })
+    }
+
+    /// Whether a file of this many bytes has it.
+    pub fn fits(&self, bytes: u64) -> bool {
+        self.bytes.abs_diff(bytes) <= self.slack
+    }
+
+    /// The largest size that fits, in bytes.
+    pub fn most(&self) -> u64 {
+        self.bytes.saturating_add(self.slack)
+    }
+}
+
 /// A file that can be fetched.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -97,6 +132,8 @@ pub struct Source {
     pub gated: bool,
     /// SHA-256 that the file should have, lower-case hex.
     pub sha256: Option<String>,
+    /// Size that the provider names. Where no hash proves the file, it must fit.
+    pub size: Option<NamedSize>,
     /// Who may be asked for it.
     pub hosts: Hosts,
     /// Who may be asked although they are no hosts of the public internet.
@@ -122,6 +159,7 @@ mod tests {
             key_setting: "key",
             gated: false,
             sha256: None,
+            size: None,
             hosts: Hosts::Any,
             private: Private::default(),
         };
@@ -158,5 +196,15 @@ mod tests {
         let one = Hosts::Of(url("http://127.0.0.1:80/a"));
         assert!(one.has(&url("http://127.0.0.1/b")) && !one.has(&url("http://127.0.0.1:81/a")));
         assert!(Hosts::Any.has(&url("ftp://x/")));
+    }
+
+    #[test]
+    fn a_size_in_kib_may_be_rounded_and_one_in_bytes_is_exact() {
+        let size = NamedSize::of_kib(1.5).unwrap();
+        assert!(size.fits(1536) && size.fits(2000) && !size.fits(4000) && size.most() == 2560);
+        assert!(NamedSize::exact(10).fits(10) && !NamedSize::exact(10).fits(11));
+        for no_size in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(NamedSize::of_kib(no_size), None);
+        }
     }
 }

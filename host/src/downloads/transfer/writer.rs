@@ -21,6 +21,9 @@ use crate::files::hash::hex;
 const BLOCK: usize = 1 << 20;
 /// At most as many blocks are hashed behind for each piece that is written, so that the connections are not held up for long.
 const BLOCKS_BEHIND: usize = 4;
+/// Bytes that are written before the room on the disk is looked at again: a part of the reserve, so that several downloads at
+/// once do not use it up.
+const ROOM: u64 = disk::SPARE / 8;
 /// How often the state is written.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// How often what was written is brought to the disk for good.
@@ -47,6 +50,8 @@ pub struct Writer {
     block: Vec<u8>,
     // How much room there is.
     free: fn(&Path) -> Option<u64>,
+    // Bytes that may be written before the room is looked at again.
+    room: u64,
 }
 
 impl Writer {
@@ -78,6 +83,7 @@ impl Writer {
             hashed: 0,
             block: Vec::new(),
             free: disk::free,
+            room: 0,
         })
     }
 
@@ -92,6 +98,7 @@ impl Writer {
         let mut saved = Instant::now();
         let mut syncing = Syncing::default();
         while let Some(piece) = pieces.blocking_recv() {
+            self.take_room(piece.bytes.len() as u64)?;
             write_at(&self.file, &piece.bytes, piece.at).map_err(disk)?;
             let end = piece.at + piece.bytes.len() as u64;
             lock(&self.shared).done.insert(piece.at, end);
@@ -104,7 +111,8 @@ impl Writer {
             if saved.elapsed() >= SAVE_EVERY {
                 self.save();
                 saved = Instant::now();
-                self.look_for_room()?;
+                // Others write there, too.
+                self.room = 0;
                 syncing.start_when_due(&self.file, &self.shared);
             }
         }
@@ -122,19 +130,28 @@ impl Writer {
         Ok(Some(hex(&self.sha256.finalize())))
     }
 
-    /// Ends before the disk is full: other downloads write there too, and not every server says how long a file is.
-    fn look_for_room(&self) -> Result<(), TransferError> {
-        let state = lock(&self.shared);
-        let needed = state.total.map(|total| total.saturating_sub(state.done.len()));
-        drop(state);
-        match (self.free)(&self.target) {
-            Some(free) if free < disk::SPARE && needed != Some(0) => Err(TransferError::DiskFull {
-                path: self.target.clone(),
-                needed,
-                free,
-            }),
-            _ => Ok(()),
+    /// Takes room for bytes that are to be written next. The disk's reserve is never taken: other downloads write there too,
+    /// and not every server says how long a file is.
+    fn take_room(&mut self, bytes: u64) -> Result<(), TransferError> {
+        if bytes > self.room {
+            let Some(free) = (self.free)(&self.target) else {
+                self.room = ROOM;
+                return Ok(());
+            };
+            let room = free.saturating_sub(disk::SPARE);
+            if bytes > room {
+                let state = lock(&self.shared);
+                let needed = state.total.map(|total| total.saturating_sub(state.done.len()));
+                return Err(TransferError::DiskFull {
+                    path: self.target.clone(),
+                    needed,
+                    free,
+                });
+            }
+            self.room = room.min(ROOM.max(bytes));
         }
+        self.room -= bytes.min(self.room);
+        Ok(())
     }
 
     fn save(&self) {
@@ -235,7 +252,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.safetensors");
         let mut writer = Writer::open(&target, Shared::default()).unwrap();
-        writer.free = |_| Some(disk::SPARE - 1);
+        writer.free = |target| {
+            let is_begun = std::fs::metadata(state::part_of(target)).is_ok_and(|part| part.len() > 0);
+            Some(if is_begun { disk::SPARE } else { 2 * disk::SPARE })
+        };
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         let writing = std::thread::spawn(move || writer.run(receiver));
         for at in 0..2 {
@@ -248,5 +268,27 @@ mod tests {
         assert!(matches!(error, TransferError::DiskFull { needed: None, .. }), "{error}");
         assert!(!error.to_string().contains("0 MB more"), "{error}");
         assert!(State::load(&target, None).done.len() > 0);
+    }
+
+    #[test]
+    fn the_reserve_of_a_disk_is_never_taken_however_fast_bytes_come() {
+        const DISK: u64 = disk::SPARE + (9 << 20);
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.safetensors");
+        let mut writer = Writer::open(&target, Shared::default()).unwrap();
+        writer.free = |target| Some(DISK - std::fs::metadata(state::part_of(target)).map_or(0, |part| part.len()));
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let writing = std::thread::spawn(move || writer.run(receiver));
+        for number in 0..20 {
+            let bytes = Bytes::from(vec![0; 1 << 20]);
+            let _ = sender.blocking_send(Piece {
+                at: number << 20,
+                bytes,
+            });
+        }
+        drop(sender);
+        let error = writing.join().unwrap().unwrap_err();
+        assert!(matches!(error, TransferError::DiskFull { .. }), "{error}");
+        assert_eq!(std::fs::metadata(state::part_of(&target)).unwrap().len(), 9 << 20);
     }
 }

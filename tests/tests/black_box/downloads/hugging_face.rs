@@ -119,6 +119,8 @@ async fn a_file_of_a_repository_is_listed_downloaded_and_linked() -> Result<()> 
     )
     .await?;
     assert_eq!(linked["message"], "hf_url set to https://huggingface.co/x/y");
+    let short = json!({"file_path": path, "hf_url": "https://hf.co/x/y"});
+    assert_eq!(post("set-hf-url", short).await?.1["message"], "hf_url already set");
     assert_eq!(
         server.item("loras", "a b").await?["hf_url"],
         "https://huggingface.co/x/y"

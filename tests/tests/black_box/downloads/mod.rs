@@ -7,6 +7,7 @@ mod hugging_face;
 mod names;
 mod queue;
 mod refusals;
+mod unproved;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

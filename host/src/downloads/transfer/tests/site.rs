@@ -156,6 +156,7 @@ pub struct Setting {
     pub site: Arc<Site>,
     pub base: String,
     pub folder: tempfile::TempDir,
+    pub name: &'static str,
     pub signal: watch::Sender<Signal>,
     pub meter: Meter,
     pub budgets: Arc<Budgets>,
@@ -175,6 +176,7 @@ impl Setting {
             site,
             base,
             folder: tempfile::tempdir().unwrap(),
+            name: "a.safetensors",
             signal: watch::channel(Signal::Run).0,
             meter: Meter::default(),
             budgets: Arc::default(),
@@ -182,7 +184,7 @@ impl Setting {
     }
 
     pub fn target(&self) -> PathBuf {
-        self.folder.path().join("a.safetensors")
+        self.folder.path().join(self.name)
     }
 
     pub fn source(&self, paths: &[&str]) -> Source {
@@ -192,6 +194,7 @@ impl Setting {
             key_setting: "a_key",
             gated: false,
             sha256: Some(hex(&Sha256::digest(&*self.site.content.lock().unwrap()))),
+            size: None,
             hosts: Hosts::Any,
             private: Private {
                 all: true,
@@ -210,12 +213,28 @@ impl Setting {
         connections: usize,
         patience: Duration,
     ) -> Result<Arrived, TransferError> {
+        self.transfer(source, connections, patience, 0).await
+    }
+
+    /// Over one connection, which must bring so many bytes a second.
+    pub async fn run_at(&self, source: &Source, least_rate: u64) -> Result<Arrived, TransferError> {
+        self.transfer(source, 1, Duration::from_millis(100), least_rate).await
+    }
+
+    async fn transfer(
+        &self,
+        source: &Source,
+        connections: usize,
+        patience: Duration,
+        least_rate: u64,
+    ) -> Result<Arrived, TransferError> {
         let reach = Reach::new(reqwest::Client::builder, None, self.budgets.clone()).unwrap();
         let options = Options {
             connections,
             tries: 4,
             first_wait: Duration::from_millis(1),
             patience,
+            least_rate,
         };
         let transfer = Transfer {
             reach: &reach,

@@ -18,6 +18,8 @@ use crate::use_cases::blocking_act;
 const MARKS: [char; 3] = ['_', '.', '-'];
 /// The page of a repository starts with one of these.
 const PAGES: [&str; 2] = ["https://huggingface.co/", "http://huggingface.co/"];
+/// The short forms of the same address.
+const SHORT_PAGES: [&str; 2] = ["https://hf.co/", "http://hf.co/"];
 
 fn is_repo(repo: &str) -> bool {
     let is_name = |name: &str| {
@@ -126,7 +128,10 @@ fn asked(fields: &Map<String, Value>) -> Result<Wanted, ApiError> {
 /// POST `set-hf-url`: `{"file_path", "hf_url"}`.
 pub async fn link(call: Call) -> Result<Response, ApiError> {
     let fields = body(&call)?;
-    let (path, url) = (text(&fields, "file_path"), text(&fields, "hf_url"));
+    let (path, mut url) = (text(&fields, "file_path"), text(&fields, "hf_url"));
+    if let Some(rest) = SHORT_PAGES.iter().find_map(|page| url.strip_prefix(page)) {
+        url = format!("{}{rest}", PAGES[0]);
+    }
     if path.is_empty() || url.is_empty() {
         return Err(ApiError::bad_request(
             "Missing required fields: 'file_path' and 'hf_url'",
