@@ -10,7 +10,7 @@ fn library() -> Result<Library> {
         Model::lora("styles/amber")
             .base("SDXL 1.0")
             .tags(&["style"])
-            .civitai(json!({"id": 1, "modelId": 2, "trainedWords": ["amber glow"], "model": {"allowNoCredit": true}}))
+            .civitai(json!({"id": 1, "modelId": 2, "trainedWords": ["amber glow"], "model": {"type": "LORA", "allowNoCredit": true}}))
             .side("usage_tips", "{\"strength\": 0.8}")
             .side("notes", "at 0.8"),
         Model::lora("brush").base("Pony").tags(&["ink"]),
