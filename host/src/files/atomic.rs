@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::fault;
+use super::{fault, foreign};
 
 /// How names of files begin and end that are not whole yet.
 const UNFINISHED: (&str, &str) = (".modelshelf-", ".tmp");
@@ -79,10 +79,9 @@ fn beside(path: &Path, content: &[u8]) -> std::io::Result<tempfile::NamedTempFil
 
 /// The content is in place; where a folder can't be synced, only a power cut could undo it.
 fn sync_folder(path: &Path) {
-    #[cfg(unix)]
-    let _ = path
-        .parent()
-        .and_then(|folder| std::fs::File::open(folder).ok()?.sync_all().ok());
+    if let Some(folder) = path.parent() {
+        foreign::sync_folder(folder);
+    }
 }
 
 /// Whether a file of this name is one that is not whole yet.

@@ -11,6 +11,7 @@ pub mod reason;
 pub mod registrar;
 pub mod routes;
 pub mod safety;
+mod served_file;
 mod sockets;
 
 use std::sync::Arc;

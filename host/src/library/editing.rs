@@ -19,8 +19,8 @@ use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::{trash, typed};
-use crate::files::atomic;
 use crate::files::rooted::RootedPathError;
+use crate::files::{atomic, foreign};
 use crate::plugins::Plugin;
 
 /// Why a model was not changed.
@@ -150,11 +150,7 @@ impl Beside {
     /// # Errors
     /// When it is there and can't be read.
     pub fn read(path: PathBuf) -> Result<Self, SidecarError> {
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => return Err(SidecarError::Io { path, source }),
-        };
+        let bytes = foreign::read(&path, sidecar::MAX_BYTES)?;
         Ok(Self { path, bytes })
     }
 }

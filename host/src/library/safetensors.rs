@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+
+use crate::files::foreign::ForeignFile;
 
 /// Longest header that is read, in bytes.
 pub const MAX_HEADER: u64 = 64 << 20;
@@ -121,8 +122,8 @@ pub struct Header {
 /// # Errors
 /// Says in words for a person what is wrong with the file.
 pub fn read(path: &Path, interest: &Interest) -> Result<Header, HeaderError> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+    let mut file = ForeignFile::existing(path).map_err(std::io::Error::from)?;
+    let size = file.len();
     let mut length = [0; 8];
     if size < 8 {
         return Err(HeaderError::TooShort(size));

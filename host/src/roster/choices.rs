@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::atomic;
+use crate::files::{atomic, foreign};
 
 /// Why a choice can't be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +49,18 @@ impl Choices {
     /// # Errors
     /// When it can't be used.
     pub fn open(path: PathBuf) -> Result<Self, ChoicesError> {
-        let stored = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| ChoicesError::Format {
+        let stored = match foreign::read(&path, foreign::OWN_FILE) {
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|source| ChoicesError::Format {
                 path: path.clone(),
                 source,
             })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Stored::default(),
-            Err(source) => return Err(ChoicesError::Io { path, source }),
+            Ok(None) => Stored::default(),
+            Err(error) => {
+                return Err(ChoicesError::Io {
+                    path,
+                    source: error.into(),
+                });
+            }
         };
         Ok(Self {
             path,

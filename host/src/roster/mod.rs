@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use choices::{Choices, ChoicesError};
-pub use entry::{Entry, Failure, Source};
+pub use entry::{Entry, Failure, Source, component};
 pub use start::load;
 pub use swap::{SwapError, Swapped, replace};
 pub use switch::{disable, enable, watch_quarantine};

@@ -13,6 +13,7 @@ use super::SettingsError;
 use super::libraries::belongs_to_a_library;
 use crate::compat::compat;
 use crate::files::atomic;
+use crate::files::foreign::{self, ForeignFile, Links};
 
 /// The files in the data folder.
 const FILE: &str = "changed_settings.json";
@@ -148,15 +149,8 @@ fn put(state: &mut State, library: &str, key: &str, value: &Value) {
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(SettingsError::Io {
-                path: path.to_owned(),
-                source,
-            });
-        }
+    let Some(bytes) = foreign::read(path, foreign::OWN_FILE)? else {
+        return Ok(None);
     };
     if bytes.is_empty() {
         return Ok(None);
@@ -187,11 +181,16 @@ fn owners_alone(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        let file = options.mode(0o600).open(path)?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+        options.mode(0o600);
+        let file = ForeignFile::open_with(&mut options, path, Links::Follow)?;
+        let alone = std::fs::Permissions::from_mode(0o600);
+        file.map_or(Ok(()), |file| file.as_file().set_permissions(alone))
     }
     #[cfg(not(unix))]
-    options.open(path).map(drop)
+    {
+        ForeignFile::open_with(&mut options, path, Links::Follow)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

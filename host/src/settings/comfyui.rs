@@ -6,6 +6,7 @@ use serde_yaml_ng::Value;
 
 use super::{RootSources, SettingsError};
 use crate::compat::compat;
+use crate::files::foreign::{self, ForeignFile};
 
 /// Adds every folder that this ComfyUI would look into, under ComfyUI's own names.
 ///
@@ -34,7 +35,7 @@ pub fn add(folder: &Path, roots: &mut RootSources) -> Result<(), SettingsError> 
     }
     for name in &compat().extra_paths {
         let path = folder.join(name);
-        if path.is_file() {
+        if foreign::is_taken(&path) {
             add_yaml(&path, roots)?;
         }
     }
@@ -44,10 +45,7 @@ pub fn add(folder: &Path, roots: &mut RootSources) -> Result<(), SettingsError> 
 /// Each top-level entry is an installation: `base_path`, and under other names one folder or
 /// several, one a line.
 fn add_yaml(path: &Path, roots: &mut RootSources) -> Result<(), SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = ForeignFile::existing(path)?.read_text(foreign::SETTINGS_FILE)?;
     let yaml: Value = serde_yaml_ng::from_str(&text).map_err(|error| SettingsError::Format {
         path: path.to_owned(),
         reason: error.to_string(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ChangedSettings, ContractSettings, RootSources};
+use crate::files::foreign::{self, ForeignError};
 
 /// Name of the only library where settings name none.
 const UNNAMED: &str = "default";
@@ -140,7 +141,10 @@ impl NamedLibraries {
 
     /// The choice of an earlier run, if it still counts.
     fn chosen(&self) -> Option<String> {
-        let text = std::fs::read(&self.choice).ok()?;
+        let warn = |error: &ForeignError| tracing::warn!("the chosen library is not known: {error}");
+        let text = foreign::read(&self.choice, foreign::SETTINGS_FILE)
+            .inspect_err(warn)
+            .ok()??;
         let choice: Choice = serde_json::from_slice(&text)
             .inspect_err(|error| tracing::warn!(file = %self.choice.display(), %error, "passed over"))
             .ok()?;

@@ -22,6 +22,7 @@ pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
 use crate::cli::ServeArgs;
+use crate::files::foreign::ForeignError;
 use crate::library::history::HistorySettings;
 use crate::plugins::Grants;
 use crate::plugins::limits::AllLimits;
@@ -41,6 +42,9 @@ pub enum SettingsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The door refuses it: it is a pipe, a device, a link that leads nowhere, too large, or no text.
+    #[error(transparent)]
+    File(#[from] ForeignError),
     /// It does not follow its format.
     #[error("{} can't be used: {reason}. Nothing was changed; mend the file or name another one", path.display())]
     Format {

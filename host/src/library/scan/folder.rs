@@ -6,6 +6,7 @@ use arcstr::ArcStr;
 
 use super::walk::LeftOut;
 use crate::compat::compat;
+use crate::files::foreign::{self, Links};
 use crate::files::{atomic, wire_path};
 use crate::library::parallel::give_way;
 use crate::library::preview;
@@ -315,12 +316,8 @@ pub fn is_emptied(folder: &Path) -> bool {
 /// # Errors
 /// When it is gone or can't be looked at; `InvalidInput` when it is no regular file.
 pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        // A pipe or a device would never come to an end.
-        let reason = "it is not a regular file";
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason));
-    }
+    let metadata = foreign::inspect(path, Links::Follow)?;
+    let metadata = metadata.ok_or(std::io::ErrorKind::NotFound)?;
     let modified = metadata.modified()?;
     let mtime_ns = match modified.duration_since(std::time::UNIX_EPOCH) {
         Ok(after) => after.as_nanos() as i64,
