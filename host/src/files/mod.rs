@@ -7,6 +7,7 @@ pub mod fault;
 pub mod foreign;
 pub mod hash;
 pub mod limiter;
+pub mod own;
 pub mod rename;
 pub mod rooted;
 pub mod transfer;
