@@ -12,6 +12,8 @@ pub mod compat;
 pub mod downloads;
 pub mod files;
 pub mod flight;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod hub;
 pub mod libraries;

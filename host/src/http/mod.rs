@@ -11,7 +11,7 @@ pub mod reason;
 pub mod registrar;
 pub mod routes;
 pub mod safety;
-mod served_file;
+pub(crate) mod served_file;
 mod sockets;
 
 use std::sync::Arc;

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use changed::{ChangedSettings, is_secret};
+#[cfg(test)]
+pub(crate) use comfyui::add as add_comfyui;
 pub use contract::ContractSettings;
 pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
