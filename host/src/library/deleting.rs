@@ -37,6 +37,7 @@ impl Library {
                 Ok(_) if self.info().extension_of(&path).is_some() && !trash::is_inside(&plain) => there.push(path),
                 Ok(_) => return Err(EditError::NotFound(path)),
                 // It may still be listed.
+                Err(RootedPathError::Foreign(error)) => return Err(EditError::Foreign(error)),
                 Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => missing.push((path, None)),
                 Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
                 Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),

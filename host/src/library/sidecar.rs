@@ -81,6 +81,17 @@ pub enum SidecarError {
     },
 }
 
+impl SidecarError {
+    /// Whether reading it again, with the same thing at its path, ends the same way.
+    pub fn stays(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Foreign(error) => !matches!(error, ForeignError::Io { .. }),
+            Self::Io { .. } => false,
+        }
+    }
+}
+
 /// A sidecar's object.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sidecar(pub Map<String, Value>);

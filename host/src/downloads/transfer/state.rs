@@ -4,12 +4,13 @@
 //! there. After the machine went down it may not be, so the state names the boot that it is of, and beside what was
 //! written what was also synced; another boot goes on from the latter.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
-use crate::files::foreign::{self, Links};
+use crate::files::foreign::{self, ForeignFile, Links};
 
 /// Most bytes of a state: many pieces of a large file stay far below.
 const LARGEST: u64 = 4 << 20;
@@ -120,7 +121,9 @@ impl State {
     pub fn save(&self, target: &Path) -> std::io::Result<()> {
         let path = state_of(target);
         let new = with_ending(&path, ".tmp");
-        std::fs::write(&new, serde_json::to_vec(self)?)?;
+        ForeignFile::create(&new)?
+            .into_file()
+            .write_all(&serde_json::to_vec(self)?)?;
         std::fs::rename(new, path)
     }
 

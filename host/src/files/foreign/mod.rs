@@ -181,6 +181,17 @@ impl ForeignFile {
         }))
     }
 
+    /// An empty file to be written, new or in the place of the content of an old one. Links are refused.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn create(path: &Path) -> Result<Self, ForeignError> {
+        let mut options = OpenOptions::new();
+        let opened = Self::open_with(options.write(true).create(true).truncate(true), path, Links::Refuse)?;
+        // None only when its folder is not there.
+        opened.ok_or_else(|| ForeignError::io(path, ErrorKind::NotFound.into()))
+    }
+
     /// Size in bytes when the file was opened.
     pub fn len(&self) -> u64 {
         self.metadata.len()

@@ -38,11 +38,12 @@ impl From<EditError> for ApiError {
             EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::Away(_)
+            | EditError::Foreign(_)
             | EditError::NotHashed(_)
             | EditError::Differs(..)
             | EditError::IsLink(_)
             | EditError::CantLink { .. }
-            | EditError::Sidecar(SidecarError::Corrupt { .. })
+            | EditError::Sidecar(SidecarError::Corrupt { .. } | SidecarError::Foreign(_))
             | EditError::ChangedSince(_)
             | EditError::TargetTaken(_)
             | EditError::TargetShared { .. }

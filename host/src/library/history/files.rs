@@ -87,7 +87,7 @@ fn whole_steps(steps: &[Step]) -> usize {
         .iter()
         .any(|step| matches!(step, Step::Renamed { copied: true, .. }))
         && last.iter().all(|step| match step {
-            Step::Renamed { from, to, .. } => !Path::new(from).exists() && Path::new(to).exists(),
+            Step::Renamed { from, to, .. } => !foreign::is_taken(Path::new(from)) && foreign::is_taken(Path::new(to)),
             _ => true,
         });
     if is_whole {

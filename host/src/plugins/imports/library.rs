@@ -84,6 +84,7 @@ fn refused(error: &EditError) -> Error {
         | EditError::TargetTaken(_)
         | EditError::TargetShared { .. }
         | EditError::Away(_)
+        | EditError::Foreign(_)
         | EditError::NotHashed(_)
         | EditError::Differs(..)
         | EditError::IsLink(_)
