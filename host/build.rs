@@ -1,4 +1,5 @@
 //! Embeds the components in `target/plugins` (built by `cargo xtask plugins`) and the commit.
+#![allow(clippy::disallowed_methods, reason = "the files are those of the source tree")]
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //! Two processors can't do more than two seconds of it in a second, whatever the threads.
 //!
 //! `cargo run --release -p host --example hash_bench`
+#![allow(clippy::disallowed_methods, reason = "benchmarks read what they wrote themselves")]
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};

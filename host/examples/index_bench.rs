@@ -2,6 +2,7 @@
 //! see it, and listings of every order, filter and page. One JSON line for each number.
 //!
 //! `cargo run --release -p host --example index_bench -- 100000`
+#![allow(clippy::disallowed_methods, reason = "benchmarks read what they wrote themselves")]
 
 use std::hint::black_box;
 use std::sync::Arc;

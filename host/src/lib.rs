@@ -1,4 +1,8 @@
 //! Modelshelf's server. See ARCHITECTURE.md for the map.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests read what they wrote themselves")
+)]
 
 pub mod app;
 pub mod authoring;
@@ -8,6 +12,8 @@ pub mod compat;
 pub mod downloads;
 pub mod files;
 pub mod flight;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod hub;
 pub mod libraries;

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::watching::{Folder, Watch};
 use crate::app::App;
-use crate::files::hash;
+use crate::files::{foreign, hash};
 use crate::roster::{self, Source};
 
 /// A path that was named by `--plugin`, watched already.
@@ -94,8 +94,13 @@ fn follow_file(app: &Arc<App>, runtime: &Handle, named: Named) {
     while watch.next() {
         watch.renew();
         // A file that is being replaced is not there for a moment; the event of its return follows.
-        if let Ok(wasm) = std::fs::read(&path) {
-            serve(app, runtime, &source, &wasm);
+        match roster::component(&path) {
+            Ok(wasm) => serve(app, runtime, &source, &wasm),
+            Err(_) if !foreign::is_taken(&path) => {}
+            Err(error) => {
+                tracing::error!(plugin = %path.display(), "a plugin can't be read: {error}");
+                app.roster.note_failure(app, &source, error.to_string());
+            }
         }
     }
 }
@@ -153,7 +158,7 @@ fn build(folder: &Path, known: &mut Option<KnownCrate>, running: &Running) -> Re
     };
     let built = own.build(&options).map_err(described)?;
     *known = Some(own);
-    let wasm = std::fs::read(&built.wasm).map_err(|error| format!("{}: {error}", built.wasm.display()))?;
+    let wasm = roster::component(&built.wasm).map_err(|error| error.to_string())?;
     Ok((built.wasm, wasm))
 }
 

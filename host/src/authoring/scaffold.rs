@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::files::foreign::{self, ForeignFile};
+
 const MANIFEST: &str = include_str!("template/Cargo.toml.in");
 const CODE: &str = include_str!("template/lib.rs.in");
 /// Longest name: the prefix of its URLs has one letter more, and at most 40.
@@ -42,7 +44,9 @@ pub fn make(name: &str, sdk: Option<&Path>) -> anyhow::Result<()> {
     // The versions that the SDK is tested with; cargo takes from it what the crate needs.
     let lock = sdk.join("../Cargo.lock");
     if lock.is_file() {
-        std::fs::copy(&lock, folder.join("Cargo.lock")).with_context(|| format!("can't copy {}", lock.display()))?;
+        let versions = ForeignFile::existing(&lock)?.read_at_most(foreign::OWN_FILE)?;
+        std::fs::write(folder.join("Cargo.lock"), versions)
+            .with_context(|| format!("can't copy {}", lock.display()))?;
     }
     println!("made {name}, which uses the SDK in {}", sdk.display());
     println!("\n  host plugin test {name}");

@@ -46,7 +46,7 @@ impl Subject {
     /// # Errors
     /// When the file can't be read, or the server would leave it out.
     pub async fn load(path: &Path, memory_mib: usize, compiler: Compiler) -> anyhow::Result<Self> {
-        let wasm = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+        let wasm = crate::roster::component(path)?;
         let general = Limits {
             memory_mib,
             // Every check is made, whatever the ones before it found.

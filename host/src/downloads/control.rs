@@ -14,6 +14,7 @@ use super::service::Downloads;
 use super::transfer;
 use super::working::REMEMBERED;
 use crate::app::App;
+use crate::files::foreign;
 
 /// Why a download can't be paused and the like. Source of the texts: contract section 1.7.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +178,9 @@ impl Downloads {
             if !claims.contains_key(&target) && !Place::is_of_any(&others, &target) {
                 transfer::discard(&target);
                 // Beside a file that has its name already it is that one's.
-                if let Some(preview) = preview.filter(|path| preview::is_beside(path, &target) && !target.exists()) {
+                if let Some(preview) =
+                    preview.filter(|path| preview::is_beside(path, &target) && !foreign::is_taken(&target))
+                {
                     let _ = std::fs::remove_file(preview);
                 }
             }

@@ -11,7 +11,8 @@ use super::resolve::Plan;
 use super::transfer::{self, Arrived, PartOf, TransferError};
 use crate::app::App;
 use crate::files::names::{shortened_file, with_suffix};
-use crate::files::{FORBIDDEN, rename};
+use crate::files::transfer::sync_folder_of;
+use crate::files::{FORBIDDEN, foreign, rename};
 use crate::library::editing::{self, EditError};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
 use crate::library::{metadata, refreshing, typed};
@@ -191,11 +192,7 @@ pub async fn install(
             return Err(io(&target, source));
         }
         let _ = std::fs::remove_file(transfer::state_of(&target));
-        if let Some(folder) = target.parent()
-            && let Ok(folder) = std::fs::File::open(folder)
-        {
-            let _ = folder.sync_all();
-        }
+        sync_folder_of(&target);
         library.arrived(&plugin, &handle, &wire);
         Ok(target)
     };
@@ -257,7 +254,8 @@ fn there(path: &Path, sha256: &str) -> std::io::Result<Option<Sidecar>> {
         Ok(Some(other)) if other.text("sha256") != sha256 => Err(ErrorKind::AlreadyExists.into()),
         Ok(there) => Ok(there),
         Err(SidecarError::Corrupt { .. }) => {
-            editing::put_aside(path, &std::fs::read(path)?).map_err(io_of)?;
+            let bytes = foreign::read(path, foreign::OWN_FILE)?.unwrap_or_default();
+            editing::put_aside(path, &bytes).map_err(io_of)?;
             Ok(None)
         }
         Err(error) => Err(io_of(error)),

@@ -9,6 +9,7 @@ use super::job::Job;
 use super::service::Downloads;
 use super::transfer;
 use crate::app::App;
+use crate::files::foreign;
 use crate::library::preview::ENDINGS;
 use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;
@@ -103,7 +104,7 @@ pub async fn fetch(app: &App, downloads: &Downloads, job: &Job, picture: &Pictur
     let written = tokio::task::spawn_blocking(move || {
         let stem = target.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let path = target.with_file_name(format!("{stem}{}", preview.ending()));
-        if path.exists() {
+        if foreign::is_taken(&path) {
             return Err(format!("{} is there already", path.display()));
         }
         let noted = ledger.set_preview(&id, Some((&path, level)));

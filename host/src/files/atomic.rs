@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::fault;
+use super::foreign::{self, Links};
 
 /// How names of files begin and end that are not whole yet.
 const UNFINISHED: (&str, &str) = (".modelshelf-", ".tmp");
@@ -16,9 +17,13 @@ const LEFT: Duration = Duration::from_secs(3600);
 /// folder. A link stays a link: what it leads to is written.
 ///
 /// # Errors
-/// Any step up to the rename; the old content is then untouched.
+/// Any step up to the rename; the old content is then untouched. Also for a link that leads nowhere, and for what is no
+/// regular file.
 pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let resolved = path.canonicalize();
+    // A link that leads nowhere belongs to a disk that is offline: written now, the file there would be hidden, or lost.
+    // And nothing takes the place of a pipe or a device.
+    let resolved = foreign::inspect(path, Links::Follow)?.map(|_| path.canonicalize());
+    let resolved = resolved.transpose()?;
     let path = resolved.as_deref().unwrap_or(path);
     let file = beside(path, content)?;
     fault::step();
@@ -79,10 +84,9 @@ fn beside(path: &Path, content: &[u8]) -> std::io::Result<tempfile::NamedTempFil
 
 /// The content is in place; where a folder can't be synced, only a power cut could undo it.
 fn sync_folder(path: &Path) {
-    #[cfg(unix)]
-    let _ = path
-        .parent()
-        .and_then(|folder| std::fs::File::open(folder).ok()?.sync_all().ok());
+    if let Some(folder) = path.parent() {
+        foreign::sync_folder(folder);
+    }
 }
 
 /// Whether a file of this name is one that is not whole yet.
@@ -136,6 +140,21 @@ mod tests {
         sweep(&path);
         assert!(path.exists());
         assert!(is_temporary(path.file_name().unwrap().to_str().unwrap()) && !is_temporary("a.tmp"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_and_a_device_are_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        for target in ["/nowhere/disk/a.json", "/dev/zero"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            let error = super::write(&path, b"new").unwrap_err().to_string();
+            assert!(error.contains("a.json"), "{error}");
+            assert_eq!(std::fs::read_link(&path).unwrap(), Path::new(target));
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

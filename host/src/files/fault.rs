@@ -33,13 +33,16 @@ pub fn step() {
 mod armed {
     use std::cell::Cell;
 
+    use crate::files::foreign;
+
     thread_local! {
         // Steps that are left, 0 for no end.
         static LEFT: Cell<u64> = const { Cell::new(0) };
     }
 
     pub fn enter(kind: &str) {
-        let wanted = std::env::var_os("MODELSHELF_FAULT").and_then(|path| std::fs::read_to_string(path).ok());
+        let wanted =
+            std::env::var_os("MODELSHELF_FAULT").and_then(|path| foreign::read_text(path.as_ref(), 4096).ok()?);
         let left = wanted.and_then(|wanted| wanted.strip_prefix(kind)?.trim().parse().ok());
         LEFT.set(left.unwrap_or(0));
     }

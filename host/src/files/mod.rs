@@ -1,13 +1,15 @@
-//! Side effects on the file system: atomic writes, hashing, and the one door through
-//! which a path from a request reaches a file.
+//! Side effects on the file system: atomic writes, hashing, the one door through which files are opened (`foreign`), and
+//! the one through which a path from a request reaches a file (`rooted`).
 
 pub mod atomic;
 pub mod disks;
 pub mod fault;
+pub mod foreign;
 pub mod foreign_json;
 pub mod hash;
 pub mod limiter;
 pub mod names;
+pub mod own;
 pub mod rename;
 pub mod rooted;
 pub mod transfer;

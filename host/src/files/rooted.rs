@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::foreign::{self, ForeignError, Links};
+
 /// Why a path from a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RootedPathError {
@@ -14,6 +16,9 @@ pub enum RootedPathError {
     /// Something is there that is no file.
     #[error("{0} is not a file")]
     NotAFile(String),
+    /// A link in it leads nowhere: its disk is offline.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// It can't be read.
     #[error("can't open {path}: {source}")]
     Io {
@@ -82,7 +87,10 @@ impl RootedPath {
         }
         let resolved = lexical.canonicalize().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                RootedPathError::Missing(path.to_owned())
+                match foreign::inspect(&lexical, Links::Follow) {
+                    Err(offline @ ForeignError::Offline { .. }) => offline.into(),
+                    _ => RootedPathError::Missing(path.to_owned()),
+                }
             }
             _ => RootedPathError::Io {
                 path: path.to_owned(),

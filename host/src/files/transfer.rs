@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::foreign::{self, ForeignFile};
 use super::hash::{self, FileHasher, HashError};
 use crate::cancel::Cancel;
 
@@ -23,7 +24,7 @@ pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
     if from.is_symlink() {
         return std::os::unix::fs::symlink(from.canonicalize()?, to);
     }
-    let mut source = File::open(from)?;
+    let mut source = ForeignFile::existing(from)?.into_file();
     let before = source.metadata()?;
     let mut copy = File::create_new(to)?;
     let mut block = vec![0; BLOCK];
@@ -82,17 +83,14 @@ pub fn is_copy(one: &Path, other: &Path) -> std::io::Result<bool> {
 
 /// Has the names of a folder on the disk, as far as the file system can.
 pub fn sync_folder_of(path: &Path) {
-    #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        foreign::sync_folder(folder);
     }
-    #[cfg(not(unix))]
-    let _ = path;
 }
 
 /// SHA-256 of what the disk holds.
 fn read_back(path: &Path, cancel: &Cancel) -> std::io::Result<[u8; 32]> {
-    let file = File::open(path)?;
+    let file = ForeignFile::existing(path)?.into_file();
     hash::forget_cached(&file);
     match FileHasher::new(BLOCK).file(&file, &mut |_| !cancel.is_set()) {
         Ok(digests) => Ok(digests.sha256),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::DeflateDecoder;
 
+use super::foreign::ForeignFile;
+
 /// The end of the central directory, with the longest comment behind it.
 const LONGEST_END: u64 = 22 + 65_535;
 /// Most bytes of a central directory.
@@ -49,7 +51,7 @@ impl Zip {
     /// # Errors
     /// When it is none, or not whole.
     pub fn open(path: &Path) -> Result<Self, ZipError> {
-        let mut file = File::open(path)?;
+        let mut file = ForeignFile::existing(path).map_err(io::Error::from)?.into_file();
         let members = directory(&mut file)?;
         Ok(Self {
             path: path.to_owned(),
@@ -67,7 +69,7 @@ impl Zip {
     /// # Errors
     /// When it is not where the zip file says.
     pub fn read(&self, member: &Member) -> Result<Unpacked, ZipError> {
-        let mut file = File::open(&self.path)?;
+        let mut file = ForeignFile::existing(&self.path).map_err(io::Error::from)?.into_file();
         file.seek(SeekFrom::Start(member.header))?;
         let mut header = [0; 30];
         file.read_exact(&mut header)?;

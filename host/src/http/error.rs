@@ -144,7 +144,9 @@ impl From<RootedPathError> for ApiError {
     fn from(error: RootedPathError) -> Self {
         match &error {
             RootedPathError::Outside(_) => Self::new(StatusCode::FORBIDDEN, "403: Forbidden"),
-            RootedPathError::Missing(_) | RootedPathError::NotAFile(_) => Self::no_route(),
+            RootedPathError::Missing(_) | RootedPathError::NotAFile(_) | RootedPathError::Foreign(_) => {
+                Self::no_route()
+            }
             RootedPathError::Io { .. } => Self::internal(&error),
         }
     }

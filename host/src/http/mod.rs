@@ -11,6 +11,7 @@ pub mod reason;
 pub mod registrar;
 pub mod routes;
 pub mod safety;
+pub(crate) mod served_file;
 mod sockets;
 
 use std::sync::Arc;

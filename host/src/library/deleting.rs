@@ -44,6 +44,7 @@ impl Library {
                 }
                 Ok(_) => return Err(EditError::NotFound(path)),
                 // It may still be listed.
+                Err(RootedPathError::Foreign(error)) => return Err(EditError::Foreign(error)),
                 Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => missing.push((path, None)),
                 Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
                 Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),

@@ -20,6 +20,7 @@ use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::{trash, typed};
 use crate::files::atomic;
+use crate::files::foreign::{self, ForeignError, Links};
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
 
@@ -85,6 +86,9 @@ pub enum EditError {
     /// The model is known, and its disk is not there.
     #[error("{0} is on a disk that is away; attach it and try again")]
     Away(String),
+    /// A model or a file beside it can't be read: its disk is offline, or it is no file.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
@@ -158,11 +162,7 @@ impl Beside {
     /// # Errors
     /// When it is there and can't be read.
     pub fn read(path: PathBuf) -> Result<Self, SidecarError> {
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => return Err(SidecarError::Io { path, source }),
-        };
+        let bytes = foreign::read(&path, sidecar::MAX_BYTES)?;
         Ok(Self { path, bytes })
     }
 }
@@ -256,9 +256,8 @@ impl Library {
         let snapshot = self.snapshot();
         let record = snapshot.by_path(path).ok_or_else(not_found)?;
         let folder = Path::new(path).parent().ok_or_else(not_found)?;
-        if !Path::new(path).is_file() {
-            return Err(not_found());
-        }
+        // An offline model is no less a model, and says why it can't be changed.
+        foreign::inspect(Path::new(path), Links::Follow)?.ok_or_else(not_found)?;
         let beside = Beside::read(sidecar::path_for(folder, &record.file_name))?;
         let (before, usable) = match Sidecar::read(&beside.path) {
             Ok(Some(sidecar)) => (sidecar, true),
@@ -381,7 +380,7 @@ pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sideca
 /// When it can't be written.
 pub(crate) fn put_aside(sidecar: &Path, bytes: &[u8]) -> Result<(), SidecarError> {
     let aside = PathBuf::from(format!("{}.broken-{}", sidecar.display(), &history::digest(bytes)[..8]));
-    if aside.exists() {
+    if foreign::is_taken(&aside) {
         return Ok(());
     }
     tracing::warn!(sidecar = %sidecar.display(), kept_as = %aside.display(), "a metadata file that can't be used is put aside");

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+#[cfg(target_os = "linux")]
+use crate::files::foreign;
+
 /// What kind of storage a root is on: how many files are worked on at once, whether its events
 /// can be trusted, and whether reading whole files is cheap enough to do unasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -78,7 +81,7 @@ fn detect(folder: &Path) -> Option<IoProfile> {
     // A partition has its queue one level up.
     let rotational = ["queue/rotational", "../queue/rotational"]
         .iter()
-        .find_map(|file| std::fs::read_to_string(Path::new(&block).join(file)).ok())?;
+        .find_map(|file| foreign::kernel_text(&Path::new(&block).join(file)))?;
     Some(match rotational.trim() {
         "1" => IoProfile::Hdd,
         _ => IoProfile::Fast,

@@ -217,7 +217,7 @@ pub fn close_with(out: &mut Vec<u8>, record: &Record, closing: &Closing) {
         Some(count) => out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(if closing.offline {
+    out.extend_from_slice(if closing.offline || record.is_offline() {
         b",\"offline\":true}"
     } else {
         b",\"offline\":false}"

@@ -5,7 +5,7 @@
 //! moment, and both have the same bytes; so none are kept for an undo, which writes a copy of its own again.
 
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -17,6 +17,7 @@ use super::history::{ActKind, Draft};
 use super::scan::stamp;
 use super::trash;
 use crate::cancel::Cancel;
+use crate::files::foreign::{ForeignFile, Links};
 use crate::files::{atomic, fault, transfer};
 
 /// What is compared at once, in bytes.
@@ -55,7 +56,12 @@ impl Looks {
 
     fn give(self, path: &Path) -> std::io::Result<()> {
         // On Unix an owner may set times without the right to write.
-        let file = File::options().read(true).write(!cfg!(unix)).open(path)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(!cfg!(unix));
+        let Some(file) = ForeignFile::open_with(&mut options, path, Links::Refuse)? else {
+            return Err(std::io::ErrorKind::NotFound.into());
+        };
+        let file = file.as_file();
         file.set_modified(self.modified)?;
         #[cfg(unix)]
         if let Some(mode) = self.mode {
@@ -328,8 +334,8 @@ fn share(keep: &Path, made: &Path, wanted: Option<Sharing>) -> std::io::Result<S
 
 /// Whether two files have the same bytes.
 fn is_equal(one: &Path, other: &Path, cancel: &Cancel) -> std::io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
-    if one.metadata()?.len() != other.metadata()?.len() {
+    let (mut one, mut other) = (ForeignFile::existing(one)?, ForeignFile::existing(other)?);
+    if one.len() != other.len() {
         return Ok(false);
     }
     let (mut here, mut there) = (vec![0; BLOCK], vec![0; BLOCK]);
@@ -347,7 +353,7 @@ fn is_equal(one: &Path, other: &Path, cancel: &Cancel) -> std::io::Result<bool> 
     }
 }
 
-fn fill(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
+fn fill(file: &mut impl Read, block: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {

@@ -10,6 +10,7 @@ use super::item;
 use super::license;
 use super::record::{AutoV3, HashStatus, Record, Remote, Sha256};
 use super::sidecar::{self, Sidecar};
+use crate::files::foreign;
 use crate::plugins::TypeInfo;
 
 /// Base model of a file about which nothing is known.
@@ -317,7 +318,7 @@ pub fn base_model(text: &str) -> String {
 pub fn is_anothers(record: &Record, sidecar: &Sidecar) -> bool {
     let named = sidecar.text("file_path");
     let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    named != &*record.path && folder(named) == folder(&record.path) && std::path::Path::new(named).exists()
+    named != &*record.path && folder(named) == folder(&record.path) && foreign::is_taken(std::path::Path::new(named))
 }
 
 /// Whether a sidecar is as [`new_sidecar`] made it, so that nothing of it is a person's or a provider's. `was` is what

@@ -66,7 +66,7 @@ pub mod sidecar;
 pub mod similarity;
 pub mod snapshot;
 #[cfg(test)]
-mod snapshot_tests;
+pub(crate) mod snapshot_tests;
 pub mod store;
 pub mod text;
 pub mod thumbnails;

@@ -18,6 +18,7 @@ use super::sidecar::{self, Sidecar};
 use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::compat::compat;
+use crate::files::foreign::{self, Links};
 use crate::files::names::with_suffix;
 use crate::files::rooted::{RootedPath, RootedPathError};
 
@@ -256,9 +257,7 @@ impl Library {
         let record = snapshot.by_path(&path).ok_or_else(not_found)?;
         self.check_there(Path::new(&path))?;
         let model = Path::new(&path);
-        if !model.is_file() {
-            return Err(not_found());
-        }
+        foreign::inspect(model, Links::Follow)?.ok_or_else(not_found)?;
         let folder = self.target(target)?;
         let source = model.parent().unwrap_or(Path::new("/"));
         let mut plan = MovePlan {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::sidecar::Sidecar;
+use crate::files::foreign::{self, Links};
 
 /// Endings in the order in which they are looked for.
 pub const ENDINGS: [&str; 15] = [
@@ -73,7 +74,12 @@ pub fn declared(folder: &Path, stem: &str, sidecar: &Sidecar) -> Option<PathBuf>
     let path = Path::new(sidecar.text("preview_url"));
     let ending = path.file_name()?.to_str()?.strip_prefix(stem)?;
     let is_own = ending.starts_with('.') && !ending.ends_with(".json") && path.parent() == Some(folder);
-    (is_own && path.is_file()).then(|| path.to_owned())
+    // A link that leads nowhere belongs to the model all the same.
+    let is_there = || match foreign::inspect(path, Links::Follow) {
+        Ok(there) => there.is_some(),
+        Err(error) => error.is_offline(),
+    };
+    (is_own && is_there()).then(|| path.to_owned())
 }
 
 /// Whether a preview is a video, by its ending.

@@ -18,6 +18,26 @@ pub struct Stamp {
     pub inode: u64,
 }
 
+impl Stamp {
+    /// Stands for a file behind a link that leads nowhere: its disk is offline, and nothing is known of its content now.
+    pub const OFFLINE: Self = Self {
+        size: 0,
+        mtime_ns: i64::MIN,
+        inode: u64::MAX,
+    };
+    /// Stands for what can't be read as a file: a pipe, a device, a folder.
+    pub const REFUSED: Self = Self {
+        size: 0,
+        mtime_ns: i64::MIN,
+        inode: u64::MAX - 1,
+    };
+
+    /// Whether it stands for something that is not a file now, so that it says nothing of content.
+    pub fn is_mark(&self) -> bool {
+        [Self::OFFLINE, Self::REFUSED].contains(self)
+    }
+}
+
 /// A preview file beside a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
@@ -218,6 +238,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether the model, or its metadata file, is behind a link that leads nowhere: its disk is offline, and the record
+    /// has what was known before.
+    pub fn is_offline(&self) -> bool {
+        self.sidecar == Some(Stamp::OFFLINE)
+    }
+
     /// Path below the root, with extension.
     pub fn relative_path(&self) -> &str {
         let name_start = self.path.rfind('/').map_or(0, |slash| slash + 1);

@@ -9,6 +9,7 @@ use super::history::ActKind;
 use super::moving::{FileMove, MovePlan};
 use crate::cancel::Cancel;
 use crate::files::FORBIDDEN;
+use crate::files::foreign::{self, Links};
 use crate::files::names::{ENDINGS, MAX_NAME};
 
 /// What became of a rename.
@@ -59,8 +60,9 @@ impl Library {
         self.check_inside(&[path.to_owned()])?;
         let path = self.listed(path);
         let snapshot = self.snapshot();
-        let record = snapshot.by_path(&path).filter(|_| Path::new(&path).is_file());
-        let record = record.ok_or_else(|| EditError::NotFound(path.clone()))?;
+        let not_found = || EditError::NotFound(path.clone());
+        let record = snapshot.by_path(&path).ok_or_else(not_found)?;
+        foreign::inspect(Path::new(&path), Links::Follow)?.ok_or_else(not_found)?;
         let folder = Path::new(&path).parent().unwrap_or(Path::new("/"));
         let mut files = self.files_of(&path);
         let backup = folder.join(format!("{}.metadata.json.bak", record.file_name));

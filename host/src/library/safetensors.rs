@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
+use crate::files::foreign::ForeignFile;
 use crate::files::foreign_json;
 
 /// Longest header that is read, in bytes.
@@ -148,8 +148,8 @@ pub fn check_whole(path: &Path) -> Result<(), HeaderError> {
 
 /// The header, the size that it asks for, and that of the file.
 fn read_with_sizes(path: &Path, interest: &Interest) -> Result<(Header, u64, u64), HeaderError> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+    let mut file = ForeignFile::existing(path).map_err(std::io::Error::from)?;
+    let size = file.len();
     let mut length = [0; 8];
     if size < 8 {
         return Err(HeaderError::TooShort(size));

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
+use crate::files::foreign::{self, ForeignError};
 use crate::files::{atomic, foreign_json};
 
 /// Largest sidecar that is read, in bytes. Providers' objects with all image metadata stay far below.
-const MAX_BYTES: u64 = 64 << 20;
+pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 /// Without one of these a sidecar is not one: it may be another program's file.
 const REQUIRED: [&str; 8] = [
@@ -64,6 +65,9 @@ pub enum SidecarError {
         /// Why.
         source: std::io::Error,
     },
+    /// The door refuses it: it is a pipe, a device, a link that leads nowhere, or too large.
+    #[error("{0}. Until then its model is left as it is known, or left out, and the metadata file is not touched")]
+    Foreign(#[from] ForeignError),
     /// It is no sidecar. It is left as it is.
     #[error(
         "sidecar {} is not usable ({reason}), so its model is left out and the sidecar is not touched; \
@@ -75,6 +79,17 @@ pub enum SidecarError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl SidecarError {
+    /// Whether reading it again, with the same thing at its path, ends the same way.
+    pub fn stays(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Foreign(error) => !matches!(error, ForeignError::Io { .. }),
+            Self::Io { .. } => false,
+        }
+    }
 }
 
 /// A sidecar's object, and the text that it was read from, whose tokens that are no plain JSON are written back as they
@@ -186,33 +201,15 @@ pub fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, SidecarErr
 
 /// As [`read_object`], with the file's text.
 fn read_file(path: &Path) -> Result<Option<Sidecar>, SidecarError> {
-    let io = |source| SidecarError::Io {
-        path: path.to_owned(),
-        source,
-    };
     let corrupt = |reason: String| SidecarError::Corrupt {
         path: path.to_owned(),
         reason,
     };
-    let bytes = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return Err(corrupt(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
-        }
-        Ok(metadata) => {
-            crate::metrics::content_read(metadata.len());
-            std::fs::read(path).map_err(io)?
-        }
-        // Where the model's own name is as long as a name can be, no sidecar can be beside it.
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(io(error)),
+    // Where the model's own name is as long as a name can be, no sidecar can be beside it.
+    let Some(bytes) = foreign::read(path, MAX_BYTES)? else {
+        return Ok(None);
     };
+    crate::metrics::content_read(bytes.len() as u64);
     match foreign_json::read(&bytes) {
         Ok(Value::Object(object)) => Ok(Some(Sidecar(object, Some(bytes.into())))),
         Ok(_) => Err(corrupt("it holds no JSON object".into())),

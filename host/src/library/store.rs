@@ -17,10 +17,12 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-pub(crate) use self::schema::{is_broken, put_aside};
+pub(crate) use self::schema::is_broken;
 use super::descriptions;
 use super::record::{Blake3, Record, Sha256};
 use super::snapshot::Change;
+use crate::files::foreign::ForeignFile;
+use crate::files::own::put_aside;
 use crate::workers::Deadline;
 
 /// Steps of SQLite between two looks at a deadline.
@@ -340,7 +342,8 @@ fn lock(folder: &Path) -> Result<std::fs::File, StoreError> {
         path: folder.to_owned(),
         source,
     };
-    let file = std::fs::File::create(folder.join("lock")).map_err(io)?;
+    let created = ForeignFile::create(&folder.join("lock"));
+    let file = created.map_err(|error| io(error.into()))?.into_file();
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse {

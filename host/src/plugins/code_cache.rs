@@ -12,6 +12,7 @@ use super::builtin;
 use super::compiling::{CompileError, Compiler};
 use super::error::LoadError;
 use crate::files::atomic;
+use crate::files::foreign::{self, ForeignFile, Links};
 
 /// Most compiled components that are kept.
 const KEPT: usize = 64;
@@ -137,8 +138,13 @@ impl CodeCache {
     }
 
     fn load(&self, engine: &Engine, path: &Path) -> Option<Component> {
-        if !path.is_file() {
-            return None;
+        match foreign::inspect(path, Links::Refuse) {
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::warn!("compiled plugin code can't be used and is compiled again: {error}");
+                return None;
+            }
         }
         if let Err(error) = is_own(path) {
             tracing::warn!(path = %path.display(), %error, "compiled plugin code is not this user's; compiling again");
@@ -151,8 +157,9 @@ impl CodeCache {
         match unsafe { Component::deserialize_file(engine, path) } {
             Ok(component) => {
                 // Its time says when it was of use last; where that can't be set it may be compiled again one day.
-                let used = std::fs::File::options().append(true).open(path);
-                let _ = used.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+                let mut append = std::fs::OpenOptions::new();
+                let used = ForeignFile::open_with(append.append(true), path, Links::Refuse);
+                let _ = used.map(|file| file.map(|file| file.as_file().set_modified(std::time::SystemTime::now())));
                 Some(component)
             }
             Err(error) => {

@@ -1,10 +1,10 @@
 //! What can go wrong between the host and a plugin.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bindings::GuestError;
+use crate::files::foreign::ForeignError;
 
 /// A limit that a call ran into.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -133,13 +133,8 @@ pub(super) fn whole_text(error: &GuestError) -> &str {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file can't be read.
-    #[error("can't read plugin {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("the plugin can't be read: {0}")]
+    File(#[from] ForeignError),
     /// The bytes are no component that fits this host.
     #[error(
         "{name} is no model type for this host: {reason}. It must be a WebAssembly component that exports \

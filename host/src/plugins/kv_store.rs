@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::files::own::open_database;
+
 /// Longest key in bytes.
 pub const MAX_KEY: usize = 256;
 /// Largest value in bytes.
@@ -150,7 +152,7 @@ impl Open {
 }
 
 fn open_file(path: &Path) -> rusqlite::Result<Open> {
-    let connection = Connection::open(path)?;
+    let connection = open_database(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.execute_batch(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::files::atomic;
+use crate::files::foreign::ForeignFile;
 use crate::files::zip::{Zip, ZipError};
 
 /// Most bytes of the SQLite file.
@@ -135,7 +136,8 @@ fn unpack(zip: &Path, to: &Path, free: Option<u64>) -> Result<(), ArchiveFileErr
     if let Some(free) = free.filter(|free| *free < size) {
         return Err(ArchiveFileError::NoRoom { needed: size, free });
     }
-    let mut file = File::create(to).map_err(io(to))?;
+    let created = ForeignFile::create(to).map_err(std::io::Error::from);
+    let mut file = created.map_err(io(to))?.into_file();
     // Never more than the size that was looked at, and the checksum is compared at the end.
     copy(&mut zip.read(member)?, &mut file, to)?;
     file.sync_all().map_err(io(to))

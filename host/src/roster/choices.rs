@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::atomic;
+use crate::files::foreign::ForeignError;
+use crate::files::{atomic, own};
 
 /// Why a choice can't be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -19,14 +20,9 @@ pub enum ChoicesError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not as the server writes it.
-    #[error("{} can't be used: {source}. Mend it, or delete it to have every plugin enabled and nothing granted", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
+    /// It may be whole, and can't be read now.
+    #[error("plugin preferences can't be read: {0}")]
+    File(#[from] ForeignError),
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -44,19 +40,12 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// Reads the file, if there is one.
+    /// Reads the file, if there is one; one that can't be used is put aside with a warning.
     ///
     /// # Errors
-    /// When it can't be used.
+    /// When it may be whole and can't be read now.
     pub fn open(path: PathBuf) -> Result<Self, ChoicesError> {
-        let stored = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| ChoicesError::Format {
-                path: path.clone(),
-                source,
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Stored::default(),
-            Err(source) => return Err(ChoicesError::Io { path, source }),
-        };
+        let stored: Stored = own::read_json(&path)?.unwrap_or_default();
         Ok(Self {
             path,
             stored: Mutex::new(stored),
@@ -111,11 +100,9 @@ impl Choices {
         let mut stored = self.stored();
         let mut next = stored.clone();
         change(&mut next);
-        let bytes = serde_json::to_vec_pretty(&next).map_err(|source| ChoicesError::Format {
-            path: self.path.clone(),
-            source,
-        })?;
-        atomic::write(&self.path, &bytes).map_err(|source| ChoicesError::Io {
+        let written = serde_json::to_vec_pretty(&next).map_err(std::io::Error::from);
+        let written = written.and_then(|bytes| atomic::write(&self.path, &bytes));
+        written.map_err(|source| ChoicesError::Io {
             path: self.path.clone(),
             source,
         })?;
@@ -129,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn choices_outlive_the_server_and_a_broken_file_is_not_passed_over() {
+    fn choices_outlive_the_server_and_a_broken_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plugins.json");
         let choices = Choices::open(path.clone()).unwrap();
@@ -141,6 +128,7 @@ mod tests {
         assert!(again.is_disabled("a") && !again.is_disabled("b"));
         assert_eq!(again.hosts("b"), ["y.example"]);
         std::fs::write(&path, "{").unwrap();
-        assert!(Choices::open(path).is_err());
+        assert!(!Choices::open(path.clone()).unwrap().is_disabled("a"));
+        assert!(!path.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
     }
 }

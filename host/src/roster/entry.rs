@@ -1,11 +1,15 @@
 //! One plugin as the roster knows it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::files::foreign::{ForeignError, ForeignFile};
 use crate::plugins::{LoadError, Plugin, builtin};
+
+/// Most bytes of a component: those of languages with a runtime inside have some 40 MiB.
+const LARGEST_COMPONENT: u64 = 128 << 20;
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +31,27 @@ impl Source {
                 let own = builtin::BUILTIN.iter().find(|(own, _)| own == name);
                 Ok(own.map(|(_, wasm)| wasm.to_vec()).unwrap_or_default())
             }
-            Self::File(path) => tokio::fs::read(path).await.map_err(|source| LoadError::Read {
-                path: path.clone(),
-                source,
-            }),
+            Self::File(path) => {
+                let own = path.clone();
+                let read = tokio::task::spawn_blocking(move || component(&own)).await;
+                read.unwrap_or_else(|error| {
+                    Err(ForeignError::Io {
+                        path: path.clone(),
+                        source: std::io::Error::other(error),
+                    })
+                })
+                .map_err(LoadError::File)
+            }
         }
     }
+}
+
+/// Reads the file of a component. Blocks.
+///
+/// # Errors
+/// When there is none, or it is larger than a component may be.
+pub fn component(path: &Path) -> Result<Vec<u8>, ForeignError> {
+    ForeignFile::existing(path)?.read_at_most(LARGEST_COMPONENT)
 }
 
 impl fmt::Display for Source {

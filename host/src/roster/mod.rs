@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
 pub use choices::{Choices, ChoicesError};
-pub use entry::{Entry, Failure, Source};
+pub use entry::{Entry, Failure, Source, component};
 pub use start::load;
 pub use swap::{SwapError, Swapped, replace};
 pub use switch::{disable, enable, watch_quarantine};

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::SettingsError;
 use super::libraries::belongs_to_a_library;
 use crate::compat::compat;
-use crate::files::atomic;
+use crate::files::foreign::{ForeignFile, Links};
+use crate::files::{atomic, own};
 
 /// The files in the data folder.
 const FILE: &str = "changed_settings.json";
@@ -100,13 +101,13 @@ pub struct ChangedSettings {
 }
 
 impl ChangedSettings {
-    /// Reads what was changed in earlier runs.
+    /// Reads what was changed in earlier runs. A file that can't be used is put aside with a warning.
     ///
     /// # Errors
-    /// When a file can't be read or is spoilt; it is never overwritten then.
+    /// When a file may be whole and can't be read now; it is never overwritten then.
     pub fn open(data_folder: &Path) -> Result<Self, SettingsError> {
-        let values: Option<Values> = read(&data_folder.join(FILE))?;
-        let secrets: Option<Map<String, Value>> = read(&data_folder.join(SECRETS))?;
+        let values: Option<Values> = own::read_json(&data_folder.join(FILE))?;
+        let secrets: Option<Map<String, Value>> = own::read_json(&data_folder.join(SECRETS))?;
         let key = std::env::var(&compat().providers.key_variable).ok();
         Ok(Self {
             folder: data_folder.to_owned(),
@@ -196,34 +197,6 @@ fn put(state: &mut State, library: &str, key: &str, value: &Value) {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(SettingsError::Io {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| SettingsError::Format {
-            path: path.to_owned(),
-            // No text of the file: it may be a secret.
-            reason: format!(
-                "line {}, column {}: {:?}",
-                error.line(),
-                error.column(),
-                error.classify()
-            ),
-        })
-}
-
 fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
     atomic::write(path, &text)
@@ -236,11 +209,16 @@ fn owners_alone(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        let file = options.mode(0o600).open(path)?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+        options.mode(0o600);
+        let file = ForeignFile::open_with(&mut options, path, Links::Follow)?;
+        let alone = std::fs::Permissions::from_mode(0o600);
+        file.map_or(Ok(()), |file| file.as_file().set_permissions(alone))
     }
     #[cfg(not(unix))]
-    options.open(path).map(drop)
+    {
+        ForeignFile::open_with(&mut options, path, Links::Follow)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -318,14 +296,15 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_used_changes_nothing_and_a_spoilt_file_is_left_alone() {
+    fn what_can_not_be_used_changes_nothing_and_a_broken_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let changed = ChangedSettings::open(folder.path()).unwrap();
         let values = json!({"proxy_port": "x"});
         let refused = changed.change("a", values.as_object().unwrap(), || Err(SettingsError::NoDataFolder));
         assert!(refused.is_err() && !applied(&changed, "a").contains_key("proxy_port"));
         std::fs::write(folder.path().join(SECRETS), "{\"civitai_api_key\": hidden").unwrap();
-        let error = ChangedSettings::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(SECRETS) && !error.contains("hidden"), "{error}");
+        let changed = ChangedSettings::open(folder.path()).unwrap();
+        assert!(!applied(&changed, "a").contains_key("civitai_api_key"));
+        assert!(!folder.path().join(SECRETS).exists());
     }
 }

@@ -1,11 +1,11 @@
 //! The folders of a ComfyUI: its `models` folder and what its `extra_model_paths.yaml` adds.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::yaml::{self, Yaml};
 use super::{RootSources, SettingsError, Warning};
 use crate::compat::compat;
+use crate::files::foreign::{self, ForeignFile};
 
 /// Largest file of paths that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -37,7 +37,7 @@ pub fn add(folder: &Path, roots: &mut RootSources, warnings: &mut Vec<Warning>) 
     }
     for name in &compat().extra_paths {
         let path = folder.join(name);
-        if path.is_file() {
+        if foreign::is_taken(&path) {
             let text = read(&path)?;
             let yaml = Yaml::parse(&text).map_err(|error| SettingsError::Format {
                 path: path.clone(),
@@ -61,19 +61,7 @@ pub fn add(folder: &Path, roots: &mut RootSources, warnings: &mut Vec<Warning>) 
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
-    let io = |source| SettingsError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(SettingsError::Format {
-            path: path.to_owned(),
-            reason: format!("it is larger than {} MiB", MAX_BYTES >> 20),
-        });
-    }
+    let text = ForeignFile::existing(path)?.read_text(MAX_BYTES)?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::SettingsError;
 use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+use crate::files::foreign;
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::limits::{AllLimits, Limits};
@@ -105,13 +106,13 @@ impl OwnSettings {
 /// # Errors
 /// With line and column where it can't be parsed, and for unknown keys in our own tables.
 pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(OwnSettings::default()),
-        Err(source) => {
+    let text = match foreign::read_text(path, foreign::SETTINGS_FILE)? {
+        Some(text) => text,
+        None if !must_exist => return Ok(OwnSettings::default()),
+        None => {
             return Err(SettingsError::Io {
                 path: path.to_owned(),
-                source,
+                source: std::io::ErrorKind::NotFound.into(),
             });
         }
     };

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ChangedSettings, ContractSettings, RootSources};
+use crate::files::foreign::ForeignError;
+use crate::files::own;
 
 /// Name of the only library where settings name none.
 const UNNAMED: &str = "default";
@@ -140,10 +142,8 @@ impl NamedLibraries {
 
     /// The choice of an earlier run, if it still counts.
     fn chosen(&self) -> Option<String> {
-        let text = std::fs::read(&self.choice).ok()?;
-        let choice: Choice = serde_json::from_slice(&text)
-            .inspect_err(|error| tracing::warn!(file = %self.choice.display(), %error, "passed over"))
-            .ok()?;
+        let warn = |error: &ForeignError| tracing::warn!("the chosen library is not known: {error}");
+        let choice: Choice = own::read_json(&self.choice).inspect_err(warn).ok()??;
         (choice.settings == self.said && self.contains(&choice.library)).then_some(choice.library)
     }
 

@@ -17,12 +17,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use changed::{ChangedSettings, is_secret};
+#[cfg(test)]
+pub(crate) use comfyui::add as add_comfyui;
 pub use contract::ContractSettings;
 pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::{RootSources, UnknownName};
 
 use crate::cli::ServeArgs;
+use crate::files::foreign::ForeignError;
 use crate::library::history::HistorySettings;
 use crate::plugins::limits::AllLimits;
 use crate::plugins::{CompileSettings, Grants};
@@ -42,6 +45,9 @@ pub enum SettingsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The door refuses it: it is a pipe, a device, a link that leads nowhere, too large, or no text.
+    #[error(transparent)]
+    File(#[from] ForeignError),
     /// It does not follow its format.
     #[error("{} can't be used: {reason}. Nothing was changed; mend the file or name another one", path.display())]
     Format {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::SettingsError;
 use crate::compat::compat;
+use crate::files::foreign::{self, ForeignFile};
 use crate::files::foreign_json;
 
 /// Where the original keeps it on this machine.
@@ -22,10 +23,7 @@ pub fn default_path() -> Option<PathBuf> {
 /// # Errors
 /// When it can't be read or is no JSON object; line and column are given.
 pub fn read(path: &Path) -> Result<Map<String, Value>, SettingsError> {
-    let bytes = std::fs::read(path).map_err(|source| SettingsError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = ForeignFile::existing(path)?.read_at_most(foreign::SETTINGS_FILE)?;
     let format = |reason: String| SettingsError::Format {
         path: path.to_owned(),
         reason,

@@ -8,7 +8,8 @@ use rusqlite::{Connection, params};
 
 use super::Key;
 use super::tracked::Tracked;
-use crate::library::store::{is_broken, put_aside};
+use crate::files::own::{open_database, put_aside};
+use crate::library::store::is_broken;
 
 /// The open file.
 pub(super) struct Kept(Connection);
@@ -28,7 +29,7 @@ impl Kept {
     }
 
     fn try_open(path: &Path) -> rusqlite::Result<(Self, Models)> {
-        let file = Connection::open(path)?;
+        let file = open_database(path)?;
         file.pragma_update(None, "journal_mode", "WAL")?;
         file.pragma_update(None, "synchronous", "NORMAL")?;
         file.execute_batch(

@@ -19,6 +19,7 @@ mod during_scans;
 mod editing;
 mod fault_points;
 mod filters;
+mod foreign_files;
 mod gate;
 mod groups;
 mod hashing;

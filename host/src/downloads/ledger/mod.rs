@@ -17,7 +17,8 @@ use rusqlite::Connection;
 
 pub use rows::{HistoryRow, QueueRow, Stats};
 
-use crate::library::store::{is_broken, put_aside};
+use crate::files::own::put_aside;
+use crate::library::store::is_broken;
 use crate::moment::now;
 
 /// Name of the file.

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use crate::files::own::open_database;
+
 /// Each step brings the tables from the version of its place to the next.
 pub(super) const MIGRATIONS: [&str; 3] = [
     "
@@ -116,7 +118,7 @@ pub enum OpenError {
 /// # Errors
 /// When it can't be used, or is of a newer server.
 pub fn open(path: &Path) -> Result<Connection, OpenError> {
-    let mut connection = Connection::open(path)?;
+    let mut connection = open_database(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

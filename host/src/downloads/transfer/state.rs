@@ -4,11 +4,16 @@
 //! there. After the machine went down it may not be, so the state names the boot that it is of, and beside what was
 //! written what was also synced; another boot goes on from the latter.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
+use crate::files::foreign::{self, ForeignFile, Links};
+
+/// Most bytes of a state: many pieces of a large file stay far below.
+const LARGEST: u64 = 4 << 20;
 
 /// What is known of a transfer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +52,8 @@ pub fn with_ending(target: &Path, ending: &str) -> PathBuf {
 
 /// What says that the machine was not started again since.
 pub fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or(String::new(), |id| id.trim().to_owned())
+    let id = foreign::kernel_text(Path::new("/proc/sys/kernel/random/boot_id"));
+    id.map_or(String::new(), |id| id.trim().to_owned())
 }
 
 /// Whose the bytes are that lie as a file's part.
@@ -68,9 +74,11 @@ pub fn part_is_of(target: &Path) -> PartOf {
     if part_of(target).symlink_metadata().is_err() {
         return PartOf::Nothing;
     }
-    match std::fs::read(state_of(target)) {
-        Ok(text) => serde_json::from_slice::<State>(&text).map_or(PartOf::Unknown, |state| PartOf::File(state.sha256)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => PartOf::Stranger,
+    match foreign::read(&state_of(target), LARGEST) {
+        Ok(Some(text)) => {
+            serde_json::from_slice::<State>(&text).map_or(PartOf::Unknown, |state| PartOf::File(state.sha256))
+        }
+        Ok(None) => PartOf::Stranger,
         Err(_) => PartOf::Unknown,
     }
 }
@@ -83,10 +91,10 @@ impl State {
             sha256: sha256.map(str::to_owned),
             ..Self::default()
         };
-        let Ok(there) = std::fs::metadata(part_of(target)) else {
+        let Ok(Some(there)) = foreign::inspect(&part_of(target), Links::Follow) else {
             return fresh;
         };
-        let Ok(text) = std::fs::read(state_of(target)) else {
+        let Ok(Some(text)) = foreign::read(&state_of(target), LARGEST) else {
             // Without a hash nobody could tell whether it is of the same file.
             let done = if sha256.is_some() {
                 Ranges::up_to(there.len())
@@ -113,7 +121,9 @@ impl State {
     pub fn save(&self, target: &Path) -> std::io::Result<()> {
         let path = state_of(target);
         let new = with_ending(&path, ".tmp");
-        std::fs::write(&new, serde_json::to_vec(self)?)?;
+        ForeignFile::create(&new)?
+            .into_file()
+            .write_all(&serde_json::to_vec(self)?)?;
         std::fs::rename(new, path)
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Receiver;
 use super::disk;
 use super::error::TransferError;
 use super::state::{self, State};
+use crate::files::foreign::{ForeignFile, Links};
 use crate::files::hash::hex;
 
 /// Bytes that are read at once to be hashed.
@@ -65,13 +66,12 @@ impl Writer {
         if let Some(folder) = part.parent() {
             std::fs::create_dir_all(folder).map_err(disk)?;
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&part)
-            .map_err(disk)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = ForeignFile::open_with(&mut options, &part, Links::Follow)
+            .and_then(|file| file.map_or_else(|| ForeignFile::existing(&part), Ok))
+            .map_err(|error| disk(error.into()))?
+            .into_file();
         // What lies beyond what is known is of no use, and would look like a whole file.
         file.set_len(lock(&shared).done.end()).map_err(disk)?;
         lock(&shared).boot = state::boot();

@@ -42,11 +42,12 @@ impl From<EditError> for ApiError {
             EditError::Shared { .. }
             | EditError::Away(_)
             | EditError::NoRoot(_)
+            | EditError::Foreign(_)
             | EditError::NotHashed(_)
             | EditError::Differs(..)
             | EditError::IsLink(_)
             | EditError::CantLink { .. }
-            | EditError::Sidecar(SidecarError::Corrupt { .. })
+            | EditError::Sidecar(SidecarError::Corrupt { .. } | SidecarError::Foreign(_))
             | EditError::ChangedSince(_)
             | EditError::TargetTaken(_)
             | EditError::TargetShared { .. }

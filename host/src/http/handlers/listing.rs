@@ -11,6 +11,7 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::list_query;
 use super::json_bytes;
+use crate::files::foreign;
 use crate::library::Snapshot;
 use crate::library::filter::Filter;
 use crate::library::item;
@@ -133,7 +134,7 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
     let bytes = blocking(move || {
         let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(slot)).collect();
         let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
-        records.retain(|record| away(record.root) || std::path::Path::new(&*record.path).exists());
+        records.retain(|record| away(record.root) || foreign::is_taken(std::path::Path::new(&*record.path)));
         if let Sort::Key { key, descending } = listing.sort {
             records.sort_by(|a, b| key.compare(a, b));
             if descending {

@@ -7,10 +7,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use tower_http::services::ServeFile;
 
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
+use super::super::served_file::ServedFile;
+use crate::files::foreign::{self, Links};
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
 use crate::library::preview;
 use crate::library::record::Stamp;
@@ -203,8 +204,8 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
             request.headers_mut().insert(name, value.clone());
         }
     }
-    let served = ServeFile::new(path)
-        .try_call(request)
+    let served = ServedFile::new(path)
+        .answer(request)
         .await
         .map_err(ApiError::internal)?;
     let mut response = served.map(Body::new);
@@ -239,7 +240,12 @@ fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 
 /// What tells that a file changed, as it is now: the record's may be older.
 async fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = tokio::fs::metadata(path).await.ok()?;
+    // All links of the path are resolved already.
+    let path = path.to_owned();
+    let metadata = blocking(move || foreign::inspect(&path, Links::Refuse))
+        .await
+        .ok()?
+        .ok()??;
     let modified = metadata
         .modified()
         .ok()?

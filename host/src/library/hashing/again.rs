@@ -1,11 +1,11 @@
 //! Hashing a file again, whatever is known of it, and putting right what was wrong.
 
-use std::fs::File;
 use std::path::Path;
 
 use super::queue::HashQueue;
 use super::results::{Hashed, write_sidecar};
 use crate::cancel::Cancel;
+use crate::files::foreign::ForeignFile;
 use crate::files::hash::{FileHasher, HashError};
 use crate::library::record::{HashStatus, Record};
 use crate::library::scan::stamp;
@@ -23,7 +23,8 @@ impl HashQueue {
         let mut ticket = self.ticket(record);
         let path = Path::new(&*record.path);
         let before = stamp(path)?;
-        let digests = hasher.file(&File::open(path)?, &mut |bytes| {
+        let file = ForeignFile::existing(path).map_err(std::io::Error::from)?;
+        let digests = hasher.file(file.as_file(), &mut |bytes| {
             if let Some(ticket) = &mut ticket {
                 ticket.read(bytes);
             }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(target_os = "linux")]
+use crate::files::foreign;
 use crate::library::record::Stamp;
 use crate::library::store::FileKey;
 
@@ -89,7 +91,7 @@ fn whole_disk(device: u64) -> u64 {
     if !folder.join("partition").exists() {
         return device;
     }
-    let number = std::fs::read_to_string(folder.join("../dev")).ok();
+    let number = foreign::kernel_text(&folder.join("../dev"));
     let whole = number.as_deref().and_then(|text| {
         let (major, minor) = text.trim().split_once(':')?;
         Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))

@@ -29,6 +29,7 @@ use self::results::Settled;
 use super::progress::{Meter, ProgressSink};
 use super::record::Stamp;
 use super::store::{FileKey, Hashes, Store};
+use crate::files::foreign::ForeignFile;
 use crate::files::hash::FileHasher;
 use crate::files::limiter::Limiter;
 
@@ -281,9 +282,9 @@ fn small(path: &Path, stamp: &Stamp) -> Option<Hashes> {
     thread_local! {
         static HASHER: std::cell::RefCell<FileHasher> = std::cell::RefCell::new(FileHasher::alone(AT_ONCE as usize));
     }
-    let file = std::fs::File::open(path).ok()?;
+    let file = ForeignFile::existing(path).ok()?;
     let digests = HASHER
-        .with_borrow_mut(|hasher| hasher.file(&file, &mut |_| true))
+        .with_borrow_mut(|hasher| hasher.file(file.as_file(), &mut |_| true))
         .ok()?;
     // Somebody who is still writing will be found by the next scan.
     let same = digests.bytes == stamp.size && super::scan::stamp(path).is_ok_and(|now| now == *stamp);

@@ -9,6 +9,7 @@ use super::lines::Ask;
 use super::queue::Job;
 use super::results::{Outcome, Settled, hand_on, settle, write_down};
 use crate::cancel::Cancel;
+use crate::files::foreign::ForeignFile;
 use crate::files::hash::{FileHasher, HashError};
 use crate::library::record::Record;
 use crate::library::scan::stamp;
@@ -201,10 +202,10 @@ fn hash(record: &Record, hasher: &mut FileHasher, next: &mut dyn FnMut(u64) -> b
     let path = Path::new(&*record.path);
     // What changed since it was read is another file; the next scan reads that.
     let unchanged = || stamp(path).is_ok_and(|now| now == record.stamp);
-    let result = match std::fs::File::open(path) {
-        Ok(file) if unchanged() => hasher.file(&file, next),
+    let result = match ForeignFile::existing(path) {
+        Ok(file) if unchanged() => hasher.file(file.as_file(), next),
         Ok(_) => return Outcome::GivenUp,
-        Err(error) => Err(HashError::Io(error)),
+        Err(error) => Err(HashError::Io(error.into())),
     };
     match result {
         Ok(digests) if digests.bytes == record.stamp.size && unchanged() => Outcome::Hashed(digests.into()),

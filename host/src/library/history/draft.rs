@@ -7,7 +7,7 @@ use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::cancel::Cancel;
-use crate::files::{atomic, fault, rename, transfer};
+use crate::files::{atomic, fault, foreign, rename, transfer};
 use crate::library::linking::{Looks, Sharing};
 use crate::library::trash;
 
@@ -346,10 +346,7 @@ fn copied_back(unfinished: &Path, from: &Path, to: &Path) -> std::io::Result<()>
 /// Gives a file its content before a step again, where it has the step's. Another one is somebody's who came after it.
 fn content_back(folder: &Path, place: usize, path: &Path, existed: bool, after: &str) -> std::io::Result<()> {
     let old = existed.then(|| before(folder, place)).transpose()?;
-    let now = match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        read => Some(read?),
-    };
+    let now = foreign::read(path, foreign::OWN_FILE)?;
     if now == old {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::HistoryError;
 use super::act::{Act, Step};
 use super::draft::roll_back;
-use crate::files::{atomic, foreign_json, hash};
+use crate::files::{atomic, foreign, foreign_json, hash};
 use crate::library::trash;
 
 const ACT: &str = "act.json";
@@ -50,7 +50,9 @@ pub(super) fn save(folder: &Path, act: &Act) -> Result<(), HistoryError> {
 /// # Errors
 /// When the step's file can't be read.
 pub(super) fn before(folder: &Path, place: usize) -> std::io::Result<Vec<u8>> {
-    let mut copy = std::fs::read(folder.join(step_name(place)))?;
+    let path = folder.join(step_name(place));
+    let read = foreign::read(&path, foreign::OWN_FILE)?;
+    let mut copy = read.ok_or(std::io::ErrorKind::NotFound)?;
     let line = copy.iter().position(|byte| *byte == b'\n');
     Ok(copy.split_off(line.map_or(copy.len(), |end| end + 1)))
 }
@@ -59,9 +61,8 @@ pub(super) fn before(folder: &Path, place: usize) -> std::io::Result<Vec<u8>> {
 fn noted(folder: &Path) -> std::io::Result<Vec<Step>> {
     let mut steps = Vec::new();
     loop {
-        let copy = match std::fs::read(folder.join(step_name(steps.len()))) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(steps),
-            read => read?,
+        let Some(copy) = foreign::read(&folder.join(step_name(steps.len())), foreign::OWN_FILE)? else {
+            return Ok(steps);
         };
         let line = copy.split(|byte| *byte == b'\n').next().unwrap_or_default();
         steps.push(serde_json::from_slice(line)?);
@@ -86,7 +87,7 @@ fn whole_steps(steps: &[Step]) -> usize {
         .iter()
         .any(|step| matches!(step, Step::Renamed { copied: true, .. }))
         && last.iter().all(|step| match step {
-            Step::Renamed { from, to, .. } => !Path::new(from).exists() && Path::new(to).exists(),
+            Step::Renamed { from, to, .. } => !foreign::is_taken(Path::new(from)) && foreign::is_taken(Path::new(to)),
             _ => true,
         });
     if is_whole {
@@ -98,22 +99,29 @@ fn whole_steps(steps: &[Step]) -> usize {
 
 /// An act from its folder, as it was left.
 pub(super) fn load(folder: &Path) -> Option<Act> {
-    let read = || -> std::io::Result<Act> {
-        let mut act: Act = serde_json::from_slice(&std::fs::read(folder.join(ACT))?)?;
+    let read = || -> std::io::Result<Option<Act>> {
+        let Some(bytes) = foreign::read(&folder.join(ACT), foreign::OWN_FILE)? else {
+            return Ok(None);
+        };
+        let mut act: Act = serde_json::from_slice(&bytes)?;
         if !act.ended {
             act.steps = noted(folder)?;
         }
-        Ok(act)
+        Ok(Some(act))
     };
     match read() {
-        Ok(act) => Some(act),
+        Ok(Some(act)) => Some(act),
         // It was cut off before it began.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.join(step_name(0)).exists() => {
+        Ok(None) if !foreign::is_taken(&folder.join(step_name(0))) => {
             let _ = std::fs::remove_dir_all(folder);
             None
         }
+        Ok(None) => {
+            tracing::warn!(folder = %folder.display(), "an operation of the history has no {ACT} and can't be undone; its files are kept");
+            None
+        }
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "an act of the history can't be read and is passed over");
+            tracing::warn!(folder = %folder.display(), %error, "an operation of the history can't be read and can't be undone; its files are kept");
             None
         }
     }

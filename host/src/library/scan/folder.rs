@@ -6,6 +6,7 @@ use arcstr::ArcStr;
 
 use super::walk::LeftOut;
 use crate::compat::compat;
+use crate::files::foreign::{self, ForeignError, Links};
 use crate::files::{atomic, wire_path};
 use crate::library::hidden::is_hidden;
 use crate::library::parallel::give_way;
@@ -81,6 +82,8 @@ pub struct Look {
     pub problems: Vec<(String, String)>,
     /// Paths of which nothing is known, so that nothing there is known to be gone.
     pub unreadable: Vec<String>,
+    /// Links that lead nowhere, as clients see them.
+    pub offline: Vec<String>,
     /// Files through which a server wrote; one that was killed left them.
     pub temporary: Vec<PathBuf>,
     /// Folders in the trash beside the models, of one act each.
@@ -97,6 +100,10 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
         ..Look::default()
     };
     let mut entries = Vec::new();
+    if let Err(error @ ForeignError::Pseudo { .. }) = foreign::check_folder(folder) {
+        look.error = Some(error.into());
+        return look;
+    }
     match std::fs::read_dir(folder) {
         Ok(read) => {
             for entry in read {
@@ -134,7 +141,7 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
             continue;
         }
         let is_link = kind.is_symlink();
-        if is_link && !look.follow(&folder.join(&name)) {
+        if is_link && look.follow(&folder.join(&name)) == Leads::ToFolder {
             continue;
         }
         match name.into_string() {
@@ -208,7 +215,7 @@ impl<S: AsRef<str>> Names<S> {
         let preview = self.previews.find(stem).and_then(|name| {
             Some(Preview {
                 path: format!("{}/{name}", self.wire).into(),
-                stamp: self::stamp(&self.path.join(name)).ok()?,
+                stamp: stamp_or_mark(&self.path.join(name)).filter(|stamp| *stamp != Stamp::REFUSED)?,
             })
         });
         let unfinished = compat().unfinished_endings.iter().find_map(|ending| {
@@ -221,7 +228,7 @@ impl<S: AsRef<str>> Names<S> {
             folder: self.folder.clone(),
             stem: stem.into(),
             stamp,
-            sidecar: beside(".metadata.json").and_then(|path| self::stamp(&path).ok()),
+            sidecar: beside(".metadata.json").and_then(|path| stamp_or_mark(&path)),
             preview,
             civitai_info: beside(".civitai.info").is_some(),
             unfinished,
@@ -231,31 +238,50 @@ impl<S: AsRef<str>> Names<S> {
     }
 }
 
+/// Where a link leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    ToFile,
+    ToFolder,
+    Nowhere,
+}
+
 impl Look {
-    /// Notes where a link leads; whether that is a file.
-    fn follow(&mut self, path: &Path) -> bool {
+    /// Notes where a link leads.
+    fn follow(&mut self, path: &Path) -> Leads {
         let target = path.canonicalize();
-        let to_folder = match target.as_ref().map(|target| target.is_dir()) {
-            Ok(to_folder) => to_folder,
+        let leads = match &target {
+            Ok(target) if target.is_dir() => Leads::ToFolder,
+            Ok(_) => Leads::ToFile,
             Err(error) => {
+                let offline = foreign::inspect(path, Links::Follow)
+                    .err()
+                    .map(|error| error.to_string());
+                let reason = offline.unwrap_or_else(|| format!("it is a link that leads nowhere: {error}"));
                 let wire = path.display().to_string();
-                let reason = format!("it is a link that leads nowhere: {error}");
                 self.problems.push((wire.clone(), reason));
-                // The disk that it leads to may be away.
-                self.unreadable.push(wire);
-                false
+                // The disk that it leads to may be offline.
+                self.unreadable.push(wire.clone());
+                self.offline.push(wire);
+                Leads::Nowhere
             }
         };
-        if to_folder && path.file_name().is_some_and(|name| name == STAGING) {
-            return false;
+        if leads == Leads::ToFolder {
+            if path.file_name().is_some_and(|name| name == STAGING) {
+                return leads;
+            }
+            // Neither walked nor watched: what the kernel shows there has no end.
+            if let Err(error @ ForeignError::Pseudo { .. }) = foreign::check_folder(path) {
+                self.problems.push((path.display().to_string(), error.to_string()));
+                return leads;
+            }
         }
-        let is_file = target.is_ok() && !to_folder;
         self.links.push(Link {
             written: path.to_owned(),
             target: target.unwrap_or_else(|_| path.to_owned()),
-            to_folder,
+            to_folder: leads == Leads::ToFolder,
         });
-        is_file
+        leads
     }
 
     fn find_models(&mut self, names: &[(String, bool)], roots: &[Root], info: &TypeInfo) {
@@ -276,6 +302,8 @@ impl Look {
             give_way();
             match names.model(name, *is_link, info) {
                 Ok(found) => self.found.extend(found),
+                // The link is told already, and its model stays as it is known.
+                Err(_) if self.offline.iter().any(|link| Path::new(link) == self.path.join(name)) => {}
                 Err(error) => {
                     let path = format!("{}/{name}", names.wire);
                     let gone = error.kind() == std::io::ErrorKind::NotFound && self.path.is_dir();
@@ -300,7 +328,12 @@ impl Look {
                 .and_then(|name| name.to_str())
                 .unwrap_or_default();
             let is_preview = || link.written.to_str().is_some_and(|path| previews.contains(&path));
-            link.to_folder || info.extension_of(name).is_some() || name.ends_with(".metadata.json") || is_preview()
+            let leads_nowhere = link.written == link.target;
+            link.to_folder
+                || leads_nowhere
+                || info.extension_of(name).is_some()
+                || name.ends_with(".metadata.json")
+                || is_preview()
         });
     }
 }
@@ -325,19 +358,18 @@ pub fn is_emptied(folder: &Path) -> bool {
 /// # Errors
 /// When it is gone or can't be looked at; `InvalidInput` when it is no regular file.
 pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        // A pipe or a device would never come to an end.
-        let reason = "it is not a regular file";
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason));
-    }
+    let metadata = foreign::inspect(path, Links::Follow)?;
+    stamp_of(&metadata.ok_or(std::io::ErrorKind::NotFound)?)
+}
+
+fn stamp_of(metadata: &std::fs::Metadata) -> std::io::Result<Stamp> {
     let modified = metadata.modified()?;
     let mtime_ns = match modified.duration_since(std::time::UNIX_EPOCH) {
         Ok(after) => after.as_nanos() as i64,
         Err(before) => -(before.duration().as_nanos() as i64),
     };
     #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
     #[cfg(not(unix))]
     let inode = 0;
     Ok(Stamp {
@@ -345,6 +377,17 @@ pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
         mtime_ns,
         inode,
     })
+}
+
+/// The stamp of a file beside a model, or what stands for a link that leads nowhere and for what is no file. None when
+/// nothing is there, or when that can't be said now.
+pub fn stamp_or_mark(path: &Path) -> Option<Stamp> {
+    match foreign::inspect(path, Links::Follow) {
+        Ok(metadata) => stamp_of(&metadata?).ok(),
+        Err(ForeignError::Offline { .. }) => Some(Stamp::OFFLINE),
+        Err(ForeignError::NotRegular { .. } | ForeignError::Pseudo { .. }) => Some(Stamp::REFUSED),
+        Err(_) => None,
+    }
 }
 
 /// Device and inode of what a path leads to; none where it leads nowhere or the platform has none.

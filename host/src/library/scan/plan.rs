@@ -8,6 +8,7 @@ use super::folder::{self, Found};
 use super::known::slots_in;
 use super::topology::Topology;
 use super::walk::{Folders, LeftOut, Walk, covers};
+use crate::files::foreign::{self, Links};
 use crate::library::collection::Library;
 use crate::library::moves::Revisit;
 use crate::library::publishing::{Base, Over};
@@ -37,7 +38,7 @@ pub struct Task<'w> {
 pub struct Plan<'w> {
     /// Files to read.
     pub to_read: Vec<Task<'w>>,
-    /// Records whose other paths changed, and nothing else.
+    /// Records whose other paths changed, or whose disk went offline, and nothing else.
     pub realiased: Vec<(Over, Record)>,
     /// Records that only lack a hash: the scan that read them was cut off, or the file could not be read to its end.
     pub unhashed: Vec<Arc<Record>>,
@@ -146,10 +147,32 @@ impl<'w> Plan<'w> {
             task.hash |= is_new_content && library.moves().may_have_come(found.stamp.size);
             plan.to_read.push(task);
         }
+        plan.realiased.extend(offline_models(base, walk));
         let gone = gone.into_iter().enumerate().filter(|(index, _)| !moved.contains(index));
         plan.gone = gone.map(|(_, record)| (base.over(&record.path), record)).collect();
         plan
     }
+}
+
+/// Listed models that a link of the walk which leads nowhere has in their place, each as offline.
+fn offline_models(base: &Base, walk: &Walk) -> Vec<(Over, Record)> {
+    let mut offline = Vec::new();
+    for path in &walk.offline_links {
+        let Some(record) = base.snapshot().by_path(path).filter(|record| !record.is_offline()) else {
+            continue;
+        };
+        let Err(error) = foreign::inspect(Path::new(path), Links::Follow) else {
+            continue;
+        };
+        // Its own stamp stays, by which it is known again when its disk is back.
+        let as_known = Record {
+            sidecar: Some(Stamp::OFFLINE),
+            problem: Some(format!("Shown as it was known before: {error}.").into()),
+            ..Record::clone(record)
+        };
+        offline.push((base.over(path), as_known));
+    }
+    offline
 }
 
 /// The records in these folders, excluded ones too.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::folder::{Found, stamp};
+use super::folder::{Found, stamp_or_mark};
 use super::plan::Task;
+use crate::files::foreign;
 use crate::library::field_bounds;
 use crate::library::hashing::HashQueue;
 use crate::library::item;
 use crate::library::metadata;
-use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote, Sha256};
+use crate::library::record::{AutoV3, HashStatus, Preview, Record, Remote, Sha256, Stamp};
 use crate::library::roots::Root;
 use crate::library::safetensors::{self, Header, Interest};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
@@ -189,7 +190,7 @@ impl Reader<'_> {
 fn left_behind(was: &Record) -> Option<Sidecar> {
     let path = Path::new(&*was.path);
     let sidecar = Sidecar::read(&sidecar::path_for(path.parent()?, &was.file_name)).ok()??;
-    (sidecar.text("file_path") == &*was.path && !path.exists()).then_some(sidecar)
+    (sidecar.text("file_path") == &*was.path && !foreign::is_taken(path)).then_some(sidecar)
 }
 
 /// The preview that a sidecar names, when it is there and lies beside the model.
@@ -202,7 +203,7 @@ fn declared_preview(record: &Record, sidecar: &Sidecar) -> Option<Preview> {
     }
     Some(Preview {
         path: declared.into(),
-        stamp: stamp(Path::new(declared)).ok()?,
+        stamp: stamp_or_mark(Path::new(declared)).filter(|stamp| *stamp != Stamp::REFUSED)?,
     })
 }
 
@@ -332,7 +333,12 @@ pub fn with_broken_sidecar(known: &Record, found: &Found, error: &SidecarError) 
     Record {
         root: found.root,
         aliases: found.aliases.clone(),
-        // The stamps stay the old ones, so that the next scan looks again: the reason may have been the disk's.
+        // The stamps stay the old ones, so that the next scan looks again: the reason may have been the disk's. A link
+        // that leads nowhere and what is no file stay as they are until something else is there.
+        sidecar: found
+            .sidecar
+            .filter(Stamp::is_mark)
+            .or(known.sidecar.filter(|known| !known.is_mark())),
         problem: Some(format!("Shown as it was known before: {error}").into()),
         ..known.clone()
     }

@@ -18,7 +18,7 @@ use crate::library::parallel::give_way;
 use crate::library::publishing::{Over, Proposal};
 use crate::library::record::Record;
 use crate::library::safetensors::Interest;
-use crate::library::sidecar::{self, SidecarError};
+use crate::library::sidecar;
 use crate::plugins::Plugin;
 
 /// Threads for each disk. Where its profile lets fewer read, the others are at rules and sidecars meanwhile.
@@ -180,7 +180,7 @@ impl Reading<'_> {
                     read_of.push((task.over, task.was));
                 }
                 Err(error) => {
-                    if matches!(error, SidecarError::Corrupt { .. }) {
+                    if error.stays() {
                         let broken = (found.stamp, found.sidecar, error.to_string());
                         self.library.note_sidecar(&found.path, Some(broken));
                     }

@@ -8,6 +8,7 @@ use super::folder::{Found, Names};
 use super::plan::Task;
 use super::process::{self, Reader};
 use super::reading::{now, write_sidecar};
+use crate::files::foreign::{self, Links};
 use crate::files::wire_path;
 use crate::library::collection::Library;
 use crate::library::preview;
@@ -119,7 +120,7 @@ impl<'a> Rereading<'a> {
                 // What can't be looked at for another reason may be there.
                 if self.occasion == Occasion::Scan {
                     later.push(*path);
-                } else if matches!(Path::new(path).try_exists(), Ok(false)) {
+                } else if matches!(foreign::inspect(Path::new(path), Links::Follow), Ok(None)) {
                     proposals.push(Proposal::remove(base.over(path), path));
                 }
                 continue;

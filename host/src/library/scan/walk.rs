@@ -86,6 +86,8 @@ pub struct Walk {
     pub offline: HashSet<u16>,
     /// Paths that could not be read, as clients see them: nothing at or below them is known to be gone.
     pub unreadable: Vec<String>,
+    /// Links that lead nowhere, as clients see them.
+    pub offline_links: Vec<String>,
     /// What can't be listed.
     pub problems: Vec<LeftOut>,
     /// Files through which a server wrote; one that was killed left them.
@@ -276,6 +278,7 @@ impl Walk {
         });
         self.problems.extend(left_out);
         self.unreadable.extend(look.unreadable);
+        self.offline_links.extend(look.offline);
     }
 
     pub(super) fn note_unreadable(&mut self, folder: &Path, reason: &str) {

@@ -1,10 +1,11 @@
 //! The form of the store: its tables, how older ones become new ones, and what a row is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::FileKey;
+use crate::files::own::{open_database, put_aside};
 use crate::library::descriptions;
 use crate::library::record::Record;
 
@@ -57,7 +58,7 @@ pub fn ids(number: i64) -> (i64, i64) {
 /// # Errors
 /// SQLite's.
 pub fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let mut connection = Connection::open(path)?;
+    let mut connection = open_database(path)?;
     // Acts on new databases only.
     connection.pragma_update(None, "page_size", PAGE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -153,17 +154,4 @@ pub fn is_broken(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(DatabaseCorrupt | NotADatabase | Unknown)
     )
-}
-
-/// Keeps a database that can't be used for whoever wants to look at it, so that it can be begun anew.
-pub fn put_aside(path: &Path, reason: &str) {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = since.map_or(0, |since| since.as_secs());
-    for ending in ["", "-wal", "-shm"] {
-        let from = PathBuf::from(format!("{}{ending}", path.display()));
-        let to = PathBuf::from(format!("{}.aside-{seconds}{ending}", path.display()));
-        if from.exists() && std::fs::rename(&from, &to).is_ok() {
-            tracing::warn!(file = %from.display(), kept_as = %to.display(), reason, "the file can't be used; it is kept under another name and begun anew");
-        }
-    }
 }

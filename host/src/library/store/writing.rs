@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, params};
 
-use super::schema::{self, checksum, hash_bytes, is_broken, put_aside};
+use super::schema::{self, checksum, hash_bytes, is_broken};
 use super::{FileKey, Hashes, Pending, Shared};
+use crate::files::own::put_aside;
 use crate::library::descriptions;
 use crate::library::snapshot::Change;
 

@@ -4,20 +4,22 @@
 //! are looked through once after a start, when the first new one comes; a request never does.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::render;
+use crate::files::foreign::{ForeignFile, Links};
 use crate::files::hash::{hex, parse_hex};
 
 /// How old the time of a file becomes before it is set anew.
 const REFRESH: Duration = Duration::from_secs(3600);
 /// Room on the disk is taken in blocks of about this size.
 const BLOCK: u64 = 4096;
+/// Most bytes of a thumbnail that are read.
+const LARGEST: u64 = 16 << 20;
 /// Start of the names of files that are being written.
 const UNFINISHED: &str = ".new-";
 
@@ -64,19 +66,18 @@ impl Cache {
             return None;
         }
         let path = self.path(key);
-        let mut file = File::open(&path).ok()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
+        let mut file = ForeignFile::open(&path, Links::Refuse).ok()??;
+        let bytes = file.read_at_most(LARGEST).ok()?;
         if render::content_type(&bytes).is_none() {
             // A power cut can leave part of a file.
             let _ = std::fs::remove_file(&path);
             return None;
         }
         let now = SystemTime::now();
-        let last = file.metadata().and_then(|metadata| metadata.modified());
+        let last = file.metadata().modified();
         if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age > REFRESH)) {
             // Where it can't be set, the file is taken for one that is used less.
-            let _ = file.set_modified(now);
+            let _ = file.as_file().set_modified(now);
         }
         // While the files are looked through, nobody waits for it here.
         if let Ok(mut index) = self.index.try_lock()
@@ -176,6 +177,8 @@ fn look_through(folder: &Path) -> Index {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn key(number: u8) -> Key {

@@ -7,7 +7,6 @@ mod cover;
 pub mod render;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,6 +18,7 @@ use render::Rendered;
 pub use render::{MAX_SIDE, Refusal};
 
 use super::record::Stamp;
+use crate::files::foreign::ForeignFile;
 
 /// Widths in pixels that thumbnails have; what is asked for is rounded up, so that the cache holds few of each picture.
 pub const WIDTHS: [u32; 8] = [160, 240, 320, 480, 640, 960, 1280, 1920];
@@ -185,19 +185,19 @@ impl Thumbnails {
             path: picture.path.clone(),
             source,
         };
-        let mut file = File::open(&picture.path).map_err(io)?;
+        let file = ForeignFile::existing(&picture.path).map_err(|error| io(error.into()))?;
         // At most as many threads wait here as there are slots, and whoever holds memory gives it back.
         let reserve = |bytes: u64| handle.block_on(self.memory.clone().acquire_many_owned(mib(bytes)));
         let rendered = if picture.cover {
-            let Some(bytes) = cover::of_video(&mut BufReader::new(&file)).map_err(io)? else {
+            let Some(bytes) = cover::of_video(&mut BufReader::new(file.as_file())).map_err(io)? else {
                 self.remember(key, Known::NoCover);
                 return Ok(Thumbnail::NoCover);
             };
             // The file itself is a video, so even a small cover is made anew.
             render::render(Cursor::new(&bytes), bytes.len() as u64, width, true, reserve)
         } else {
-            let size = file.metadata().map_err(io)?.len();
-            render::render(BufReader::new(&mut file), size, width, false, reserve)
+            let size = file.len();
+            render::render(BufReader::new(file.as_file()), size, width, false, reserve)
         };
         match rendered {
             Ok(Rendered::Made(bytes)) => {

@@ -9,6 +9,7 @@ use notify_debouncer_full::notify::{Error, ErrorKind};
 use super::Watched;
 use super::folders::outside_targets;
 use super::keeper::Keeper;
+use crate::files::foreign::{self, ForeignError};
 use crate::library::collection::Library;
 use crate::library::io_profile::IoProfile;
 use crate::library::scan::{Depth, folder};
@@ -20,7 +21,8 @@ impl Keeper {
         let mut changed = false;
         for index in 0..self.roots.len() {
             let path = self.roots[index].path.clone();
-            let is_folder = path.is_dir();
+            // Nothing of the kernel is watched.
+            let is_folder = path.is_dir() && !matches!(foreign::check_folder(&path), Err(ForeignError::Pseudo { .. }));
             // Where nothing has a number, being there must do.
             let id = is_folder.then(|| folder::id(&path).unwrap_or_default());
             if id == self.roots[index].id && self.watches[index].watched != Watched::Off {
@@ -39,6 +41,15 @@ impl Keeper {
             } else {
                 self.watches[index].watched = Watched::Polling;
                 self.watches[index].problem = None;
+            }
+        }
+        // A link that led nowhere does not say by an event that its disk is back.
+        for (link, target) in &library.topology().links {
+            if link == target
+                && link.exists()
+                && let Some(parent) = link.parent()
+            {
+                self.pending.add(parent.to_owned(), Depth::Shallow);
             }
         }
         if changed {

@@ -85,6 +85,7 @@ fn refused(error: &EditError) -> Error {
         | EditError::TargetShared { .. }
         | EditError::Away(_)
         | EditError::NoRoot(_)
+        | EditError::Foreign(_)
         | EditError::NotHashed(_)
         | EditError::Differs(..)
         | EditError::IsLink(_)
