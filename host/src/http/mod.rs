@@ -3,12 +3,14 @@
 pub mod dispatch;
 pub mod error;
 mod handlers;
+mod json_limits;
 mod list_query;
 pub mod pages;
 pub mod query;
 pub mod registrar;
 pub mod routes;
 pub mod safety;
+pub mod serving;
 mod sockets;
 
 use std::sync::Arc;
@@ -73,7 +75,10 @@ async fn home(State(app): State<Arc<App>>) -> Response {
     match first {
         Some(slot) => (
             StatusCode::FOUND,
-            [(header::LOCATION, format!("/{}", slot.info.prefix()))],
+            [(
+                header::LOCATION,
+                format!("{}/{}", app.settings.base_path, slot.info.prefix()),
+            )],
         )
             .into_response(),
         None => app.pages.error(&ApiError::not_ready(), Instead::Starting, None),
