@@ -1,7 +1,6 @@
 //! The composition root: the only place that knows every part. Binds first, then loads
 //! plugins and libraries while it already answers, and ends in order.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::downloads::ledger::Ledger;
 use crate::http;
 use crate::http::pages::Pages;
 use crate::http::registrar::RouteTable;
+use crate::http::serving::{self, Certificate, Server, ServingOptions};
 use crate::hub::Hub;
 use crate::library::hashing::{Hashing, HashingOptions};
 use crate::library::history::History;
@@ -52,6 +52,12 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     for source in &settings.sources {
         tracing::info!(file = %source.display(), "settings read");
     }
+    // Before anything is opened: libraries and databases need handles, too.
+    let handles = serving::raise_limit();
+    let certificate = match settings.tls.clone() {
+        Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
+        None => None,
+    };
     let listener = TcpListener::bind(&settings.bind)
         .await
         .with_context(|| format!("can't listen on {}; choose another address with --bind", settings.bind))?;
@@ -81,6 +87,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         settings.downloads.clone(),
     ));
     let warnings = std::mem::take(&mut settings.warnings);
+    let pages = Pages::new(&settings.base_path)?;
     let app = Arc::new(App {
         warnings: ArcSwap::default(),
         downloads,
@@ -107,7 +114,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         hub,
         hashing,
         thumbnails: Arc::new(thumbnails),
-        pages: Pages::new()?,
+        pages,
         routes: ArcSwap::from_pointee(RouteTable::new()),
         types: ArcSwap::default(),
         starting: AtomicBool::new(true),
@@ -115,7 +122,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     });
     warnings.into_iter().for_each(|warning| app.warn(warning));
     let router = http::router(app.clone());
-    println!("listening on http://{address}");
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
@@ -129,20 +137,29 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         live::follow(&to_load, named, &to_build);
         Ok::<(), SettingsError>(())
     });
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move {
-            let _ = stopped.await;
-        });
-    let mut serving = tokio::spawn(async move { serving.await });
+    let following = certificate
+        .clone()
+        .map(|certificate| tokio::spawn(certificate.follow()));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let options = ServingOptions {
+        settings: &app.settings.connections,
+        handles,
+        certificate,
+        base_path: app.settings.base_path.clone(),
+    };
+    let server = Server::new(listener, router, options, |_| false);
+    let mut serving = tokio::spawn(server.run(stopped));
     tokio::select! {
-        result = &mut serving => result??,
+        result = &mut serving => result?,
         error = mistyped(&mut loading) => return Err(error.into()),
         () = asked_to_end() => {
             tracing::info!("ending");
             loading.abort();
             live::end_builds(&builds);
             forgetting.abort();
+            if let Some(following) = following {
+                following.abort();
+            }
             quarantining.abort();
             telling.abort();
             app.refreshes.cancel_all();
@@ -153,7 +170,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
                 }
             }
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, app.downloads.idle()).await;
-            let _ = stop.send(());
+            let _ = stop.send(true);
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();
             let hashing = app.hashing.clone();

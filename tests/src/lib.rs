@@ -13,6 +13,7 @@ pub mod library;
 pub mod model;
 pub mod mount;
 pub mod server;
+pub mod slow;
 pub mod views;
 pub mod weights;
 pub mod ws;

@@ -511,6 +511,7 @@ fn listening_lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
 fn address_of(url: &str) -> Result<SocketAddr> {
     let rest = url
         .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
         .with_context(|| format!("{url} is no http URL"))?;
     rest.trim_end_matches('/')
         .parse()

@@ -46,6 +46,11 @@ pub fn test(browser: bool) -> Result<()> {
     if install::program(&["mkfs.btrfs"], &["btrfs-progs"]).is_err() {
         println!("without mkfs.btrfs the test of reflinks is skipped");
     }
+    for (name, package) in [("nginx", "nginx-light"), ("caddy", "caddy")] {
+        if browser && install::program(&[name], &[package]).is_err() {
+            println!("without {name} the test of its sample in docs/deploy.md is skipped");
+        }
+    }
     let browser = if browser { Browser::of(&root()) } else { None };
     let rust_tests = "unit and black-box tests";
     let Some(browser) = browser else {

@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
-use super::handlers;
 use super::pages::Instead;
 use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
+use super::{handlers, json_limits};
 use crate::app::App;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
@@ -181,16 +181,22 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         .collect();
     let (parts, body) = request.into_parts();
     let query_text = parts.uri.query().unwrap_or_default().to_owned();
+    let query = Query::parse(Some(&query_text));
+    query.check()?;
+    let body = read_body(body, max_body(&target)).await?;
+    if !matches!(target, Target::Plugin(_) | Target::Shared(Shared::ReplacePreview)) {
+        json_limits::check(&body, &parts.extensions).await?;
+    }
     let call = Call {
         app,
         method,
         path,
-        query: Query::parse(Some(&query_text)),
+        query,
         query_text,
         params,
         headers: parts.headers,
         asker,
-        body: read_body(body, max_body(&target)).await?,
+        body,
     };
     match (target, service) {
         (Target::Shared(shared), Some(service)) => handlers::of_type(shared, call, service).await,

@@ -10,21 +10,39 @@ use crate::library::orders::SortKey;
 use crate::library::record::GroupKey;
 use crate::library::search::Search;
 use crate::library::text::folded;
-use crate::plugins::bindings::QueryFilter;
+use crate::plugins::bindings::{NamePatterns, QueryFilter};
 use crate::settings::ContractSettings;
 
 /// Largest page.
 const MAX_PAGE_SIZE: i64 = 100;
 
+/// Most patterns on names of a request.
+const MAX_PATTERNS: usize = 100;
+/// Most bytes of all these patterns together.
+const MAX_PATTERN_BYTES: usize = 16 << 10;
+
+/// Bounds the patterns of a request: each is compiled and run over all names.
+fn check_patterns(patterns: &NamePatterns) -> Result<(), ApiError> {
+    let texts = || patterns.include.iter().chain(&patterns.exclude);
+    let (count, bytes) = (texts().count(), texts().map(String::len).sum::<usize>());
+    if count > MAX_PATTERNS || bytes > MAX_PATTERN_BYTES {
+        return Err(ApiError::bad_request(format!(
+            "The request has {count} patterns on names with {bytes} bytes; at most {MAX_PATTERNS} with {MAX_PATTERN_BYTES} bytes together are read."
+        )));
+    }
+    Ok(())
+}
+
 /// Reads the parameters of a listing; `own` is what the plugin made of its own.
 ///
 /// # Errors
-/// 400 for numbers that are none, naming the parameter.
+/// 400 for numbers that are none, naming the parameter, and for too many patterns.
 pub fn listing(query: &Query, own: QueryFilter, settings: &ContractSettings) -> Result<Listing, ApiError> {
     let page_size = query.integer("page_size", 20)?.min(MAX_PAGE_SIZE);
     if page_size < 1 {
         return Err(ApiError::bad_request("The parameter `page_size` must be at least 1."));
     }
+    check_patterns(&own.names)?;
     Ok(Listing {
         page: query.integer("page", 1)?,
         page_size: page_size as usize,

@@ -3,6 +3,7 @@
 pub mod dispatch;
 pub mod error;
 mod handlers;
+mod json_limits;
 mod list_query;
 mod missing_routes;
 pub mod pages;
@@ -12,6 +13,7 @@ pub mod registrar;
 pub mod routes;
 pub mod safety;
 pub(crate) mod served_file;
+pub mod serving;
 mod sockets;
 
 use std::sync::Arc;
@@ -76,7 +78,10 @@ async fn home(State(app): State<Arc<App>>) -> Response {
     match first {
         Some(slot) => (
             StatusCode::FOUND,
-            [(header::LOCATION, format!("/{}", slot.info.prefix()))],
+            [(
+                header::LOCATION,
+                format!("{}/{}", app.settings.base_path, slot.info.prefix()),
+            )],
         )
             .into_response(),
         None => app.pages.error(&ApiError::not_ready(), Instead::Starting, None),

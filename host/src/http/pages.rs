@@ -45,11 +45,11 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Reads templates and texts.
+    /// Reads templates and texts. `base_path` precedes the addresses in pages.
     ///
     /// # Errors
     /// When a template or a locale is broken; these are part of the build.
-    pub fn new() -> anyhow::Result<Self> {
+    pub fn new(base_path: &str) -> anyhow::Result<Self> {
         let mut environment = Environment::new();
         let mut digest = Sha256::new();
         let mut languages = BTreeMap::new();
@@ -70,7 +70,8 @@ impl Pages {
         }
         let tree = crate::files::hash::hex(&digest.finalize()[..8]);
         // Proxies made for LoraManager forward its prefix of static files and no other.
-        let base = format!("/{}/{tree}/", compat().static_prefix);
+        let base = format!("{base_path}/{}/{tree}/", compat().static_prefix);
+        environment.add_global("base_path", base_path);
         environment.add_function("asset", move |path: &str| format!("{base}{path}"));
         // What a language lacks is there in English.
         let fallback: Texts = languages.get(DEFAULT_LANGUAGE).cloned().unwrap_or_default();

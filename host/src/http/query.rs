@@ -2,6 +2,13 @@
 
 use super::error::ApiError;
 
+/// Most parameters of a request.
+const MAX_PARAMETERS: usize = 1_000;
+/// Parameters that are split into words, each of which is searched for.
+const SEARCHES: [&str; 3] = ["search", "term", "query"];
+/// Longest text to search for, in bytes.
+const MAX_SEARCH: usize = 1_000;
+
 /// The pairs of a query string, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -11,6 +18,27 @@ impl Query {
     pub fn parse(text: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
         Self(pairs.into_owned().collect())
+    }
+
+    /// Bounds of every request, whatever it asks for. The length of the whole is bounded by that of a request's head.
+    ///
+    /// # Errors
+    /// 400 naming the bound.
+    pub fn check(&self) -> Result<(), ApiError> {
+        if self.0.len() > MAX_PARAMETERS {
+            return Err(ApiError::bad_request(format!(
+                "The request has {} parameters; at most {MAX_PARAMETERS} are read.",
+                self.0.len()
+            )));
+        }
+        let long = SEARCHES
+            .iter()
+            .find(|name| self.all(name).any(|text| text.len() > MAX_SEARCH));
+        long.map_or(Ok(()), |name| {
+            Err(ApiError::bad_request(format!(
+                "The parameter `{name}` is longer than {MAX_SEARCH} bytes."
+            )))
+        })
     }
 
     /// All pairs.
@@ -105,6 +133,14 @@ pub enum Zero {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_has_bounds() {
+        assert!(Query::parse(Some(&"a&".repeat(MAX_PARAMETERS))).check().is_ok());
+        assert!(Query::parse(Some(&"a&".repeat(MAX_PARAMETERS + 1))).check().is_err());
+        let search = |length: usize| Query::parse(Some(&format!("search={}", "a".repeat(length)))).check();
+        assert!(search(MAX_SEARCH).is_ok() && search(MAX_SEARCH + 1).is_err());
+    }
 
     #[test]
     fn values_follow_the_contracts_rules() {

@@ -18,6 +18,9 @@ use super::record::{GroupKey, Record};
 use super::shuffle::Shuffle;
 use super::snapshot::Snapshot;
 
+/// Largest page in bytes, but for its totals. Only items with huge fields ever reach it.
+pub const MAX_PAGE: usize = 16 << 20;
+
 /// What a listing is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sort {
@@ -230,22 +233,21 @@ impl Listing {
         // Nearly every item is below one kilobyte.
         let mut out = Vec::with_capacity(self.page_size * 1_000 + 128);
         out.extend_from_slice(b"{\"items\":[");
-        let mut first = true;
+        let mut left_out = Vec::new();
         let (page, total) = self.at(snapshot, self.places());
         for slot in page {
             let Some(record) = snapshot.get(slot) else { continue };
-            if !std::mem::take(&mut first) {
-                out.push(b',');
-            }
             let versions = groups.and_then(|groups| groups.size(slot));
             let closing = item::Closing {
                 version_count: versions,
                 offline: offline.get(usize::from(record.root)).copied().unwrap_or(false),
                 update_available: self.filter.updates.as_ref().is_some_and(|own| own.contains(slot)),
             };
-            item::close_with(&mut out, record, &closing);
+            push_item(&mut out, record, &mut left_out, |out| {
+                item::close_with(out, record, &closing);
+            });
         }
-        envelope(&mut out, total, self.page, self.page_size);
+        envelope(&mut out, total, self.page, self.page_size, &left_out);
         out
     }
 
@@ -303,8 +305,27 @@ pub fn stretch(page: i64, page_size: usize) -> (usize, usize) {
     }
 }
 
-/// Closes a listing's answer.
-pub fn envelope(out: &mut Vec<u8>, total: usize, page: i64, page_size: usize) {
+/// Adds an item to an answer that ends with `[` or an item, unless the answer would become larger than [`MAX_PAGE`].
+pub fn push_item<'r>(
+    out: &mut Vec<u8>,
+    record: &'r Record,
+    left_out: &mut Vec<&'r str>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    let before = out.len();
+    if out.last() != Some(&b'[') {
+        out.push(b',');
+    }
+    write(out);
+    if out.len() > MAX_PAGE {
+        out.truncate(before);
+        left_out.push(&record.path);
+    }
+}
+
+/// Closes a listing's answer. Items that were left out are named by their paths, in `left_out`: totals count them, so
+/// that page numbers stay what they are.
+pub fn envelope(out: &mut Vec<u8>, total: usize, page: i64, page_size: usize, left_out: &[&str]) {
     let mut number = itoa::Buffer::new();
     out.extend_from_slice(b"],\"total\":");
     out.extend_from_slice(number.format(total).as_bytes());
@@ -314,5 +335,29 @@ pub fn envelope(out: &mut Vec<u8>, total: usize, page: i64, page_size: usize) {
     out.extend_from_slice(number.format(page_size).as_bytes());
     out.extend_from_slice(b",\"total_pages\":");
     out.extend_from_slice(number.format(total.div_ceil(page_size.max(1))).as_bytes());
+    if !left_out.is_empty() {
+        out.extend_from_slice(format!(",\"left_out\":{}", serde_json::Value::from(left_out)).as_bytes());
+    }
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::snapshot_tests::named;
+
+    #[test]
+    fn a_page_leaves_out_what_would_make_it_too_large_and_names_it() {
+        let (small, huge) = (named("small"), named("huge"));
+        let (mut out, mut left_out) = (b"{\"items\":[".to_vec(), Vec::new());
+        push_item(&mut out, &huge, &mut left_out, |out| out.resize(MAX_PAGE + 1, b' '));
+        push_item(&mut out, &small, &mut left_out, |out| out.extend_from_slice(b"1"));
+        push_item(&mut out, &huge, &mut left_out, |out| out.resize(MAX_PAGE + 1, b' '));
+        push_item(&mut out, &small, &mut left_out, |out| out.extend_from_slice(b"2"));
+        envelope(&mut out, 4, 1, 4, &left_out);
+        let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(answer["items"], serde_json::json!([1, 2]));
+        assert_eq!((&answer["total"], &answer["total_pages"]), (&4.into(), &1.into()));
+        assert_eq!(answer["left_out"], serde_json::json!([huge.path, huge.path]));
+    }
 }

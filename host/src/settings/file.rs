@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::SettingsError;
+use super::connections::ConnectionSettings;
 use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::files::foreign;
 use crate::library::history::HistorySettings;
@@ -28,6 +29,12 @@ pub struct ServerTable {
     pub allowed_origins: Vec<String>,
     /// Secret for tools.
     pub token: Option<String>,
+    /// Path below which a proxy serves the server.
+    pub base_path: Option<String>,
+    /// PEM file of the certificate chain, for TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub tls_key: Option<PathBuf>,
     /// Folder of a ComfyUI.
     pub comfyui: Option<PathBuf>,
     /// Folder of components.
@@ -38,6 +45,7 @@ pub struct ServerTable {
 #[serde(default)]
 struct Tables {
     server: ServerTable,
+    connections: ConnectionSettings,
     limits: Limits,
     scan: ScanSettings,
     hashing: HashingSettings,
@@ -60,6 +68,8 @@ pub struct OwnSettings {
     pub exists: bool,
     /// `[server]`.
     pub server: ServerTable,
+    /// `[connections]`.
+    pub connections: ConnectionSettings,
     /// `[limits]`, and `[plugins.ID.limits]`.
     pub limits: AllLimits,
     /// `[plugins.ID.grants]`.
@@ -136,6 +146,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
     Ok(OwnSettings {
         exists: true,
         server: tables.server,
+        connections: tables.connections,
         limits: AllLimits {
             general: tables.limits,
             own: own_limits,

@@ -5,6 +5,7 @@
 
 mod changed;
 mod comfyui;
+mod connections;
 mod contract;
 mod engine;
 mod file;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use changed::{ChangedSettings, is_secret};
 #[cfg(test)]
 pub(crate) use comfyui::add as add_comfyui;
+pub use connections::{ConnectionSettings, seconds};
 pub use contract::ContractSettings;
 pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
@@ -142,6 +144,12 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Secret that lets a tool change state from anywhere.
     pub token: Option<String>,
+    /// Bounds on connections and bodies.
+    pub connections: ConnectionSettings,
+    /// Path below which a proxy serves the server, such as `/models`; empty without one.
+    pub base_path: String,
+    /// Files of the certificate and the key, where the server speaks TLS by itself.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Limits of plugins.
     pub limits: AllLimits,
     /// What plugins are allowed beyond the sandbox, by id.
@@ -230,6 +238,23 @@ impl Settings {
                     reason: format!("there is no library of this name; the settings have {known}"),
                 }
             })?;
+        let tls = match (own.server.tls_certificate, own.server.tls_key) {
+            (Some(certificate), Some(key)) => Some((absolute(&certificate)?, absolute(&key)?)),
+            (None, None) => None,
+            _ => {
+                return Err(SettingsError::Format {
+                    path: own_path.clone(),
+                    reason: "`tls_certificate` and `tls_key` under [server] need each other; name both".into(),
+                });
+            }
+        };
+        let base_path = own.server.base_path.unwrap_or_default();
+        let base_path = connections::base_path(&base_path).ok_or_else(|| SettingsError::Format {
+            path: own_path,
+            reason: format!(
+                "`base_path` under [server] is {base_path:?}; write it like \"/models\", of letters, digits, `-`, `_`, `.` and `/`"
+            ),
+        })?;
         // Crates are built once the server runs.
         let plugin_paths = args
             .plugin
@@ -258,6 +283,9 @@ impl Settings {
             allowed_hosts: own.server.allowed_hosts,
             allowed_origins: own.server.allowed_origins,
             token,
+            base_path,
+            connections: own.connections,
+            tls,
             limits: own.limits,
             grants: own.grants,
             scan: own.scan,

@@ -1,3 +1,5 @@
+import { at } from "./base-path.js";
+
 export class ApiError extends Error {
   /** `code` and `values`: what `reasonOf` says in the page's language. */
   constructor(message, status, { code, values } = {}) {
@@ -16,7 +18,7 @@ export class Api {
   #base;
 
   constructor(prefix = "", base = "/api/lm/") {
-    this.#base = prefix ? `${base}${encodeURIComponent(prefix)}/` : base;
+    this.#base = at(prefix ? `${base}${encodeURIComponent(prefix)}/` : base);
   }
 
   async get(route, params = {}, signal = undefined) {

@@ -1,3 +1,4 @@
+import { at } from "./base-path.js";
 import { isAbort } from "./api.js";
 
 const POLL = 2000;
@@ -104,7 +105,7 @@ export class Live extends EventTarget {
   }
 
   #connect(name, receive, attempt = 0) {
-    const url = new URL(`/ws/${name}`, location.href);
+    const url = new URL(at(`/ws/${name}`), location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     socket.addEventListener("open", () => {

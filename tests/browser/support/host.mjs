@@ -16,9 +16,9 @@ const ENDS_WITHIN = 10_000;
 /**
  * Starts a server whose `roots` are `{name: fill}`; each `fill(folder)` writes models and returns their number. Waits
  * until all of them are listed, by the type whose prefix is the root's name. `prepare(folder)` may write other files
- * and gives further arguments; `expected` says how many models of each type come from those.
+ * and gives further arguments; `expected` says how many models of each type come from those. `headers` are sent to ask for that.
  */
-export async function startHost(roots, { prepare = async () => [], expected = {} } = {}) {
+export async function startHost(roots, { prepare = async () => [], expected = {}, headers = {} } = {}) {
   const { folder, remove } = await temporaryFolder();
   const args = ["--bind", "127.0.0.1:0", "--data-dir", path.join(folder, "data")];
   const folders = {};
@@ -49,7 +49,7 @@ export async function startHost(roots, { prepare = async () => [], expected = {}
 
   try {
     const url = await listening(child, () => log);
-    for (const [prefix, count] of Object.entries(expected)) await listed(url, prefix, count);
+    for (const [prefix, count] of Object.entries(expected)) await listed(url, prefix, count, headers);
     return { url, folders, stop, log: () => log };
   } catch (error) {
     await stop();
@@ -74,11 +74,11 @@ function listening(child, log) {
   });
 }
 
-async function listed(url, prefix, count) {
+async function listed(url, prefix, count, headers) {
   const until = Date.now() + READS_WITHIN;
   let last = null;
   while (Date.now() < until) {
-    const answer = await fetch(`${url}/api/lm/${prefix}/status`);
+    const answer = await fetch(`${url}/api/lm/${prefix}/status`, { headers });
     last = await answer.json();
     if (answer.ok && last.ready && !last.is_initializing && last.total >= count) return;
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -9,6 +9,7 @@ use super::machine::memory;
 use super::report::{Measured, Target, Unit};
 use crate::http::Call;
 use crate::server::Server;
+use crate::slow::SlowClients;
 
 /// What is asked, over how many connections, and what is to be reached.
 struct Scenario {
@@ -20,6 +21,9 @@ struct Scenario {
     /// Milliseconds at p99, at the most connections.
     p99: Option<f64>,
 }
+
+/// Slow connections among which others are served.
+const SLOW: usize = 2_000;
 
 const LIST: &str = "/api/lm/loras/list";
 
@@ -149,6 +153,7 @@ pub async fn run(server: &Server, options: &Options) -> Result<Vec<Measured>> {
             measured.push(row(&scenario, *connections, &loaded, baseline, last));
         }
     }
+    measured.extend(among_slow(server, options).await?);
     let memory = memory(server.pid()).context("the server's memory can't be read")?;
     measured.push(Measured::new(
         "memory",
@@ -163,6 +168,32 @@ pub async fn run(server: &Server, options: &Options) -> Result<Vec<Measured>> {
         Unit::Mebibytes,
     ));
     Ok(measured)
+}
+
+/// What slow clients cost the others.
+async fn among_slow(server: &Server, options: &Options) -> Result<Vec<Measured>> {
+    let calls = [list(&[])];
+    let idle = load(server.address(), &calls, 16, options.length).await?;
+    let slow = SlowClients::start(server.address(), SLOW).await?;
+    let loaded = load(server.address(), &calls, 16, options.length).await?;
+    drop(slow);
+    println!("list of 100 items x16 among {SLOW} slow connections: {loaded:?}");
+    let scenario = Scenario {
+        name: "list of 100 items among 2,000 slow connections",
+        calls: Vec::new(),
+        connections: &[16],
+        rate: None,
+        p99: None,
+    };
+    let ratio = loaded.p99.as_secs_f64() / idle.p99.as_secs_f64();
+    let ratio = Measured::new(
+        "memory",
+        "p99 among slow connections, as a multiple of p99 without",
+        ratio,
+        Unit::Other("times".into()),
+    );
+    let ratio = ratio.target(Target::Below(3.0));
+    Ok(vec![row(&scenario, 16, &loaded, None, true), ratio])
 }
 
 fn row(scenario: &Scenario, connections: usize, loaded: &Loaded, baseline: Option<f64>, last: bool) -> Measured {

@@ -143,18 +143,14 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
         }
         let (from, limit) = listing::stretch(listing.page, listing.page_size);
         let mut out = b"{\"items\":[".to_vec();
-        for (index, record) in records.iter().skip(from).take(limit).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            item::close(
-                &mut out,
-                record,
-                None,
-                offline.get(usize::from(record.root)).copied().unwrap_or(false),
-            );
+        let mut left_out = Vec::new();
+        for record in records.iter().skip(from).take(limit) {
+            let away = offline.get(usize::from(record.root)).copied().unwrap_or(false);
+            listing::push_item(&mut out, record, &mut left_out, |out| {
+                item::close(out, record, None, away);
+            });
         }
-        listing::envelope(&mut out, records.len(), listing.page, listing.page_size);
+        listing::envelope(&mut out, records.len(), listing.page, listing.page_size, &left_out);
         out
     });
     Ok(json_bytes(bytes.await?))

@@ -1,3 +1,4 @@
+import { at } from "../base-path.js";
 import { calm, h, icon } from "../dom.js";
 import { isMature, isVeiled, refused, setRevealed, widths } from "../grid/media.js";
 import { placeholder } from "../grid/placeholder.js";
@@ -42,13 +43,13 @@ export class Picture {
       const video = h("video", { class: "picture__media", controls: true, loop: true, playsinline: true, preload: "auto", "aria-label": t("details.preview", { name: item.model_name }) });
       video.muted = true;
       video.autoplay = !calm() && !veiled;
-      video.src = item.media_url;
+      video.src = at(item.media_url);
       return [video];
     }
     // What may move is shown as it is: its smaller forms stand still.
-    const source = MAY_MOVE.test(item.preview_url) ? { src: item.media_url } : { sizes: "(max-width: 960px) 100vw, 750px", srcset: widths(item.media_url, 640) };
+    const source = MAY_MOVE.test(item.preview_url) ? { src: at(item.media_url) } : { sizes: "(max-width: 960px) 100vw, 750px", srcset: widths(item.media_url, 640) };
     const image = h("img", { class: "picture__media", alt: t("details.preview", { name: item.model_name }), decoding: "async", ...source });
     image.addEventListener("error", () => this.element.replaceChildren(refused(item, true)), { once: true });
-    return [h("img", { class: "picture__glow", src: `${item.media_url}&w=160`, alt: "", "aria-hidden": "true" }), image];
+    return [h("img", { class: "picture__glow", src: `${at(item.media_url)}&w=160`, alt: "", "aria-hidden": "true" }), image];
   }
 }

@@ -1,3 +1,4 @@
+import { at } from "../base-path.js";
 import { bootstrap } from "../bootstrap.js";
 import { calm, h } from "../dom.js";
 import { t } from "../texts.js";
@@ -32,14 +33,14 @@ const WIDTHS = [160, 240, 320, 480, 640, 960, 1280, 1920];
 
 /** The preview at `url` in several widths, from which a browser takes the one that its screen needs. */
 export function widths(url, from = 0) {
-  return WIDTHS.filter((width) => width >= from).map((width) => `${url}&w=${width} ${width}w`).join(", ");
+  return WIDTHS.filter((width) => width >= from).map((width) => `${at(url)}&w=${width} ${width}w`).join(", ");
 }
 
 /** The placeholder of a preview that can't be shown; says why as soon as the server has. */
 export function refused(item, large = false) {
   const element = placeholder(item.model_name, t("preview.refused"));
   const note = element.querySelector(".placeholder__note");
-  fetch(`${item.media_url}&w=${WIDTHS[0]}`).then(async (answer) => {
+  fetch(`${at(item.media_url)}&w=${WIDTHS[0]}`).then(async (answer) => {
     const reason = answer.ok ? "" : ((await answer.json()).error ?? "");
     note.title = reason;
     if (large && reason) note.textContent = reason;
@@ -87,7 +88,7 @@ function showImage(slot, item, width) {
 }
 
 function showVideo(slot, item, width) {
-  const video = h("video", { class: "media", muted: true, loop: true, playsinline: true, preload: "metadata", tabindex: "-1", "aria-hidden": "true", "data-src": `${item.media_url}#t=0.05` });
+  const video = h("video", { class: "media", muted: true, loop: true, playsinline: true, preload: "metadata", tabindex: "-1", "aria-hidden": "true", "data-src": `${at(item.media_url)}#t=0.05` });
   // The attribute only sets the default; the property is what lets it play without a click.
   video.muted = true;
   video.addEventListener("error", () => slot.replaceChildren(placeholder(item.model_name)), { once: true });

@@ -1,3 +1,4 @@
+import { at } from "../base-path.js";
 import { byId, h, icon } from "../dom.js";
 import { reasonOf } from "../reason.js";
 import { number, t } from "../texts.js";
@@ -23,7 +24,7 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
     const lines = [
       !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message ? reasonOf(listError) : t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
-      pluginFailure && [`plugin ${pluginFailure.text} ${pluginFailure.reason}`, () => banner("bad", "alert", pluginFailure.text, h("a", { href: "/plugins" }, t("plugins.open")), pluginFailure.reason && reason(pluginFailure.reason))],
+      pluginFailure && [`plugin ${pluginFailure.text} ${pluginFailure.reason}`, () => banner("bad", "alert", pluginFailure.text, h("a", { href: at("/plugins") }, t("plugins.open")), pluginFailure.reason && reason(pluginFailure.reason))],
       away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
       missing.length > 0 && [`missing ${missing.map((root) => root.path).join()}`, () => banner("warn", "alert", t("roots.missing"), h("span", { class: "banner__paths" }, missing.map((root) => h("code", {}, root.path))))],
       providers?.offline && [`providers ${hosts}`, () => banner("warn", "offline", t("providers.offline", { hosts }))],

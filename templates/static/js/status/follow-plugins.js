@@ -1,3 +1,4 @@
+import { at } from "../base-path.js";
 import { bootstrap } from "../bootstrap.js";
 import { t } from "../texts.js";
 
@@ -20,7 +21,7 @@ export function followPlugins({ live, store }) {
 
 /** What is wrong with this page's plugin; null when it is served, in its newest version. */
 async function failure() {
-  const { plugins } = await (await fetch("/api/lm/plugins")).json();
+  const { plugins } = await (await fetch(at("/api/lm/plugins"))).json();
   const own = plugins.find(({ id }) => id === bootstrap.type.id);
   if (own?.state === "disabled" || own?.state === "quarantined") return { text: t(`plugin.${own.state}`), reason: own.reason ?? "" };
   return own?.failure ? { text: t("plugin.failed"), reason: own.failure.reason } : null;

@@ -1,3 +1,4 @@
+import { at } from "../base-path.js";
 import { isAbort } from "../api.js";
 import { Menu } from "../controls/menu.js";
 import { byId } from "../dom.js";
@@ -51,7 +52,7 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
   }, {
     label: t("plugins.menu"),
     kind: "action",
-    items: [{ label: t("plugins.open"), icon: "layers", run: () => location.assign("/plugins") }],
+    items: [{ label: t("plugins.open"), icon: "layers", run: () => location.assign(at("/plugins")) }],
   }]);
 
   return {
