@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
+use crate::access::Access;
 use crate::downloads::Downloads;
 use crate::flight::Flight;
 use crate::http::pages::Pages;
@@ -30,6 +31,8 @@ pub struct App {
     pub history: Arc<History>,
     /// Auto-organise, of which one runs at a time, whatever the type.
     pub organising: Arc<Flight>,
+    /// Who may use the server.
+    pub access: Arc<Access>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::access::command::{PasswordCommand, TokenCommand};
 use crate::authoring::PluginCommand;
 
 /// Serves a library of generative-AI model files; every model type is a WebAssembly component.
@@ -25,6 +26,12 @@ pub enum Command {
     /// Makes, builds, checks and tests model types.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Sets or removes the password with which people log in.
+    #[command(subcommand)]
+    Password(PasswordCommand),
+    /// Makes, lists and revokes tokens for programs.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 /// What the program was asked to do.
@@ -33,6 +40,10 @@ pub enum Task {
     Serve(ServeArgs),
     /// Something for a model type's author.
     Plugin(PluginCommand),
+    /// Set the password.
+    Password(PasswordCommand),
+    /// Make or end tokens.
+    Token(TokenCommand),
 }
 
 impl Cli {
@@ -41,6 +52,8 @@ impl Cli {
         match self.command {
             Some(Command::Serve(args)) => Task::Serve(args),
             Some(Command::Plugin(command)) => Task::Plugin(command),
+            Some(Command::Password(command)) => Task::Password(command),
+            Some(Command::Token(command)) => Task::Token(command),
             None => Task::Serve(self.serve),
         }
     }

@@ -1,5 +1,6 @@
 //! Modelshelf's server. See ARCHITECTURE.md for the map.
 
+pub mod access;
 pub mod app;
 pub mod authoring;
 pub mod cancel;

@@ -1,8 +1,13 @@
 //! HTTP: the route table, the gate, handlers, sockets and pages.
 
+mod authentication;
+pub mod client_address;
+mod csrf;
 pub mod dispatch;
 pub mod error;
 mod handlers;
+mod headers;
+mod host_check;
 mod list_query;
 mod missing_routes;
 pub mod pages;
@@ -10,7 +15,6 @@ pub mod query;
 pub mod reason;
 pub mod registrar;
 pub mod routes;
-pub mod safety;
 mod sockets;
 
 use std::sync::Arc;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use serde_json::json;
 
+use super::authentication::Caller;
 use super::query::Query;
-use super::safety;
+use crate::access::Scope;
 use crate::app::App;
 use crate::downloads::ledger::new_id;
 use crate::hub::Event;
@@ -20,8 +20,12 @@ use crate::hub::Event;
 const MAX_MESSAGE: usize = 4 << 10;
 
 /// `/ws/fetch-progress` and `/ws/batch-import-progress`: every general broadcast.
-pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if let Err(error) = check(&app, &headers) {
+pub async fn general(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
@@ -31,8 +35,12 @@ pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: W
 }
 
 /// `/ws/init-progress`: the last message of each type, then all that follow.
-pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if let Err(error) = check(&app, &headers) {
+pub async fn init(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
@@ -46,10 +54,10 @@ pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebS
 pub async fn download(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(error) = check(&app, &headers) {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let id = Query::parse(query.as_deref()).get("id").unwrap_or_default().to_owned();
@@ -62,14 +70,12 @@ pub async fn download(
     })
 }
 
-/// Browsers let any page open a socket to any server, and say in Origin which page it is.
-/// Without an Origin it is no browser.
 #[expect(clippy::result_large_err, reason = "the error is the answer")]
-fn check(app: &App, headers: &HeaderMap) -> Result<(), Response> {
-    if headers.contains_key("origin") || headers.contains_key("sec-fetch-site") {
-        safety::check_change(&app.settings, headers, None).map_err(IntoResponse::into_response)?;
-    }
-    Ok(())
+fn check(caller: &Caller) -> Result<(), Response> {
+    let checked = caller.require(Some(Scope::Read));
+    checked
+        .and_then(|()| caller.source.check_socket())
+        .map_err(IntoResponse::into_response)
 }
 
 /// What a channel of messages carries.

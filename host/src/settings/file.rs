@@ -27,6 +27,12 @@ pub struct ServerTable {
     pub allowed_origins: Vec<String>,
     /// Secret for tools.
     pub token: Option<String>,
+    /// Whether a login is needed on loopback, too.
+    pub require_login: bool,
+    /// Addresses and networks of proxies whose word about the client counts.
+    pub trusted_proxies: Vec<String>,
+    /// Header by which these proxies name the user.
+    pub user_header: Option<String>,
     /// Folder of a ComfyUI.
     pub comfyui: Option<PathBuf>,
     /// Folder of components.

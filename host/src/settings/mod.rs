@@ -21,7 +21,9 @@ pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSet
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
+use crate::access::{AccessError, AccessPolicy, Digest, checked_token};
 use crate::cli::ServeArgs;
+use crate::http::client_address::TrustedProxies;
 use crate::library::history::HistorySettings;
 use crate::plugins::Grants;
 use crate::plugins::limits::AllLimits;
@@ -59,6 +61,9 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token can't be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// There is no place for data.
     #[error("this user has no data folder; name one with --data-dir")]
     NoDataFolder,
@@ -75,8 +80,10 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Origins, such as a browser extension's, that may change state.
     pub allowed_origins: Vec<String>,
-    /// Secret that lets a tool change state from anywhere.
-    pub token: Option<String>,
+    /// Who may use the server.
+    pub access: AccessPolicy,
+    /// Proxies whose word about the client counts.
+    pub trusted_proxies: TrustedProxies,
     /// Limits of plugins.
     pub limits: AllLimits,
     /// What plugins are allowed beyond the sandbox, by id.
@@ -151,6 +158,23 @@ impl Settings {
             roots.add_primary(name, Path::new(folder));
         }
         roots.set_io_profiles(own.io_profiles);
+        let format = |reason: String| SettingsError::Format {
+            path: own_path.clone(),
+            reason,
+        };
+        let trusted_proxies = TrustedProxies::parse(&own.server.trusted_proxies)
+            .map_err(|text| format(format!("{text:?} of `trusted_proxies` is no address and no network")))?;
+        let user_header = own.server.user_header.map(|name| name.trim().to_ascii_lowercase());
+        if user_header.is_some() && trusted_proxies.is_empty() {
+            return Err(format(
+                "`user_header` needs `trusted_proxies`: anybody else could send that header".into(),
+            ));
+        }
+        let access = AccessPolicy {
+            token: checked_token(own.server.token.as_deref())?.map(Digest::of),
+            require_login: own.server.require_login,
+            user_header,
+        };
         let changed = ChangedSettings::open(&data_folder)?;
         let libraries =
             NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder, changed).map_err(|known| {
@@ -179,7 +203,8 @@ impl Settings {
             data_folder,
             allowed_hosts: own.server.allowed_hosts,
             allowed_origins: own.server.allowed_origins,
-            token: own.server.token.filter(|token| !token.is_empty()),
+            access,
+            trusted_proxies,
             limits: own.limits,
             grants: own.grants,
             scan: own.scan,

@@ -46,7 +46,7 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
     let unknown = request("GET", "/", Vec::new(), Vec::new(), "");
     match subject
         .plugin
-        .handle("no-such-handler".to_owned(), unknown, subject.reach(&library))
+        .handle("no-such-handler".to_owned(), unknown, subject.reach(&library, "GET"))
         .await
     {
         Err(CallError::Guest(_)) => {}
@@ -88,7 +88,7 @@ async fn call_route(subject: &Subject, library: &Arc<Library>, wish: &RouteWish)
             let request = request(&wish.method, &template, params.clone(), query, body);
             match subject
                 .plugin
-                .handle(wish.handler.clone(), request, subject.reach(library))
+                .handle(wish.handler.clone(), request, subject.reach(library, &wish.method))
                 .await
             {
                 Ok(answer) => findings.extend(answered(&what, &answer)),
