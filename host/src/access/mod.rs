@@ -202,6 +202,18 @@ impl Access {
         Err(self.throttle.failed(address, Kind::Token))
     }
 
+    /// Whether somebody who was let in still would be: not when the session or token was ended, nor without a login after one
+    /// was configured.
+    pub fn still_holds(&self, principal: &Principal) -> bool {
+        let state = self.state.load();
+        match principal {
+            Principal::Local => !self.login_required(),
+            Principal::Session(id) => state.sessions.iter().any(|session| session.id == *id),
+            Principal::Token { id, .. } => state.tokens.iter().any(|token| token.id == *id),
+            Principal::SettingsToken | Principal::ProxyUser(_) => true,
+        }
+    }
+
     /// Begins a session for whoever knows the password. Takes some 50 ms of a processor: blocks.
     ///
     /// # Errors

@@ -128,6 +128,9 @@ fn authenticate(
     });
     let is_local = !access.login_required() && client.peer.is_loopback() && !client.is_proxied;
     let cookie = || {
+        if !headers.contains_key(header::COOKIE) {
+            return None;
+        }
         let name = access.cookie_name();
         headers
             .get_all(header::COOKIE)

@@ -326,6 +326,15 @@ pub struct SharedRoute {
 }
 
 impl SharedRoute {
+    /// A route of a feature that Modelshelf does not have.
+    pub fn missing(method: Method, template: &'static str, feature: &'static str) -> Self {
+        let (effects, scope) = match method {
+            Method::GET => (Effects::NONE, Scope::Read),
+            _ => (Effects::WRITE, Scope::Write),
+        };
+        route(method, template, Shared::Missing(feature), effects, scope)
+    }
+
     const fn scope(mut self, scope: Scope) -> Self {
         self.scope = Some(scope);
         self

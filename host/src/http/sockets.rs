@@ -1,6 +1,7 @@
 //! WebSockets. Clients only listen; what they send is read and dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, RawQuery, State};
@@ -11,13 +12,15 @@ use serde_json::json;
 
 use super::authentication::Caller;
 use super::query::Query;
-use crate::access::Scope;
+use crate::access::{Identity, Scope};
 use crate::app::App;
 use crate::downloads::ledger::new_id;
 use crate::hub::Event;
 
 /// Largest message of a client, in bytes; none is looked at.
 const MAX_MESSAGE: usize = 4 << 10;
+/// How often it is checked whether a socket's session or token was ended.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// `/ws/fetch-progress` and `/ws/batch-import-progress`: every general broadcast.
 pub async fn general(
@@ -31,7 +34,7 @@ pub async fn general(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     // Before the client knows that the socket is open, so that it misses nothing.
     let messages = app.hub.general();
-    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages))
+    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages, app, caller))
 }
 
 /// `/ws/init-progress`: the last message of each type, then all that follow.
@@ -46,7 +49,7 @@ pub async fn init(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     upgrade.on_upgrade(move |socket| {
         let (latest, receiver) = app.hub.init_progress();
-        forward(socket, latest, receiver)
+        forward(socket, latest, receiver, app, caller)
     })
 }
 
@@ -66,7 +69,7 @@ pub async fn download(
     upgrade.on_upgrade(move |socket| {
         let messages = app.downloads.board().listen(&id);
         let first = json!({ "type": "download_id", "download_id": id });
-        forward(socket, vec![first.to_string()], messages)
+        forward(socket, vec![first.to_string()], messages, app, caller)
     })
 }
 
@@ -99,7 +102,14 @@ impl Outgoing for Event {
     }
 }
 
-async fn forward<M: Outgoing>(mut socket: WebSocket, first: Vec<String>, mut messages: Receiver<M>) {
+async fn forward<M: Outgoing>(
+    mut socket: WebSocket,
+    first: Vec<String>,
+    mut messages: Receiver<M>,
+    app: Arc<App>,
+    caller: Caller,
+) {
+    let mut checks = tokio::time::interval(CHECK_EVERY);
     for message in first {
         if socket.send(Message::Text(message.into())).await.is_err() {
             return;
@@ -119,6 +129,12 @@ async fn forward<M: Outgoing>(mut socket: WebSocket, first: Vec<String>, mut mes
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
+            _ = checks.tick() => {
+                let holds = |identity: &Identity| app.access.still_holds(&identity.principal);
+                if !caller.identity.as_ref().is_some_and(holds) {
+                    return;
+                }
+            }
             received = socket.recv() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}

@@ -243,8 +243,22 @@ async fn tokens_are_made_listed_and_revoked_by_commands_while_the_server_runs() 
         "{listed}"
     );
     let id = listed.split_whitespace().next().context("no id")?;
+    let authorization = format!("Bearer {token}");
+    let mut socket = Socket::open(
+        server.address(),
+        "/ws/fetch-progress",
+        &[("Authorization", &authorization)],
+    )
+    .await?;
     let (good, _) = host(&["token", "revoke", id], &data, "")?;
     assert!(good);
+    let Err(error) = socket.find(|_| false).await else {
+        bail!("a message that is none")
+    };
+    assert!(
+        !format!("{error:#}").contains("no message"),
+        "its socket is closed: {error:#}"
+    );
     eventually(async || Ok(anonymous(&server, &call).await?.status == 401)).await?;
     let (good, _) = host(&["token", "revoke", id], &data, "")?;
     assert!(!good, "there is none any more");
