@@ -141,7 +141,10 @@ impl AccessFile {
             }
             Ok(_) => {
                 let bytes = std::fs::read(&path).map_err(io)?;
-                serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?
+                // An array would fit the structure, too, and its defaults let everybody in.
+                let fields: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+                serde_json::from_value(fields.into()).map_err(|error| broken(error.to_string()))?
             }
         };
         if state.instance.is_empty() {

@@ -276,20 +276,6 @@ async fn another_site_links_to_pages_and_loads_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn pictures_are_kept_by_browsers_and_by_no_cache_between() -> Result<()> {
-    let server = Library::of([Model::lora("amber").preview("png")])?.serve().await?;
-    let item = server.item("loras", "amber").await?;
-    for field in ["preview_url", "media_url"] {
-        let Some(address) = item[field].as_str() else {
-            bail!("no {field}")
-        };
-        let caching = server.get(address).await?.header("cache-control").to_owned();
-        assert!(caching.starts_with("private"), "{address}: {caching}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_body_beyond_the_limit_is_413_and_the_server_goes_on() -> Result<()> {
     let server = server().await?;
     let large = vec![b' '; 3 << 20];
