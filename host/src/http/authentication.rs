@@ -10,6 +10,7 @@ use super::client_address::ClientAddress;
 use super::csrf::{RequestSource, is_browser};
 use super::error::ApiError;
 use crate::access::{Access, Identity, LoginError, Principal, Scope, Scopes};
+use crate::compat::compat;
 use crate::settings::Settings;
 
 /// Header that carries a token, beside `Authorization`.
@@ -98,18 +99,22 @@ impl Caller {
 /// Whether anybody may ask for this.
 pub fn is_open(method: &Method, path: &str) -> bool {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    let file = path
-        .strip_prefix("/static/")
+    let file = static_file(path)
         .and_then(|rest| rest.split_once('/'))
         .map(|(_, file)| file);
     OPEN.contains(&(method, path)) || (method == "GET" && file.is_some_and(|file| LOGIN_FILES.contains(&file)))
 }
 
+/// The path of a static file with its version, below either folder.
+fn static_file(path: &str) -> Option<&str> {
+    let (folder, rest) = path.strip_prefix('/')?.split_once('/')?;
+    (folder == "static" || folder == compat().static_prefix).then_some(rest)
+}
+
 /// Whether a path is that of a page, which other sites may link to.
 pub fn is_page(path: &str) -> bool {
-    !["/api/", "/ws/", "/static/", "/locales/"]
-        .iter()
-        .any(|start| path.starts_with(start))
+    let parts = ["/api/", "/ws/", "/locales/"];
+    static_file(path).is_none() && !parts.iter().any(|start| path.starts_with(start))
 }
 
 /// The identity, and whether it is proved by a header that no foreign page can make a browser send.
