@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
+use crate::access::Access;
 use crate::downloads::Downloads;
 use crate::flight::Flight;
 use crate::http::pages::Pages;
@@ -32,6 +33,8 @@ pub struct App {
     pub organising: Arc<Flight>,
     /// What of the settings is ignored or can't be used, for a person.
     pub warnings: ArcSwap<Vec<Warning>>,
+    /// Who may use the server.
+    pub access: Arc<Access>,
     /// Settings in force, whichever library is active.
     pub settings: Settings,
     /// The active library's name and settings. Replaced as a whole.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::access::command::{PasswordCommand, TokenCommand};
 use crate::authoring::PluginCommand;
 use crate::plugins::compiling::worker::{COMMAND, WorkerArgs};
 
@@ -26,6 +27,12 @@ pub enum Command {
     /// Makes, builds, checks and tests model types.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Sets or removes the password with which people log in.
+    #[command(subcommand)]
+    Password(PasswordCommand),
+    /// Makes, lists and revokes tokens for programs.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Compiles a component for the server, which starts this by itself.
     #[command(name = COMMAND, hide = true)]
     Compile(WorkerArgs),
@@ -39,6 +46,10 @@ pub enum Task {
     Plugin(PluginCommand),
     /// Compile a component for the server.
     Compile(WorkerArgs),
+    /// Set the password.
+    Password(PasswordCommand),
+    /// Make or end tokens.
+    Token(TokenCommand),
 }
 
 impl Cli {
@@ -48,6 +59,8 @@ impl Cli {
             Some(Command::Serve(args)) => Task::Serve(args),
             Some(Command::Plugin(command)) => Task::Plugin(command),
             Some(Command::Compile(args)) => Task::Compile(args),
+            Some(Command::Password(command)) => Task::Password(command),
+            Some(Command::Token(command)) => Task::Token(command),
             None => Task::Serve(self.serve),
         }
     }

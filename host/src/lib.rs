@@ -4,6 +4,7 @@
     allow(clippy::disallowed_methods, reason = "tests read what they wrote themselves")
 )]
 
+pub mod access;
 pub mod app;
 pub mod authoring;
 pub mod cancel;

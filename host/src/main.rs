@@ -6,7 +6,7 @@ use clap::Parser;
 use modelshelf_host::cli::{Cli, ServeArgs, Task};
 use modelshelf_host::plugins::compiling::worker;
 use modelshelf_host::terminal::{LogWriter, Terminal};
-use modelshelf_host::{authoring, server};
+use modelshelf_host::{access, authoring, server};
 use tracing_subscriber::EnvFilter;
 
 // A library is millions of small texts that several threads make at once, which glibc's allocator is slow at.
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
                 .init();
             authoring::run(command)
         }
+        Task::Password(command) => ended(access::command::password(&command)),
+        Task::Token(command) => ended(access::command::token(&command)),
     }
 }
 
@@ -59,6 +61,10 @@ fn serve(args: ServeArgs) -> ExitCode {
     if let Some(terminal) = terminal {
         terminal.clear();
     }
+    ended(result)
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

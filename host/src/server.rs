@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use modelshelf_plugin_builder::Running;
 use tokio::net::TcpListener;
 
+use crate::access::Access;
 use crate::app::App;
 use crate::authoring::live;
 use crate::cli::ServeArgs;
@@ -62,9 +63,8 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         .await
         .with_context(|| format!("can't listen on {}; choose another address with --bind", settings.bind))?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() && settings.token.is_none() {
-        tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
-    }
+    let access = Arc::new(Access::open(&settings.data_folder, settings.access.clone())?);
+    access.listen_on(&[address.ip()])?;
     let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
     let active = settings.libraries.start();
@@ -90,6 +90,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let pages = Pages::new(&settings.base_path)?;
     let app = Arc::new(App {
         warnings: ArcSwap::default(),
+        access: access.clone(),
         downloads,
         workers: Workers::new(&settings.workers)?,
         safe_html: SafeHtml::default(),
@@ -124,7 +125,9 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let router = http::router(app.clone());
     let scheme = if certificate.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");
+    print_login_link(&access, scheme, address, &app.settings.base_path);
 
+    let synchronizing = tokio::spawn(synchronize_access(access.clone()));
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
     let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
@@ -141,13 +144,14 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         .clone()
         .map(|certificate| tokio::spawn(certificate.follow()));
     let (stop, stopped) = tokio::sync::watch::channel(false);
+    let proxies = app.settings.trusted_proxies.clone();
     let options = ServingOptions {
         settings: &app.settings.connections,
         handles,
         certificate,
         base_path: app.settings.base_path.clone(),
     };
-    let server = Server::new(listener, router, options, |_| false);
+    let server = Server::new(listener, router, options, move |address| proxies.has(address));
     let mut serving = tokio::spawn(server.run(stopped));
     tokio::select! {
         result = &mut serving => result?,
@@ -160,6 +164,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             if let Some(following) = following {
                 following.abort();
             }
+            synchronizing.abort();
             quarantining.abort();
             telling.abort();
             app.refreshes.cancel_all();
@@ -177,6 +182,9 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             let closing = tokio::task::spawn_blocking(move || {
                 hashing.close();
                 store.flush();
+                if let Err(error) = access.synchronize(true) {
+                    tracing::warn!(%error, "when tokens were last used is not noted");
+                }
             });
             let _ = tokio::time::timeout(STORE_LIMIT, closing).await;
         }
@@ -199,6 +207,36 @@ fn hashing_options(settings: &Settings, active: &ActiveLibrary) -> HashingOption
         bytes_per_second: settings.hashing.megabytes_per_second * 1e6,
         block: active.contract.hash_block(),
         network: settings.hashing.network,
+    }
+}
+
+/// At the first start that needs a login and has no password, the terminal's reader can log in and set one.
+fn print_login_link(access: &Access, scheme: &str, address: SocketAddr, base_path: &str) {
+    let state = access.state();
+    if !access.login_required() || state.password.is_some() || !state.sessions.is_empty() {
+        return;
+    }
+    let (host, port) = (address.ip(), address.port());
+    let host = match host.is_unspecified() {
+        true => "localhost".to_owned(),
+        false => SocketAddr::new(host, 0).to_string().trim_end_matches(":0").to_owned(),
+    };
+    let code = access.new_login_code();
+    println!("no password is set; log in once within an hour with {scheme}://{host}:{port}{base_path}/login#code={code}");
+}
+
+/// Takes over what `host token` and `host password` change, and writes when tokens and sessions were last used.
+async fn synchronize_access(access: Arc<Access>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    for second in 0_u64.. {
+        every.tick().await;
+        let own = access.clone();
+        let done = tokio::task::spawn_blocking(move || own.synchronize(second % 60 == 59));
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "passwords, tokens and sessions stay as they were"),
+            Err(error) => tracing::error!(%error, "passwords, tokens and sessions stay as they were"),
+        }
     }
 }
 

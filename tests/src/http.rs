@@ -65,6 +65,11 @@ impl Call {
         self
     }
 
+    /// Whether it has a header.
+    pub fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
     /// Removes a header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
@@ -111,6 +116,13 @@ impl Call {
         let exchanged = connection.exchange(&bytes, self.method == "HEAD").await;
         exchanged.with_context(|| format!("{} {}", self.method, self.target))
     }
+}
+
+/// HTTP Basic with a token as password.
+pub fn basic(token: &str) -> String {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("x:{token}"));
+    format!("Basic {encoded}")
 }
 
 /// Percent-encodes everything but letters and digits.

@@ -32,6 +32,8 @@ pub struct ServerOptions {
     silent: bool,
     scan: Option<String>,
     settings: String,
+    bind: Option<String>,
+    token: Option<String>,
 }
 
 /// What a server reads as its settings unless a test says otherwise: files that a test writes count at once, and
@@ -64,6 +66,20 @@ impl ServerOptions {
     #[must_use]
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Has it listen elsewhere than on a free port of 127.0.0.1.
+    #[must_use]
+    pub fn bind(mut self, address: &str) -> Self {
+        self.bind = Some(address.to_owned());
+        self
+    }
+
+    /// Sends this token with each request that has no `Authorization`.
+    #[must_use]
+    pub fn sending_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -150,7 +166,9 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
     silent: bool,
+    token: Option<String>,
     // Its user's folder, empty, so that no test sees the settings of whoever runs it; and the data folder, if temporary.
     _home: TempDir,
     started: Instant,
@@ -172,7 +190,7 @@ impl Server {
         let mut command = Command::new(line.next().context("nothing to start")?);
         command
             .args(line)
-            .args(["--bind", "127.0.0.1:0", "--data-dir"])
+            .args(["--bind", options.bind.as_deref().unwrap_or("127.0.0.1:0"), "--data-dir"])
             .arg(&data_dir)
             .args(&options.arguments)
             .env("HOME", home.path())
@@ -196,19 +214,26 @@ impl Server {
             .with_context(|| format!("{:?} could not be started", command.get_program()))?;
         let log = Arc::new(Mutex::new(String::new()));
         let collected = child.stderr.take().map(|stderr| collect(stderr, Arc::clone(&log)));
-        let lines = child.stdout.take().map(listening_lines).context("no standard output")?;
+        let output = Arc::new(Mutex::new(String::new()));
+        let stdout = child.stdout.take().context("no standard output")?;
+        let lines = listening_lines(stdout, Arc::clone(&output));
         // Waiting must not hold up the test's own tasks.
         let waited = tokio::task::spawn_blocking(move || lines.recv_timeout(PATIENCE)).await?;
         let mut server = Self {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
+            output,
             silent: options.silent,
+            token: options.token,
             _home: home,
             started,
         };
         server.address = match waited {
-            Ok(url) => address_of(&url)?,
+            Ok(url) => match address_of(&url)? {
+                address if address.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+                address => address,
+            },
             Err(RecvTimeoutError::Timeout) => bail!("the server did not listen in time:\n{}", server.log()),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = server.child.wait()?;
@@ -243,12 +268,26 @@ impl Server {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What it wrote to standard output so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sends a request.
     ///
     /// # Errors
     /// When the connection fails.
     pub async fn send(&self, call: &Call) -> Result<Reply> {
-        call.send(self.address).await
+        match &self.token {
+            Some(token) if !call.has("Authorization") => {
+                let authorization = format!("Bearer {token}");
+                call.clone()
+                    .header("Authorization", &authorization)
+                    .send(self.address)
+                    .await
+            }
+            _ => call.send(self.address).await,
+        }
     }
 
     /// `GET`, whatever the answer is.
@@ -495,10 +534,15 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Jo
 
 /// The URL of the line that says where the server listens. The rest of its output is read and dropped, so that a full
 /// pipe never stops it.
-fn listening_lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
+fn listening_lines(stdout: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
+            {
+                let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+                output.push_str(&line);
+                output.push('\n');
+            }
             if let Some(url) = line.strip_prefix("listening on ") {
                 // The receiver is gone when the test gave up.
                 let _ = sender.send(url.trim().to_owned());

@@ -152,8 +152,8 @@ impl Subject {
         Ok(Some(library))
     }
 
-    /// What a request to a route of its own may reach, on this library: no host was granted.
-    pub fn reach(&self, library: &Arc<Library>) -> Reach {
+    /// What a request to a route of its own may reach, on this library: no host was granted, and a GET edits nothing.
+    pub fn reach(&self, library: &Arc<Library>, method: &str) -> Reach {
         let view = LibraryView::of(library);
         Reach::request(
             &self.plugin,
@@ -161,6 +161,7 @@ impl Subject {
             Arc::default(),
             self.outside.clone(),
             Grants::default(),
+            method != "GET",
         )
     }
 }

@@ -62,13 +62,21 @@ pub fn unfinished(folder: &Path, key: &str) -> std::path::PathBuf {
     folder.join(format!("{}{key}{}", UNFINISHED.0, UNFINISHED.1))
 }
 
+/// An empty file in a folder that its owner alone may read; removed unless it is given a name.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED.0)
+        .suffix(UNFINISHED.1)
+        .tempfile_in(folder)
+}
+
 /// The content in a temporary file in the folder of `path`, on the disk.
 fn beside(path: &Path, content: &[u8]) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(UNFINISHED.0)
-        .suffix(UNFINISHED.1)
-        .tempfile_in(folder)?;
+    let mut file = temporary(folder)?;
     file.write_all(content)?;
     #[cfg(unix)]
     {

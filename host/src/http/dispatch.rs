@@ -1,4 +1,4 @@
-//! From a request to its handler: host check, route table, origin check, ready gate.
+//! From a request to its handler: host check, authentication, route table, scope and origin checks, ready gate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,18 +6,21 @@ use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
+use super::authentication::{self, Caller};
+use super::client_address::ClientAddress;
 use super::error::ApiError;
 use super::pages::Instead;
 use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
-use super::safety::{self, SECURITY_HEADERS};
-use super::{handlers, json_limits};
+use super::{csrf, handlers, headers, host_check, json_limits};
+use super::serving::IsEncrypted;
+use crate::access::effects::Effects;
 use crate::app::App;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
@@ -29,11 +32,13 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_BODY_OF_MANY: usize = 64 << 20;
 
 /// Common routes that answer while libraries are being opened.
-const ALWAYS: [Shared; 4] = [
+const ALWAYS: [Shared; 6] = [
     Shared::HealthCheck,
     Shared::VersionInfo,
     Shared::Plugins,
     Shared::PluginsPage,
+    Shared::LoginPage,
+    Shared::AccessPage,
 ];
 
 /// A request on its way to a handler.
@@ -56,6 +61,10 @@ pub struct Call {
     pub asker: Asker,
     /// Body, at most 1 MiB.
     pub body: Bytes,
+    /// Who asks.
+    pub caller: Caller,
+    /// What the route may do.
+    pub effects: Effects,
 }
 
 impl Call {
@@ -68,30 +77,37 @@ impl Call {
     }
 }
 
-/// Wraps every answer: host check before, security headers after.
-pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let origin = safety::allowed_origin(&app.settings, request.headers()).cloned();
-    let mut response = match safety::check_host(&app.settings, request.headers(), authority.as_deref()) {
+/// Wraps every answer: host check and authentication before, security headers after.
+pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let origin = csrf::allowed_origin(&app.settings, request.headers()).cloned();
+    let mut response = match host_check::check_host(&app.settings, request.headers(), request.uri()) {
         Ok(()) if origin.is_some() && request.method() == Method::OPTIONS => preflight(),
-        Ok(()) => next.run(request).await,
+        Ok(()) => match admit(&app, &mut request) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => *refused,
+        },
         Err(error) => error.into_response(),
     };
-    if let Some(origin) = origin {
-        response
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response
-            .headers_mut()
-            .append(header::VARY, HeaderValue::from_static("origin"));
-    }
-    for (name, value) in SECURITY_HEADERS {
-        response
-            .headers_mut()
-            .entry(HeaderName::from_static(name))
-            .or_insert(HeaderValue::from_static(value));
-    }
+    headers::add(&mut response, origin);
     response
+}
+
+/// Finds out who asks and puts that into the request.
+fn admit(app: &App, request: &mut Request) -> Result<(), Box<Response>> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let client = ClientAddress::of(peer, IsEncrypted::of(request), request.headers(), &app.settings.trusted_proxies);
+    let (caller, error) = Caller::of(&app.settings, &app.access, request.headers(), client);
+    let (method, path) = (request.method(), request.uri().path());
+    if !authentication::is_open(method, path) {
+        if caller.identity.is_none() {
+            let refusal = authentication::refusal(&app.settings.base_path, method, request.uri(), request.headers(), error.as_ref());
+            return Err(Box::new(refusal));
+        }
+        let isolated = caller.source.check_isolation(method, authentication::is_page(path));
+        isolated.map_err(|error| Box::new(error.into_response()))?;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
 }
 
 /// What a listed origin's page may send; asked for by browsers before it does.
@@ -159,17 +175,17 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         .iter()
         .find(|bound| bound.method == method)
         .ok_or_else(|| ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"))?;
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let is_own = safety::check_change(&app.settings, request.headers(), peer);
-    let asker = if is_own.is_ok() { Asker::Owner } else { Asker::Stranger };
-    if bound.changes_state {
-        is_own?;
-    }
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.ok_or_else(|| ApiError::internal("a request was not authenticated"))?;
+    caller.require(bound.scope)?;
+    let effects = bound.effects_of(request.uri().query());
+    caller.source.check(request.method(), effects)?;
+    let asker = if caller.source.is_own() { Asker::Owner } else { Asker::Stranger };
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {
         Some(slot) => Some(slot.service().ok_or_else(|| not_served(slot, &path))?),
         // "No such model" would be a lie while libraries are still being opened.
-        None if !ALWAYS.iter().any(|shared| target == Target::Shared(*shared)) && !has_types(&app) => {
+        None if !answers_always(&target) && !has_types(&app) => {
             return Err(ApiError::not_ready());
         }
         None => None,
@@ -197,12 +213,26 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         headers: parts.headers,
         asker,
         body,
+        caller,
+        effects,
     };
-    match (target, service) {
-        (Target::Shared(shared), Some(service)) => handlers::of_type(shared, call, service).await,
-        (Target::Shared(shared), None) => handlers::common(shared, call).await,
-        (Target::Plugin(handler), Some(service)) => handlers::plugin::handle(handler, call, service).await,
-        (Target::Plugin(_), None) => Err(ApiError::not_ready()),
+    effects
+        .within(async {
+            match (target, service) {
+                (Target::Shared(shared), Some(service)) => handlers::of_type(shared, call, service).await,
+                (Target::Shared(shared), None) => handlers::common(shared, call).await,
+                (Target::Plugin(handler), Some(service)) => handlers::plugin::handle(handler, call, service).await,
+                (Target::Plugin(_), None) => Err(ApiError::not_ready()),
+            }
+        })
+        .await
+}
+
+fn answers_always(target: &Target) -> bool {
+    match target {
+        Target::Shared(Shared::Access(_)) => true,
+        Target::Shared(shared) => ALWAYS.contains(shared),
+        Target::Plugin(_) => false,
     }
 }
 
@@ -268,5 +298,9 @@ async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
 /// # Errors
 /// 500 when it panicked.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let work = match Effects::current() {
+        Some(effects) => Box::new(move || effects.within_blocking(work)) as Box<dyn FnOnce() -> T + Send>,
+        None => Box::new(work),
+    };
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }

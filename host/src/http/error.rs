@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::reason::Reason;
+use crate::access::{AccessError, LoginError};
 use crate::files::rooted::RootedPathError;
 use crate::plugins::CallError;
 use crate::plugins::bindings::GuestError;
@@ -60,6 +61,29 @@ impl ApiError {
     /// 503 of a type that is not there yet.
     pub fn not_ready() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service not ready")
+    }
+
+    /// 401, 403 or 429 of a login that failed.
+    pub fn from_login(error: &LoginError) -> Self {
+        let status = match error {
+            LoginError::Wrong => StatusCode::UNAUTHORIZED,
+            LoginError::NotAdmin => StatusCode::FORBIDDEN,
+            LoginError::Slow(_) => StatusCode::TOO_MANY_REQUESTS,
+            LoginError::Access(error) => return Self::from_access(error),
+        };
+        Self::new(status, error.to_string())
+    }
+
+    /// 400 for what a person can mend in the request, else 500.
+    pub fn from_access(error: &AccessError) -> Self {
+        match error {
+            AccessError::WeakPassword
+            | AccessError::LongPassword
+            | AccessError::TokenName
+            | AccessError::NoScope
+            | AccessError::TooManyTokens(_) => Self::bad_request(error.to_string()),
+            _ => Self::internal(error),
+        }
     }
 
     /// 500 whose cause goes to the log under an id, and the id to the client.
@@ -134,7 +158,9 @@ impl From<ProviderError> for ApiError {
                 StatusCode::BAD_GATEWAY
             }
             ProviderError::Unsupported => StatusCode::SERVICE_UNAVAILABLE,
-            ProviderError::Archive(_) | ProviderError::Settings(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ProviderError::Archive(_) | ProviderError::Settings(_) | ProviderError::Undeclared(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         Self::new(status, error.to_string()).with_reason(Reason::of_provider(&error))
     }

@@ -81,11 +81,8 @@ pub fn missing_routes() -> impl Iterator<Item = SharedRoute> {
         .iter()
         .flat_map(|missing| missing.paths.iter().map(|path| (missing.feature, *path)));
     paths.flat_map(|(feature, template)| {
-        METHODS.into_iter().map(move |method| SharedRoute {
-            changes_state: method != Method::GET,
-            method,
-            template,
-            handler: Shared::Missing(feature),
-        })
+        METHODS
+            .into_iter()
+            .map(move |method| SharedRoute::missing(method, template, feature))
     })
 }

@@ -1,8 +1,13 @@
 //! HTTP: the route table, the gate, handlers, sockets and pages.
 
+mod authentication;
+pub mod client_address;
+mod csrf;
 pub mod dispatch;
 pub mod error;
 mod handlers;
+mod headers;
+mod host_check;
 mod json_limits;
 mod list_query;
 mod missing_routes;
@@ -11,7 +16,6 @@ pub mod query;
 pub mod reason;
 pub mod registrar;
 pub mod routes;
-pub mod safety;
 pub(crate) mod served_file;
 pub mod serving;
 mod sockets;

@@ -8,6 +8,8 @@ use axum::http::Method;
 
 use super::missing_routes::missing_routes;
 use super::routes::{COMMON_ROUTES, Shared, SharedRoute, TYPE_ROUTES};
+use crate::access::Scope;
+use crate::access::effects::Effects;
 use crate::compat::compat;
 use crate::model_types::TypeSlot;
 use crate::plugins::imports::RouteWish;
@@ -82,6 +84,8 @@ fn reserved(prefix: &str) -> Option<String> {
         "ws",
         "locales",
         "plugins",
+        "login",
+        "access",
         "healthz",
         "readyz",
         "version",
@@ -115,8 +119,26 @@ pub struct Bound {
     pub target: Target,
     /// The type it belongs to.
     pub slot: Option<Arc<TypeSlot>>,
-    /// Whether it changes something, whatever its method.
-    pub changes_state: bool,
+    /// What it may do.
+    pub effects: Effects,
+    /// Parameters of the query that make it do more, and what.
+    pub more: Option<(&'static [&'static str], Effects)>,
+    /// What its caller needs; none where anybody may ask.
+    pub scope: Option<Scope>,
+}
+
+impl Bound {
+    /// What a request with this query may do.
+    pub fn effects_of(&self, query: Option<&str>) -> Effects {
+        match self.more {
+            Some((parameters, more)) => {
+                let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+                let is_given = given.into_iter().any(|(name, _)| parameters.contains(&&*name));
+                if is_given { self.effects.and(more) } else { self.effects }
+            }
+            None => self.effects,
+        }
+    }
 }
 
 /// A plugin's route that clashes with another route.
@@ -188,13 +210,22 @@ impl RouteTable {
                 with,
             };
             let method = Method::from_bytes(wish.method.as_bytes()).map_err(|_| error("no HTTP method".into()))?;
-            let changes_state = method != Method::GET;
+            // Only what changes models may do so; every route of a plugin may ask the hosts that it was granted.
+            let reads = method == Method::GET;
+            let effects = Effects {
+                write: !reads,
+                network: true,
+                plugin: true,
+            };
             let target = Target::Plugin(wish.handler.clone());
             let bound = Bound {
                 method,
                 target,
                 slot: Some(slot.clone()),
-                changes_state,
+                effects,
+                more: None,
+                // Many a POST only reads; a call whose caller has no more than that can't edit.
+                scope: Some(Scope::Read),
             };
             self.add(bind(&wish.template, &prefix), bound).map_err(error)?;
         }
@@ -206,7 +237,9 @@ impl RouteTable {
             method: route.method.clone(),
             target: Target::Shared(route.handler),
             slot: slot.cloned(),
-            changes_state: route.changes_state,
+            effects: route.effects,
+            more: route.more,
+            scope: route.scope,
         };
         if let Err(with) = self.add(path.clone(), bound) {
             tracing::error!(path, with, "a shared route is bound twice");

@@ -4,6 +4,9 @@
 
 use axum::http::Method;
 
+use crate::access::Scope;
+use crate::access::effects::Effects;
+
 /// Who answers a shared route. Handlers are in `handlers`, one file for each concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shared {
@@ -215,6 +218,33 @@ pub enum Shared {
     WithoutComfyUi,
     /// Answers 501 and names the feature that is missing; see [`super::missing_routes`].
     Missing(&'static str),
+    /// The login page.
+    LoginPage,
+    /// The page of sessions and tokens.
+    AccessPage,
+    /// Sessions, tokens and the password.
+    Access(AccessRoute),
+}
+
+/// The routes of sessions, tokens and the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessRoute {
+    /// Begins a session.
+    LogIn,
+    /// Ends the session that asks.
+    LogOut,
+    /// Who asks.
+    Me,
+    /// Sessions, tokens and failed tries.
+    State,
+    /// Sets the password.
+    SetPassword,
+    /// Makes a token.
+    NewToken,
+    /// Ends a token.
+    RevokeToken,
+    /// Ends a session.
+    EndSession,
 }
 
 /// The routes of downloads, their queue and history.
@@ -287,36 +317,70 @@ pub struct SharedRoute {
     pub template: &'static str,
     /// Who answers.
     pub handler: Shared,
-    /// Whether it changes something, whatever its method.
-    pub changes_state: bool,
+    /// What it may do.
+    pub effects: Effects,
+    /// Parameters of the query that make it do more, and what.
+    pub more: Option<(&'static [&'static str], Effects)>,
+    /// What its caller needs; none where anybody may ask.
+    pub scope: Option<Scope>,
 }
 
+impl SharedRoute {
+    /// A route of a feature that Modelshelf does not have.
+    pub fn missing(method: Method, template: &'static str, feature: &'static str) -> Self {
+        let (effects, scope) = match method {
+            Method::GET => (Effects::NONE, Scope::Read),
+            _ => (Effects::WRITE, Scope::Write),
+        };
+        route(method, template, Shared::Missing(feature), effects, scope)
+    }
+
+    const fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    const fn open(mut self) -> Self {
+        self.scope = None;
+        self
+    }
+
+    /// Asks other hosts, too.
+    const fn asks(mut self) -> Self {
+        self.effects = self.effects.and(Effects::NETWORK);
+        self
+    }
+
+    /// Has more effects when one of these parameters is set.
+    const fn when(mut self, parameters: &'static [&'static str], effects: Effects) -> Self {
+        self.more = Some((parameters, effects));
+        self
+    }
+}
+
+const fn route(method: Method, template: &'static str, handler: Shared, effects: Effects, scope: Scope) -> SharedRoute {
+    SharedRoute {
+        method,
+        template,
+        handler,
+        effects,
+        more: None,
+        scope: Some(scope),
+    }
+}
+
+/// Reads.
 const fn get(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute {
-        method: Method::GET,
-        template,
-        handler,
-        changes_state: false,
-    }
+    route(Method::GET, template, handler, Effects::NONE, Scope::Read)
 }
 
-/// A GET that changes state: it stays for the tools that call it.
+/// A GET that changes something: it stays for the tools that call it.
 const fn get_changing(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute {
-        method: Method::GET,
-        template,
-        handler,
-        changes_state: true,
-    }
+    route(Method::GET, template, handler, Effects::WRITE, Scope::Write)
 }
 
 const fn post(template: &'static str, handler: Shared) -> SharedRoute {
-    SharedRoute {
-        method: Method::POST,
-        template,
-        handler,
-        changes_state: true,
-    }
+    route(Method::POST, template, handler, Effects::WRITE, Scope::Write)
 }
 
 /// Routes of every type.
@@ -333,7 +397,7 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/save-metadata", Shared::SaveMetadata),
     post("/api/lm/{prefix}/add-tags", Shared::AddTags),
     post("/api/lm/{prefix}/replace-preview", Shared::ReplacePreview),
-    post("/api/lm/{prefix}/set-preview-from-url", Shared::PreviewFromUrl),
+    post("/api/lm/{prefix}/set-preview-from-url", Shared::PreviewFromUrl).asks(),
     post("/api/lm/{prefix}/verify-duplicates", Shared::VerifyDuplicates),
     post("/api/lm/{prefix}/cancel-task", Shared::CancelTask),
     // Queries
@@ -364,22 +428,25 @@ pub static TYPE_ROUTES: &[SharedRoute] = &[
     post("/api/lm/{prefix}/auto-organize", Shared::AutoOrganize),
     get("/api/lm/{prefix}/auto-organize-progress", Shared::AutoOrganizeProgress),
     // Provider look-ups
-    post("/api/lm/{prefix}/fetch-civitai", Shared::FetchOne),
-    post("/api/lm/{prefix}/fetch-all-civitai", Shared::FetchAll),
-    post("/api/lm/{prefix}/relink-civitai", Shared::Relink),
-    get("/api/lm/{prefix}/civitai/versions/{model_id}", Shared::RemoteVersions),
+    post("/api/lm/{prefix}/fetch-civitai", Shared::FetchOne).asks(),
+    post("/api/lm/{prefix}/fetch-all-civitai", Shared::FetchAll).asks(),
+    post("/api/lm/{prefix}/relink-civitai", Shared::Relink).asks(),
+    get("/api/lm/{prefix}/civitai/versions/{model_id}", Shared::RemoteVersions).asks(),
     get(
         "/api/lm/{prefix}/civitai/model/version/{modelVersionId}",
         Shared::RemoteVersion,
-    ),
-    get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash),
+    )
+    .asks(),
+    get("/api/lm/{prefix}/civitai/model/hash/{hash}", Shared::RemoteHash).asks(),
     // Update tracking
-    post("/api/lm/{prefix}/updates/refresh", Shared::CheckUpdates),
-    post("/api/lm/{prefix}/updates/fetch-missing-license", Shared::FetchLicences),
+    post("/api/lm/{prefix}/updates/refresh", Shared::CheckUpdates).asks(),
+    post("/api/lm/{prefix}/updates/fetch-missing-license", Shared::FetchLicences).asks(),
     post("/api/lm/{prefix}/updates/ignore", Shared::IgnoreUpdates),
     post("/api/lm/{prefix}/updates/ignore-version", Shared::IgnoreVersion),
-    get("/api/lm/{prefix}/updates/status/{model_id}", Shared::UpdateStatus),
-    get("/api/lm/{prefix}/updates/versions/{model_id}", Shared::UpdateVersions),
+    get("/api/lm/{prefix}/updates/status/{model_id}", Shared::UpdateStatus)
+        .when(&["refresh", "force"], Effects::WRITE.and(Effects::NETWORK)),
+    get("/api/lm/{prefix}/updates/versions/{model_id}", Shared::UpdateVersions)
+        .when(&["refresh", "force"], Effects::WRITE.and(Effects::NETWORK)),
     // Ours
     get("/api/lm/{prefix}/fetch-all-civitai-progress", Shared::FetchAllProgress),
     get("/api/lm/{prefix}/status", Shared::Status),
@@ -395,20 +462,38 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     get("/api/lm/previews", Shared::Previews),
     get("/api/lm/health-check", Shared::HealthCheck),
     get("/api/lm/settings", Shared::Settings),
-    post("/api/lm/settings", Shared::ChangeSettings),
+    post("/api/lm/settings", Shared::ChangeSettings).scope(Scope::Admin),
     get("/api/lm/settings/libraries", Shared::Libraries),
-    post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary),
+    post("/api/lm/settings/libraries/activate", Shared::ActivateLibrary).scope(Scope::Admin),
     get("/api/lm/history", Shared::History),
     post("/api/lm/undo", Shared::Undo),
-    post("/api/lm/trash/empty", Shared::EmptyTrash),
+    post("/api/lm/trash/empty", Shared::EmptyTrash).scope(Scope::Admin),
     get("/api/plugins", Shared::Plugins),
     // For pages behind proxies that forward LoraManager's addresses alone.
     get("/api/lm/plugins", Shared::Plugins),
     get("/plugins", Shared::PluginsPage),
-    post("/api/plugins/{id}/reload", Shared::ReloadPlugin),
-    post("/api/plugins/{id}/enable", Shared::EnablePlugin),
-    post("/api/plugins/{id}/disable", Shared::DisablePlugin),
-    post("/api/plugins/{id}/grants", Shared::GrantPlugin),
+    get("/login", Shared::LoginPage).open(),
+    get("/access", Shared::AccessPage).scope(Scope::Admin),
+    get("/api/access", Shared::Access(AccessRoute::State)).scope(Scope::Admin),
+    get("/api/access/me", Shared::Access(AccessRoute::Me)).open(),
+    post("/api/access/login", Shared::Access(AccessRoute::LogIn)).open(),
+    post("/api/access/logout", Shared::Access(AccessRoute::LogOut)).scope(Scope::Read),
+    post("/api/access/password", Shared::Access(AccessRoute::SetPassword)).scope(Scope::Admin),
+    post("/api/access/tokens", Shared::Access(AccessRoute::NewToken)).scope(Scope::Admin),
+    post(
+        "/api/access/tokens/{id}/revoke",
+        Shared::Access(AccessRoute::RevokeToken),
+    )
+    .scope(Scope::Admin),
+    post(
+        "/api/access/sessions/{id}/revoke",
+        Shared::Access(AccessRoute::EndSession),
+    )
+    .scope(Scope::Admin),
+    post("/api/plugins/{id}/reload", Shared::ReloadPlugin).scope(Scope::Admin),
+    post("/api/plugins/{id}/enable", Shared::EnablePlugin).scope(Scope::Admin),
+    post("/api/plugins/{id}/disable", Shared::DisablePlugin).scope(Scope::Admin),
+    post("/api/plugins/{id}/grants", Shared::GrantPlugin).scope(Scope::Admin),
     get("/api/lm/check-model-exists", Shared::CheckModelExists),
     get("/api/lm/check-models-exist", Shared::CheckModelsExist),
     get("/api/lm/priority-tags", Shared::PriorityTags),
@@ -417,17 +502,19 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post("/api/lm/hashing/pause", Shared::PauseHashing),
     post("/api/lm/hashing/resume", Shared::ResumeHashing),
     get("/api/lm/trained-words", Shared::TrainedWords),
-    get("/api/lm/base-models", Shared::KnownBaseModels),
-    post("/api/lm/base-models/refresh", Shared::RefreshBaseModels),
+    get("/api/lm/base-models", Shared::KnownBaseModels).asks(),
+    post("/api/lm/base-models/refresh", Shared::RefreshBaseModels).asks(),
     get("/api/lm/base-models/categories", Shared::BaseModelCategories),
     get("/api/lm/base-models/cache-status", Shared::BaseModelState),
-    get("/api/lm/civitai/user-models", Shared::ModelsOfUser),
-    post("/api/lm/download-metadata-archive", Shared::DownloadArchive),
-    post("/api/lm/remove-metadata-archive", Shared::RemoveArchive),
+    get("/api/lm/civitai/user-models", Shared::ModelsOfUser).asks(),
+    post("/api/lm/download-metadata-archive", Shared::DownloadArchive)
+        .asks()
+        .scope(Scope::Admin),
+    post("/api/lm/remove-metadata-archive", Shared::RemoveArchive).scope(Scope::Admin),
     get("/api/lm/metadata-archive-status", Shared::ArchiveState),
     post("/api/lm/undo-delete", Shared::UndoDelete),
     get_changing("/api/lm/delete-model-version", Shared::DeleteModelVersion),
-    get("/api/lm/model-versions-status", Shared::VersionsOfModel),
+    get("/api/lm/model-versions-status", Shared::VersionsOfModel).asks(),
     get(
         "/api/lm/model-version-download-status",
         Shared::Download(DownloadRoute::WasDownloaded),
@@ -435,66 +522,93 @@ pub static COMMON_ROUTES: &[SharedRoute] = &[
     post(
         "/api/lm/model-version-download-status",
         Shared::Download(DownloadRoute::SetDownloaded),
-    ),
+    )
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/set-model-version-download-status",
         Shared::Download(DownloadRoute::SetDownloadedGet),
-    ),
-    post("/api/lm/download-model", Shared::Download(DownloadRoute::Model)),
-    get_changing("/api/lm/download-model-get", Shared::Download(DownloadRoute::ModelGet)),
-    get_changing("/api/lm/cancel-download-get", Shared::Download(DownloadRoute::Cancel)),
-    get_changing("/api/lm/skip-download", Shared::Download(DownloadRoute::Skip)),
-    get_changing("/api/lm/pause-download", Shared::Download(DownloadRoute::Pause)),
-    get_changing("/api/lm/resume-download", Shared::Download(DownloadRoute::Resume)),
+    )
+    .scope(Scope::Download),
+    post("/api/lm/download-model", Shared::Download(DownloadRoute::Model))
+        .asks()
+        .scope(Scope::Download),
+    get_changing("/api/lm/download-model-get", Shared::Download(DownloadRoute::ModelGet))
+        .asks()
+        .scope(Scope::Download),
+    get_changing("/api/lm/cancel-download-get", Shared::Download(DownloadRoute::Cancel)).scope(Scope::Download),
+    get_changing("/api/lm/skip-download", Shared::Download(DownloadRoute::Skip)).scope(Scope::Download),
+    get_changing("/api/lm/pause-download", Shared::Download(DownloadRoute::Pause)).scope(Scope::Download),
+    get_changing("/api/lm/resume-download", Shared::Download(DownloadRoute::Resume))
+        .asks()
+        .scope(Scope::Download),
     get(
         "/api/lm/download-progress/{download_id}",
         Shared::Download(DownloadRoute::Progress),
     ),
     get("/api/lm/downloads/queue", Shared::Download(DownloadRoute::Queue)),
-    get_changing("/api/lm/downloads/queue/add", Shared::Download(DownloadRoute::Add)),
+    get_changing("/api/lm/downloads/queue/add", Shared::Download(DownloadRoute::Add))
+        .asks()
+        .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/queue/remove",
         Shared::Download(DownloadRoute::Remove),
-    ),
+    )
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/queue/move-to-top",
         Shared::Download(DownloadRoute::MoveToTop),
-    ),
+    )
+    .asks()
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/queue/move-to-end",
         Shared::Download(DownloadRoute::MoveToEnd),
-    ),
-    get_changing("/api/lm/downloads/queue/clear", Shared::Download(DownloadRoute::Clear)),
+    )
+    .asks()
+    .scope(Scope::Download),
+    get_changing("/api/lm/downloads/queue/clear", Shared::Download(DownloadRoute::Clear)).scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/queue/complete",
         Shared::Download(DownloadRoute::Complete),
-    ),
+    )
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/queue/status",
         Shared::Download(DownloadRoute::Status),
-    ),
+    )
+    .scope(Scope::Download),
     get("/api/lm/downloads/history", Shared::Download(DownloadRoute::History)),
     get_changing(
         "/api/lm/downloads/history/clear",
         Shared::Download(DownloadRoute::ClearHistory),
-    ),
+    )
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/history/delete",
         Shared::Download(DownloadRoute::DeleteHistory),
-    ),
+    )
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/history/retry",
         Shared::Download(DownloadRoute::Retry),
-    ),
+    )
+    .asks()
+    .scope(Scope::Download),
     get_changing(
         "/api/lm/downloads/history/retry-all",
         Shared::Download(DownloadRoute::RetryAll),
-    ),
+    )
+    .asks()
+    .scope(Scope::Download),
     get("/api/lm/downloads/stats", Shared::Download(DownloadRoute::Stats)),
-    post("/api/lm/downloads/plan", Shared::Download(DownloadRoute::Plan)),
-    get("/api/lm/hf-repo-files", Shared::Download(DownloadRoute::RepoFiles)),
-    post("/api/lm/download-hf-model", Shared::Download(DownloadRoute::RepoFile)),
-    post("/api/lm/set-hf-url", Shared::Download(DownloadRoute::SetRepo)),
+    post("/api/lm/downloads/plan", Shared::Download(DownloadRoute::Plan))
+        .asks()
+        .scope(Scope::Download),
+    get("/api/lm/hf-repo-files", Shared::Download(DownloadRoute::RepoFiles)).asks(),
+    post("/api/lm/download-hf-model", Shared::Download(DownloadRoute::RepoFile))
+        .asks()
+        .scope(Scope::Download),
+    post("/api/lm/set-hf-url", Shared::Download(DownloadRoute::SetRepo)).asks(),
     // For clients of LoraManager: see `handlers::compatibility`.
     get("/api/lm/version-info", Shared::VersionInfo),
     get("/api/lm/check-updates", Shared::CheckOwnUpdates),

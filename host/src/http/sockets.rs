@@ -1,44 +1,55 @@
 //! WebSockets. Clients only listen; what they send is read and dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use serde_json::json;
 
+use super::authentication::Caller;
 use super::query::Query;
-use super::safety;
+use crate::access::{Identity, Scope};
 use crate::app::App;
 use crate::downloads::ledger::new_id;
 use crate::hub::Event;
 
 /// Largest message of a client, in bytes; none is looked at.
 const MAX_MESSAGE: usize = 4 << 10;
+/// How often it is checked whether a socket's session or token was ended.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// `/ws/fetch-progress` and `/ws/batch-import-progress`: every general broadcast.
-pub async fn general(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if let Err(error) = check(&app, &headers) {
+pub async fn general(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     // Before the client knows that the socket is open, so that it misses nothing.
     let messages = app.hub.general();
-    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages))
+    upgrade.on_upgrade(move |socket| forward(socket, Vec::new(), messages, app, caller))
 }
 
 /// `/ws/init-progress`: the last message of each type, then all that follow.
-pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if let Err(error) = check(&app, &headers) {
+pub async fn init(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     upgrade.on_upgrade(move |socket| {
         let (latest, receiver) = app.hub.init_progress();
-        forward(socket, latest, receiver)
+        forward(socket, latest, receiver, app, caller)
     })
 }
 
@@ -46,10 +57,10 @@ pub async fn init(State(app): State<Arc<App>>, headers: HeaderMap, upgrade: WebS
 pub async fn download(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(error) = check(&app, &headers) {
+    if let Err(error) = check(&caller) {
         return error;
     }
     let id = Query::parse(query.as_deref()).get("id").unwrap_or_default().to_owned();
@@ -58,18 +69,16 @@ pub async fn download(
     upgrade.on_upgrade(move |socket| {
         let messages = app.downloads.board().listen(&id);
         let first = json!({ "type": "download_id", "download_id": id });
-        forward(socket, vec![first.to_string()], messages)
+        forward(socket, vec![first.to_string()], messages, app, caller)
     })
 }
 
-/// Browsers let any page open a socket to any server, and say in Origin which page it is.
-/// Without an Origin it is no browser.
 #[expect(clippy::result_large_err, reason = "the error is the answer")]
-fn check(app: &App, headers: &HeaderMap) -> Result<(), Response> {
-    if headers.contains_key("origin") || headers.contains_key("sec-fetch-site") {
-        safety::check_change(&app.settings, headers, None).map_err(IntoResponse::into_response)?;
-    }
-    Ok(())
+fn check(caller: &Caller) -> Result<(), Response> {
+    let checked = caller.require(Some(Scope::Read));
+    checked
+        .and_then(|()| caller.source.check_socket())
+        .map_err(IntoResponse::into_response)
 }
 
 /// What a channel of messages carries.
@@ -93,7 +102,14 @@ impl Outgoing for Event {
     }
 }
 
-async fn forward<M: Outgoing>(mut socket: WebSocket, first: Vec<String>, mut messages: Receiver<M>) {
+async fn forward<M: Outgoing>(
+    mut socket: WebSocket,
+    first: Vec<String>,
+    mut messages: Receiver<M>,
+    app: Arc<App>,
+    caller: Caller,
+) {
+    let mut checks = tokio::time::interval(CHECK_EVERY);
     for message in first {
         if socket.send(Message::Text(message.into())).await.is_err() {
             return;
@@ -113,6 +129,12 @@ async fn forward<M: Outgoing>(mut socket: WebSocket, first: Vec<String>, mut mes
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
+            _ = checks.tick() => {
+                let holds = |identity: &Identity| app.access.still_holds(&identity.principal);
+                if !caller.identity.as_ref().is_some_and(holds) {
+                    return;
+                }
+            }
             received = socket.recv() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}

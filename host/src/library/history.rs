@@ -21,12 +21,16 @@ pub use self::draft::Draft;
 pub use self::files::{OF_THE_SERVER, digest};
 use self::files::{end, load, save};
 use super::trash;
+use crate::access::effects::{self, Effect, Undeclared};
 use crate::files::{fault, private_folder};
 use crate::moment::now;
 
 /// Why history can't be kept. The library is then not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
+    /// The request that begins it may not change anything; a fault of the program.
+    #[error(transparent)]
+    Undeclared(#[from] Undeclared),
     /// A file can't be written or read.
     #[error("can't keep what is needed for an undo in {}: {source}; nothing more was changed. Make room or mend the folder", path.display())]
     Io {
@@ -133,8 +137,9 @@ impl History {
     /// Begins an act.
     ///
     /// # Errors
-    /// When its folder can't be written.
+    /// When its folder can't be written, or the request that begins it may not change anything.
     pub fn begin(&self, kind: ActKind, model_type: &str, undoes: Option<&str>) -> Result<Draft<'_>, HistoryError> {
+        effects::require(Effect::Write)?;
         let undone = undoes.and_then(|id| self.lock().iter().find(|act| act.id == id).cloned());
         let act = Act {
             joint: kind == ActKind::Preview || undone.is_some_and(|undone| undone.is_joint()),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::answers::{Answers, Known};
 use super::error::{self, ProviderError};
 use super::options::{Options, Proxy};
+use crate::access::effects::{self, Effect};
 use crate::compat::compat;
 use crate::net::budget::{Budgets, HostBudget, jitter};
 use crate::net::reach::Reach;
@@ -144,8 +145,9 @@ impl Client {
     /// Asks, waits where the host says so, and tries again what may go better.
     ///
     /// # Errors
-    /// The last try's.
+    /// The last try's; and when the request that asks may not ask other hosts.
     pub async fn json(&self, ask: &Ask<'_>) -> Result<Value, ProviderError> {
+        effects::require(Effect::Network)?;
         let known = match ask.body {
             None => self.answers.get(ask.url.as_str()),
             Some(_) => Known::Nothing,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use crate::access::effects::Undeclared;
 use crate::net::budget::Held;
 use crate::net::content::is_page;
 use crate::net::retry_after;
@@ -11,6 +12,9 @@ use crate::net::retry_after;
 /// Why there is no answer. Only [`NotFound`](Self::NotFound) and [`Gone`](Self::Gone) say something of the model itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
+    /// The request that asks may not ask other hosts; a fault of the program.
+    #[error(transparent)]
+    Undeclared(#[from] Undeclared),
     /// The provider does not have it.
     #[error("{0} not found")]
     NotFound(&'static str),
@@ -113,7 +117,7 @@ impl ProviderError {
             | Self::Offline { host, .. }
             | Self::Server { host, .. }
             | Self::Malformed { host, .. } => Some(host),
-            Self::NotFound(_) | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
+            Self::NotFound(_) | Self::Undeclared(_) | Self::Unsupported | Self::Archive(_) | Self::Settings(_) => None,
         }
     }
 

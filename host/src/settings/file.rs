@@ -35,6 +35,12 @@ pub struct ServerTable {
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of its key.
     pub tls_key: Option<PathBuf>,
+    /// Whether a login is needed on loopback, too.
+    pub require_login: bool,
+    /// Addresses and networks of proxies whose word about the client counts.
+    pub trusted_proxies: Vec<String>,
+    /// Header by which these proxies name the user.
+    pub user_header: Option<String>,
     /// Folder of a ComfyUI.
     pub comfyui: Option<PathBuf>,
     /// Folder of components.

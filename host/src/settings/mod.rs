@@ -26,8 +26,10 @@ pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSet
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::{RootSources, UnknownName};
 
+use crate::access::{AccessError, AccessPolicy, Digest, checked_token};
 use crate::cli::ServeArgs;
 use crate::files::foreign::ForeignError;
+use crate::http::client_address::TrustedProxies;
 use crate::library::history::HistorySettings;
 use crate::plugins::limits::AllLimits;
 use crate::plugins::{CompileSettings, Grants};
@@ -80,6 +82,9 @@ pub enum SettingsError {
         /// What has too much.
         subject: String,
     },
+    /// The token can't be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// There is no place for data.
     #[error("this user has no data folder; name one with --data-dir")]
     NoDataFolder,
@@ -142,8 +147,10 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Origins, such as a browser extension's, that may change state.
     pub allowed_origins: Vec<String>,
-    /// Secret that lets a tool change state from anywhere.
-    pub token: Option<String>,
+    /// Who may use the server.
+    pub access: AccessPolicy,
+    /// Proxies whose word about the client counts.
+    pub trusted_proxies: TrustedProxies,
     /// Bounds on connections and bodies.
     pub connections: ConnectionSettings,
     /// Path below which a proxy serves the server, such as `/models`; empty without one.
@@ -229,6 +236,23 @@ impl Settings {
         }
         roots.set_io_profiles(own.io_profiles);
         roots.set_show_hidden(own.scan.show_hidden);
+        let format = |reason: String| SettingsError::Format {
+            path: own_path.clone(),
+            reason,
+        };
+        let trusted_proxies = TrustedProxies::parse(&own.server.trusted_proxies)
+            .map_err(|text| format(format!("{text:?} of `trusted_proxies` is no address and no network")))?;
+        let user_header = own.server.user_header.map(|name| name.trim().to_ascii_lowercase());
+        if user_header.is_some() && trusted_proxies.is_empty() {
+            return Err(format(
+                "`user_header` needs `trusted_proxies`: anybody else could send that header".into(),
+            ));
+        }
+        let access = AccessPolicy {
+            token: checked_token(own.server.token.as_deref())?.map(Digest::of),
+            require_login: own.server.require_login,
+            user_header,
+        };
         let changed = ChangedSettings::open(&data_folder)?;
         let libraries =
             NamedLibraries::new(contract, roots, args.library.as_deref(), &data_folder, changed).map_err(|known| {
@@ -250,7 +274,7 @@ impl Settings {
         };
         let base_path = own.server.base_path.unwrap_or_default();
         let base_path = connections::base_path(&base_path).ok_or_else(|| SettingsError::Format {
-            path: own_path,
+            path: own_path.clone(),
             reason: format!(
                 "`base_path` under [server] is {base_path:?}; write it like \"/models\", of letters, digits, `-`, `_`, `.` and `/`"
             ),
@@ -266,8 +290,6 @@ impl Settings {
             plugin_files.extend(components(&absolute(folder)?)?);
         }
         let file = own_path.display();
-        let token = own.server.token.unwrap_or_default();
-        let token = usable_token(&token, format!("`server.token` of {file}"), &mut warnings);
         let mut downloads = own.downloads;
         let source = format!("`downloads.huggingface_token` of {file}");
         downloads.huggingface_token =
@@ -282,7 +304,8 @@ impl Settings {
             data_folder,
             allowed_hosts: own.server.allowed_hosts,
             allowed_origins: own.server.allowed_origins,
-            token,
+            access,
+            trusted_proxies,
             base_path,
             connections: own.connections,
             tls,

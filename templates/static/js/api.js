@@ -70,6 +70,10 @@ export class Api {
       if (error.name === "AbortError") throw error;
       throw new ApiError("", 0);
     }
+    // Providers answer 401, too; only the server itself names how to log in.
+    if (response.status === 401 && response.headers.has("WWW-Authenticate")) {
+      location.assign(at(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`));
+    }
     const body = await response.json().catch((error) => {
       if (error.name === "AbortError") throw error;
       return null;

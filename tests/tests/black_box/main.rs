@@ -1,6 +1,8 @@
 //! The server from outside: each test starts the real binary on files of its own. One file a subject; the name of a
 //! test is the sentence that it proves.
 
+mod access;
+mod access_table;
 mod acts;
 mod aliases;
 mod authoring;

@@ -201,6 +201,16 @@ async fn a_plugin_changes_models_of_its_own_type_and_that_can_be_undone() -> Res
         .as_str()
         .unwrap_or_default()
         .to_owned();
+    let by_get = Call::get("/api/lm/capables/patch");
+    let by_get = by_get.body(json!({"path": own, "patch": {"model_name": "New"}}).to_string());
+    let reply = server.send(&by_get).await?;
+    ensure!(
+        reply.status == 501,
+        "a GET edits nothing: {} {}",
+        reply.status,
+        reply.text()
+    );
+    assert_eq!(server.item("capables", "one").await?["model_name"], "one");
     let reply = server
         .send(&patch(
             own.clone(),

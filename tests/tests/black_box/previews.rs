@@ -31,7 +31,7 @@ async fn a_preview_is_served_whole_with_its_type_and_a_day_of_caching() -> Resul
     let reply = shown.server.get(&shown.url).await?;
     assert_eq!((reply.status, reply.header("content-type")), (200, "image/png"));
     assert_eq!(reply.body, shown.bytes);
-    assert_eq!(reply.header("cache-control"), "public, max-age=86400");
+    assert_eq!(reply.header("cache-control"), "private, max-age=86400");
     assert_eq!(reply.header("accept-ranges"), "bytes");
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
     let head = shown.server.send(&Call::new("HEAD", &shown.url)).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use modelshelf_tests::ws::{Socket, refused};
-use modelshelf_tests::{Call, Library, Model, Server};
+use modelshelf_tests::{Call, Connection, Library, Model, Server};
 use serde_json::json;
 
 async fn server() -> Result<Server> {
@@ -86,7 +86,15 @@ async fn a_change_from_a_foreign_page_is_refused_with_403() -> Result<()> {
             (&[("Origin", "null")], false),
             (&[("Sec-Fetch-Site", "cross-site"), ("Origin", &own_origin)], false),
             (&[("Sec-Fetch-Site", "same-origin")], true),
-            (&[("Sec-Fetch-Site", "none")], true),
+            (
+                &[
+                    ("Sec-Fetch-Site", "none"),
+                    ("Sec-Fetch-Mode", "cors"),
+                    ("Sec-Fetch-Dest", "empty"),
+                ],
+                true,
+            ),
+            (&[("Sec-Fetch-Site", "none")], false),
             (&[("Origin", &own_origin)], true),
         ] {
             let call = headers
@@ -135,6 +143,134 @@ async fn every_answer_has_the_headers_that_keep_browsers_strict() -> Result<()> 
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{target}");
         assert_eq!(reply.header("referrer-policy"), "no-referrer", "{target}");
+        assert_eq!(reply.header("cross-origin-resource-policy"), "same-origin", "{target}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_header_that_is_malformed_doubled_or_foreign_in_the_address_is_refused() -> Result<()> {
+    let server = server().await?;
+    for host in [
+        "[127.0.0.1]evil.example",
+        "[::1",
+        "127.0.0.1:80:80",
+        "user@127.0.0.1",
+        "",
+    ] {
+        let reply = server
+            .send(&Call::get("/api/lm/loras/list").header("Host", host))
+            .await?;
+        assert_eq!(reply.status, 400, "{host:?}");
+    }
+    let reply = server.send(&Call::get("http://evil.example/api/lm/loras/list")).await?;
+    assert_eq!(reply.status, 421);
+    let port = server.address().port();
+    let twice = format!("GET /api/lm/loras/list HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil.example\r\n\r\n");
+    let reply = Connection::open(server.address())
+        .await?
+        .exchange(twice.as_bytes(), false)
+        .await?;
+    assert_eq!(reply.status, 400);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_or_a_prefetch_changes_nothing_and_neither_does_an_address_that_is_typed() -> Result<()> {
+    let server = Library::of([Model::lora("amber").civitai(json!({"id": 1, "modelId": 2}))])?
+        .serve()
+        .await?;
+    let delete = "/api/lm/delete-model-version?modelVersionId=1";
+    let navigation = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    let script = [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")];
+    for (site, rest, more) in [
+        ("none", navigation, None),
+        ("same-origin", navigation, None),
+        ("cross-site", navigation, None),
+        ("same-origin", script, Some(("Sec-Purpose", "prefetch"))),
+        ("none", script, Some(("Purpose", "prefetch"))),
+        (
+            "same-origin",
+            [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")],
+            None,
+        ),
+    ] {
+        let headers = rest.into_iter().chain(more).chain([("Sec-Fetch-Site", site)]);
+        let call = headers.fold(Call::get(delete), |call, (name, value)| call.header(name, value));
+        let reply = server.send(&call).await?;
+        assert_eq!(reply.status, 403, "{call:?}: {}", reply.text());
+    }
+    assert_eq!(server.list("loras", &[]).await?["total"], 1);
+    // A browser extension's own request is a person's wish.
+    let headers = script.into_iter().chain([("Sec-Fetch-Site", "none")]);
+    let call = headers.fold(Call::get(delete), |call, (name, value)| call.header(name, value));
+    assert_eq!(server.send(&call).await?.status, 200);
+    assert_eq!(server.list("loras", &[]).await?["total"], 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_made_with_qt_may_write_and_a_browser_without_a_sign_may_not() -> Result<()> {
+    let server = server().await?;
+    let scan = Call::get("/api/lm/loras/scan");
+    let post = Call::post("/api/lm/loras/cancel-task", &json!({})).without("Sec-Fetch-Site");
+    for call in [scan, post] {
+        let status = async |agent: &str| server.send(&call.clone().header("User-Agent", agent)).await;
+        assert_eq!(status("Mozilla/5.0").await?.status, 200, "{call:?}");
+        assert_eq!(status("Mozilla/5.0 (X11; Linux x86_64)").await?.status, 403, "{call:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_referer_of_the_own_origin_lets_a_page_over_plain_http_change_by_get() -> Result<()> {
+    let library = Library::of([Model::lora("amber")])?;
+    let server = library
+        .options()
+        .settings("[server]\nallowed_hosts = ['comfy.lan']")
+        .serve()
+        .await?;
+    let browser = Call::get("/api/lm/loras/scan")
+        .header("Host", "comfy.lan:9303")
+        .header("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)");
+    for (referer, status) in [
+        ("http://comfy.lan:9303/loras", 200),
+        ("http://evil.example/http://comfy.lan:9303/", 403),
+        ("http://comfy.lan:9303.evil.example/", 403),
+        ("http://comfy.lan:9304/loras", 403),
+    ] {
+        let reply = server.send(&browser.clone().header("Referer", referer)).await?;
+        assert_eq!(reply.status, status, "{referer}: {}", reply.text());
+    }
+    assert_eq!(server.send(&browser).await?.status, 403);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_extension_may_open_a_socket() -> Result<()> {
+    let server = server().await?;
+    for origin in ["chrome-extension://zzz", "moz-extension://0d1e"] {
+        Socket::open(server.address(), "/ws/fetch-progress", &[("Origin", origin)]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_site_links_to_pages_and_loads_nothing() -> Result<()> {
+    let server = server().await?;
+    let foreign = |target: &str, mode: &str| {
+        let call = Call::get(target).header("Sec-Fetch-Mode", mode);
+        call.header("Sec-Fetch-Site", "cross-site")
+    };
+    assert_eq!(server.send(&foreign("/loras", "navigate")).await?.status, 200);
+    for target in [
+        "/api/lm/loras/list",
+        "/api/lm/settings",
+        "/static/x/js/main.js",
+        "/loras",
+        "/version",
+    ] {
+        assert_eq!(server.send(&foreign(target, "no-cors")).await?.status, 403, "{target}");
     }
     Ok(())
 }
@@ -216,9 +352,10 @@ async fn secrets_in_settings_are_never_shown() -> Result<()> {
     let config = library.path().join("my settings.toml");
     std::fs::write(
         &config,
-        "civitai_api_key = \"very-secret-key\"\nproxy_password = \"very-secret-word\"\n[server]\ntoken = \"very-secret-token\"\n",
+        "civitai_api_key = \"very-secret-key\"\nproxy_password = \"very-secret-word\"\n[server]\ntoken = \"very-secret-token-of-32-characters\"\n",
     )?;
-    let server = library.options().argument("--config").argument(&config).serve().await?;
+    let server = library.options().sending_token("very-secret-token-of-32-characters");
+    let server = server.argument("--config").argument(&config).serve().await?;
     let reply = server.get("/api/lm/settings").await?;
     assert_eq!(reply.status, 200);
     assert!(!reply.text().contains("very-secret"), "{}", reply.text());

@@ -1,6 +1,7 @@
 //! Where settings come from.
 
 use anyhow::Result;
+use modelshelf_tests::http::basic;
 use modelshelf_tests::model::wire;
 use modelshelf_tests::{Call, Library, Model, ServerOptions, names, sorted_names};
 use serde_json::json;
@@ -139,9 +140,15 @@ async fn a_token_and_an_allowed_origin_let_a_tool_make_changes() -> Result<()> {
     let config = library.path().join("settings.toml");
     std::fs::write(
         &config,
-        "[server]\ntoken = \"t0ken\"\nallowed_origins = [\"chrome-extension://abc\"]\nallowed_hosts = [\"nas.lan\"]\n",
+        "[server]\ntoken = \"0123456789abcdef0123456789abcdef\"\nallowed_origins = [\"chrome-extension://abc\"]\nallowed_hosts = [\"nas.lan\"]\n",
     )?;
-    let server = library.options().argument("--config").argument(&config).serve().await?;
+    let token = "0123456789abcdef0123456789abcdef";
+    let server = library
+        .options()
+        .sending_token(token)
+        .argument("--config")
+        .argument(&config);
+    let server = server.serve().await?;
     let call = Call::post("/api/lm/loras/cancel-task", &json!({})).header("Sec-Fetch-Site", "cross-site");
     let status = async |name: &str, value: &str| {
         server
@@ -149,10 +156,18 @@ async fn a_token_and_an_allowed_origin_let_a_tool_make_changes() -> Result<()> {
             .await
             .map(|reply| reply.status)
     };
-    assert_eq!(status("Authorization", "Bearer t0ken").await?, 200);
-    assert_eq!(status("Authorization", "Bearer other").await?, 403);
-    assert_eq!(status("Origin", "chrome-extension://abc").await?, 200);
-    assert_eq!(status("Origin", "chrome-extension://abcd").await?, 403);
+    assert_eq!(status("Authorization", &format!("Bearer {token}")).await?, 200);
+    assert_eq!(status("Authorization", "Bearer other").await?, 401);
+    // The browser sends no token of its own to a foreign page, but an extension that has one may.
+    let by_basic = call.clone().header("Authorization", &basic(token));
+    let status = async |origin: &str| {
+        server
+            .send(&by_basic.clone().header("Origin", origin))
+            .await
+            .map(|reply| reply.status)
+    };
+    assert_eq!(status("chrome-extension://abc").await?, 200);
+    assert_eq!(status("http://evil.example").await?, 403);
     assert_eq!(
         server
             .send(&Call::get("/api/lm/loras/list").header("Host", "nas.lan:99"))

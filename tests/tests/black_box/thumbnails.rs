@@ -65,7 +65,7 @@ async fn a_preview_comes_in_the_width_that_is_asked_for_and_never_larger() -> Re
         assert_eq!((reply.status, size(&reply)?), (200, (width, height)), "{asked}");
         let content_type = if width == 900 { "image/png" } else { "image/jpeg" };
         assert_eq!(reply.header("content-type"), content_type, "{asked}");
-        assert_eq!(reply.header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!(reply.header("cache-control"), "private, max-age=31536000, immutable");
     }
     let reply = server.get(&format!("{}&w=320", url(&server, "small").await?)).await?;
     assert_eq!((reply.header("content-type"), &reply.body), ("image/png", &small));

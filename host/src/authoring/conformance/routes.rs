@@ -49,7 +49,7 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Vec<Case>> {
         .handle(
             "no-such-handler".to_owned(),
             unknown,
-            subject.reach(&library),
+            subject.reach(&library, "GET"),
             Asker::Owner,
         )
         .await
@@ -93,7 +93,12 @@ async fn call_route(subject: &Subject, library: &Arc<Library>, wish: &RouteWish)
             let request = request(&wish.method, &template, params.clone(), query, body);
             match subject
                 .plugin
-                .handle(wish.handler.clone(), request, subject.reach(library), Asker::Owner)
+                .handle(
+                    wish.handler.clone(),
+                    request,
+                    subject.reach(library, &wish.method),
+                    Asker::Owner,
+                )
                 .await
             {
                 Ok(answer) => findings.extend(answered(&what, &answer)),

@@ -57,9 +57,12 @@ impl From<EditError> for ApiError {
             | EditError::Open(_)
             | EditError::NotFiled(_)
             | EditError::Write { .. }
-            | EditError::History(HistoryError::Io { .. } | HistoryError::Folder { .. } | HistoryError::Move { .. }) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            | EditError::History(
+                HistoryError::Undeclared(_)
+                | HistoryError::Io { .. }
+                | HistoryError::Folder { .. }
+                | HistoryError::Move { .. },
+            ) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string()).with_reason(Reason::of_edit(&error))
     }

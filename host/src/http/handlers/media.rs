@@ -58,7 +58,7 @@ pub async fn preview(call: Call) -> Result<Response, ApiError> {
             }
         })
     });
-    send(&opened.await??, &call.headers, "public, max-age=86400").await
+    send(&opened.await??, &call.headers, "private, max-age=86400").await
 }
 
 fn open_in_any(folders: &[Arc<AllowedFolders>], path: &str) -> Result<RootedPath, ApiError> {
@@ -86,7 +86,7 @@ pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, Ap
     let opened = blocking(move || RootedPath::open(&allowed, &path)).await??;
     // With the version in the URL the content never changes.
     let cache = if call.query.get("v").is_some() {
-        "public, max-age=31536000, immutable"
+        "private, max-age=31536000, immutable"
     } else {
         "no-cache"
     };
@@ -127,7 +127,7 @@ async fn sized(
             let poster = blocking(move || beside_video(&allowed, &opened).unwrap_or(opened)).await?;
             let cover = is_video(&poster);
             // The version in the URL is the video's; a picture beside it may come later.
-            (poster, cover, "public, max-age=86400")
+            (poster, cover, "private, max-age=86400")
         }
     };
     let stamp = stamp(opened.as_path()).await.ok_or_else(ApiError::no_route)?;

@@ -1,5 +1,6 @@
 //! Handlers by concern. They adapt: parameters in, a call into the library, an answer out.
 
+mod access;
 mod archive;
 mod catalogue;
 mod common;
@@ -136,6 +137,9 @@ pub async fn common(shared: Shared, call: Call) -> Result<Response, ApiError> {
         Shared::EmptyTrash => deleting::empty_trash(call).await,
         Shared::Plugins => Ok(plugins::list(&call)),
         Shared::PluginsPage => page::plugins(&call),
+        Shared::LoginPage => page::login(&call),
+        Shared::AccessPage => page::access(&call),
+        Shared::Access(route) => access::answer(route, call).await,
         Shared::ReloadPlugin => plugins::reload(call).await,
         Shared::EnablePlugin => plugins::enable(call).await,
         Shared::DisablePlugin => plugins::disable(call).await,

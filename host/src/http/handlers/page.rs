@@ -69,6 +69,26 @@ pub fn plugins(call: &Call) -> Result<Response, ApiError> {
     render(call, "plugins.html", values)
 }
 
+/// GET `/access`.
+pub fn access(call: &Call) -> Result<Response, ApiError> {
+    let values = json!({
+        "version": pages::version(),
+        "types": navigation(call, None),
+    });
+    render(call, "access.html", values)
+}
+
+/// GET `/login`.
+pub fn login(call: &Call) -> Result<Response, ApiError> {
+    let access = &call.app.access;
+    let state = access.state();
+    let values = json!({
+        // A one-time link still logs in when there is neither.
+        "by_password": state.password.is_some(),
+    });
+    render(call, "login.html", values)
+}
+
 /// The types for the navigation.
 fn navigation(call: &Call, current: Option<&str>) -> Vec<serde_json::Value> {
     let types = call.app.types.load();

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
+use crate::access::Scope;
 use crate::model_types::TypeService;
 use crate::plugins::bindings::GuestRequest;
 use crate::plugins::imports::{LibraryView, Reach};
@@ -37,6 +38,8 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         .cloned()
         .collect();
     query.push((SEED.to_owned(), rand::random::<u64>().to_string()));
+    let identity = call.caller.identity.as_ref();
+    let may_edit = call.effects.write && identity.is_some_and(|identity| identity.scopes.allows(Scope::Write));
     let content_type = call
         .headers
         .get(header::CONTENT_TYPE)
@@ -58,6 +61,7 @@ pub async fn handle(handler: String, call: Call, service: Arc<TypeService>) -> R
         service.settings.clone(),
         roster.outside.clone(),
         roster.grants(&call.app, service.plugin.info().id()),
+        may_edit,
     );
     let answer = service.plugin.handle(handler, request, reach, call.asker).await?;
     let status = StatusCode::from_u16(answer.status)

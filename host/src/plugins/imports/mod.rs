@@ -59,7 +59,7 @@ pub struct Reach {
     settings: Arc<serde_json::Map<String, serde_json::Value>>,
     outside: Option<Arc<Outside>>,
     account: Option<Arc<Account>>,
-    // The plugin whose rules an edit asks.
+    // The plugin whose rules an edit asks; none where a call may not edit.
     rules: Option<Arc<Plugin>>,
     // What the plugin's description asks for: message types, hosts, state.
     events: Vec<String>,
@@ -109,13 +109,14 @@ impl Reach {
         }
     }
 
-    /// Everything that a request may use.
+    /// Everything that a request may use; without `may_edit`, models can be read and not changed.
     pub fn request(
         plugin: &Arc<Plugin>,
         library: LibraryView,
         settings: Arc<serde_json::Map<String, serde_json::Value>>,
         outside: Arc<Outside>,
         grants: Grants,
+        may_edit: bool,
     ) -> Self {
         let asked = plugin.info().descriptor.capabilities.clone();
         Self {
@@ -123,7 +124,7 @@ impl Reach {
             settings,
             outside: Some(outside),
             account: Some(plugin.account().clone()),
-            rules: Some(plugin.clone()),
+            rules: may_edit.then(|| plugin.clone()),
             events: asked.events,
             hosts: asked.remote_hosts,
             keeps_state: asked.kv,

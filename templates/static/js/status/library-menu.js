@@ -52,7 +52,10 @@ export function mountLibraryMenu({ api, store, live, remote, openHistory, openSe
   }, {
     label: t("plugins.menu"),
     kind: "action",
-    items: [{ label: t("plugins.open"), icon: "layers", run: () => location.assign(at("/plugins")) }],
+    items: [
+      { label: t("plugins.open"), icon: "layers", run: () => location.assign(at("/plugins")) },
+      { label: t("access.menu"), icon: "key", run: () => location.assign(at("/access")) },
+    ],
   }]);
 
   return {

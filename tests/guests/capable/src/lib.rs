@@ -26,6 +26,7 @@ impl ModelType for Capable {
             POST "/api/lm/{prefix}/kept/{key}" => keep,
             DELETE "/api/lm/{prefix}/kept/{key}" => forget,
             GET "/api/lm/{prefix}/keys" => keys,
+            GET "/api/lm/{prefix}/patch" => patch,
             POST "/api/lm/{prefix}/patch" => patch,
             GET "/api/lm/{prefix}/trap" => trap,
         }
