@@ -198,10 +198,10 @@ fn any_metadata_file_is_read_or_refused_and_survives_being_written_again() {
         metadata::is_anothers(&record, &sidecar);
         metadata::repair(&record, &mut sidecar);
         metadata::untyped(&sidecar);
-        let content = sidecar.content().unwrap();
+        let content = sidecar.content();
         std::fs::write(&path, &content).unwrap();
         let again = Sidecar::read(&path).unwrap().unwrap();
-        prop_assert_eq!(again.content().unwrap(), content);
+        prop_assert_eq!(again.content(), content);
         Ok(())
     });
 }
@@ -241,7 +241,7 @@ fn any_yaml_of_folders_is_read_or_refused() {
         .boxed();
     fuzz(&prop_oneof![3 => text.clone(), 1 => damaged(text)], |text| {
         std::fs::write(&path, &text).unwrap();
-        if let Err(error) = add_comfyui(folder.path(), &mut RootSources::default()) {
+        if let Err(error) = add_comfyui(folder.path(), &mut RootSources::default(), &mut Vec::new()) {
             prop_assert!(error.to_string().contains("extra_model_paths.yaml"), "{}", error);
         }
         Ok(())
@@ -253,9 +253,9 @@ fn any_yaml_of_folders_is_read_or_refused() {
         bomb.push_str(&format!("{outer}: &{outer} [{list}]\n"));
     }
     std::fs::write(&path, bomb).unwrap();
-    let _ = add_comfyui(folder.path(), &mut RootSources::default());
+    let _ = add_comfyui(folder.path(), &mut RootSources::default(), &mut Vec::new());
     std::fs::write(&path, "[".repeat(100_000)).unwrap();
-    assert!(add_comfyui(folder.path(), &mut RootSources::default()).is_err());
+    assert!(add_comfyui(folder.path(), &mut RootSources::default(), &mut Vec::new()).is_err());
 }
 
 /// Status, `Content-Range` and body of the answer to a range.

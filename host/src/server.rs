@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every part. Binds first, then loads
 //! plugins and libraries while it already answers, and ends in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -222,7 +223,9 @@ fn print_login_link(access: &Access, scheme: &str, address: SocketAddr, base_pat
         false => SocketAddr::new(host, 0).to_string().trim_end_matches(":0").to_owned(),
     };
     let code = access.new_login_code();
-    println!("no password is set; log in once within an hour with {scheme}://{host}:{port}{base_path}/login#code={code}");
+    println!(
+        "no password is set; log in once within an hour with {scheme}://{host}:{port}{base_path}/login#code={code}"
+    );
 }
 
 /// Takes over what `host token` and `host password` change, and writes when tokens and sessions were last used.

@@ -12,6 +12,7 @@ use super::SESSION_IDLE;
 use super::error::AccessError;
 use super::scope::Scopes;
 use super::secret::Digest;
+use crate::files::foreign::{self, ForeignError, ForeignFile, Links};
 use crate::files::{atomic, new_private_folder};
 
 const FILE: &str = "access.json";
@@ -132,15 +133,14 @@ impl AccessFile {
             path: path.clone(),
             reason,
         };
-        let mut state = match std::fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
-            Err(error) => return Err(io(error)),
-            Ok(metadata) if !metadata.is_file() => return Err(broken("it is no plain file".into())),
-            Ok(metadata) if metadata.len() > LARGEST => {
-                return Err(broken(format!("it is larger than {LARGEST} bytes")));
-            }
-            Ok(_) => {
-                let bytes = std::fs::read(&path).map_err(io)?;
+        let unusable = |error: ForeignError| match error {
+            ForeignError::Io { source, .. } => io(source),
+            error => broken(error.to_string()),
+        };
+        let mut state = match ForeignFile::open(&path, Links::Refuse).map_err(unusable)? {
+            None => State::default(),
+            Some(mut file) => {
+                let bytes = file.read_at_most(LARGEST).map_err(unusable)?;
                 // An array would fit the structure, too, and its defaults let everybody in.
                 let fields: serde_json::Map<String, serde_json::Value> =
                     serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
@@ -196,8 +196,7 @@ impl AccessFile {
         file.write_all(text)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
-        #[cfg(unix)]
-        File::open(&self.folder)?.sync_all()?;
+        foreign::sync_folder(&self.folder);
         Ok(())
     }
 }
@@ -208,7 +207,9 @@ fn private(path: &Path) -> std::io::Result<File> {
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let file = ForeignFile::open_with(&mut options, path, Links::Refuse)?
+        .ok_or(std::io::ErrorKind::NotFound)?
+        .into_file();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

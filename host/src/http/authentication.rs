@@ -207,7 +207,10 @@ pub fn refusal(
     if (method == Method::GET || method == Method::HEAD) && is_page(uri.path()) && wants_page {
         let next = uri.path_and_query().map_or("/", |path| path.as_str());
         let next = format!("{base_path}{next}");
-        let login = format!("{base_path}/login?next={}", utf8_percent_encode(&next, NON_ALPHANUMERIC));
+        let login = format!(
+            "{base_path}/login?next={}",
+            utf8_percent_encode(&next, NON_ALPHANUMERIC)
+        );
         let headers = [
             (header::LOCATION, login),
             (header::CACHE_CONTROL, "no-store".to_owned()),

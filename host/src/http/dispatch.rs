@@ -18,8 +18,8 @@ use super::pages::Instead;
 use super::query::Query;
 use super::registrar::{Bound, Target};
 use super::routes::Shared;
-use super::{csrf, handlers, headers, host_check, json_limits};
 use super::serving::IsEncrypted;
+use super::{csrf, handlers, headers, host_check, json_limits};
 use crate::access::effects::Effects;
 use crate::app::App;
 use crate::library::previewing;
@@ -95,12 +95,23 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
 /// Finds out who asks and puts that into the request.
 fn admit(app: &App, request: &mut Request) -> Result<(), Box<Response>> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let client = ClientAddress::of(peer, IsEncrypted::of(request), request.headers(), &app.settings.trusted_proxies);
+    let client = ClientAddress::of(
+        peer,
+        IsEncrypted::of(request),
+        request.headers(),
+        &app.settings.trusted_proxies,
+    );
     let (caller, error) = Caller::of(&app.settings, &app.access, request.headers(), client);
     let (method, path) = (request.method(), request.uri().path());
     if !authentication::is_open(method, path) {
         if caller.identity.is_none() {
-            let refusal = authentication::refusal(&app.settings.base_path, method, request.uri(), request.headers(), error.as_ref());
+            let refusal = authentication::refusal(
+                &app.settings.base_path,
+                method,
+                request.uri(),
+                request.headers(),
+                error.as_ref(),
+            );
             return Err(Box::new(refusal));
         }
         let isolated = caller.source.check_isolation(method, authentication::is_page(path));
@@ -180,7 +191,11 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     caller.require(bound.scope)?;
     let effects = bound.effects_of(request.uri().query());
     caller.source.check(request.method(), effects)?;
-    let asker = if caller.source.is_own() { Asker::Owner } else { Asker::Stranger };
+    let asker = if caller.source.is_own() {
+        Asker::Owner
+    } else {
+        Asker::Stranger
+    };
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {
         Some(slot) => Some(slot.service().ok_or_else(|| not_served(slot, &path))?),

@@ -30,12 +30,15 @@ fn write(library: &Library, name: &str) -> Result<String> {
     Ok(wire(&library.root("loras").join(format!("{name}.safetensors"))))
 }
 
+/// The body of an operation on the file at a path.
+type Body = fn(&Library, &str) -> Value;
+
 #[tokio::test]
 async fn a_file_that_was_just_written_can_be_edited_moved_renamed_and_deleted() -> Result<()> {
     let library = with_an_old_file()?;
     std::fs::create_dir(library.root("loras").join("sub"))?;
     let server = unwatched(&library).await?;
-    let operations: [(&str, fn(&Library, &str) -> Value); 6] = [
+    let operations: [(&str, Body); 6] = [
         (
             "save-metadata",
             |_, path| json!({"file_path": path, "notes": "written"}),

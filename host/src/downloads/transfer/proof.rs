@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::source::NamedSize;
+use crate::files::foreign::ForeignFile;
 use crate::library::safetensors::{self, HeaderError};
 
 /// Bytes that are looked at from the start of a file.
@@ -47,14 +48,14 @@ pub enum Unfit {
 /// # Errors
 /// The outer one when the file can't be read, the inner one when it can't be the model.
 pub fn check(path: &Path, name: &Path, size: Option<NamedSize>) -> std::io::Result<Result<(), Unfit>> {
-    let file = std::fs::File::open(path)?;
-    let actual = file.metadata()?.len();
+    let file = ForeignFile::existing(path).map_err(std::io::Error::from)?;
+    let actual = file.len();
     if let Some(size) = size.filter(|size| !size.fits(actual)) {
         let expected = size.bytes;
         return Ok(Err(Unfit::Size { expected, actual }));
     }
     let mut start = Vec::with_capacity(START);
-    file.take(START as u64).read_to_end(&mut start)?;
+    file.into_file().take(START as u64).read_to_end(&mut start)?;
     let ending = name.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let ending = ending.to_ascii_lowercase();
     if let Err(unfit) = begins_well(&start, &ending) {

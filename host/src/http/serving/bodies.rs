@@ -229,10 +229,10 @@ impl Reading {
 
 /// Bytes of memory that the system has left for programs, within the bound of a container.
 fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let text = foreign::kernel_text(Path::new("/proc/meminfo"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let available = line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024;
-    let bound = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let bound = foreign::kernel_text(Path::new("/sys/fs/cgroup/memory.max"));
     let bound = bound.and_then(|text| text.trim().parse().ok());
     Some(bound.map_or(available, |bound: u64| available.min(bound)))
 }
