@@ -4,6 +4,7 @@
 mod acts;
 mod aliases;
 mod authoring;
+mod backslashes;
 mod catalogue;
 mod changing_settings;
 mod clients;
