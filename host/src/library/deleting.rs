@@ -16,14 +16,14 @@ use crate::files::rooted::{RootedPath, RootedPathError};
 
 impl Library {
     /// Puts models into the trash, with their sidecars and previews. Blocks; one act at a time in a library.
-    /// What is not there is no error, and not among the models of the outcome.
+    /// A listed model whose file is gone is only taken out of the list, and is not among the models of the outcome.
     ///
     /// # Errors
     /// When a path leads out of the library's folders, or the history can't be written; nothing is changed then.
     pub fn delete(&self, tools: &Tools, paths: &[String]) -> Result<Outcome, EditError> {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let (allowed, snapshot, offline) = (self.allowed(), self.snapshot(), self.offline());
-        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        let (mut there, mut missing, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for path in paths {
             let plain: PathBuf = Path::new(path).components().collect();
             let path = self.walked(path);
@@ -42,10 +42,13 @@ impl Library {
                 {
                     there.push(path);
                 }
-                Ok(_) => return Err(EditError::NotFound(path)),
-                // It may still be listed.
+                Ok(_) => unknown.push(path),
                 Err(RootedPathError::Foreign(error)) => return Err(EditError::Foreign(error)),
-                Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => missing.push((path, None)),
+                // Still listed: it leaves the list.
+                Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) if record.is_some() => {
+                    missing.push((path, None));
+                }
+                Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => unknown.push(path),
                 Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
                 Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),
             }
@@ -53,6 +56,7 @@ impl Library {
         let mut draft = tools.history.begin(ActKind::Delete, self.info().id(), None)?;
         let mut seen = HashSet::new();
         let mut changed = Vec::with_capacity(there.len());
+        changed.extend(unknown.into_iter().map(|path| (path.clone(), Err(EditError::NotFound(path)))));
         for path in there.into_iter().filter(|path| seen.insert(path.clone())) {
             let mark = draft.mark();
             let done = self.delete_one(&mut draft, &path);

@@ -20,13 +20,19 @@ impl Snapshot {
 
     /// By `folder/file name` or file name, an extension allowed; else by the same file name in
     /// a folder whose path ends alike; else the first with that file name.
+    ///
+    /// Workflows that were saved on Windows separate folders by `\`. A model whose own name has that character comes first.
     pub fn by_reference(&self, reference: &str) -> Option<&Arc<Record>> {
-        let reference = reference.replace('\\', "/");
+        let found = self.by_reference_as_given(reference);
+        found.or_else(|| self.by_reference_as_given(&windows_folders(reference)?))
+    }
+
+    fn by_reference_as_given(&self, reference: &str) -> Option<&Arc<Record>> {
         let lower = reference.to_lowercase();
         let name = NAME_ENDINGS
             .iter()
             .find(|ending| lower.ends_with(*ending))
-            .map_or(reference.as_str(), |ending| {
+            .map_or(reference, |ending| {
                 &reference[..reference.len() - ending.len()]
             });
         let (folder, stem) = name.rsplit_once('/').unwrap_or(("", name));
@@ -48,13 +54,17 @@ impl Snapshot {
             .or_else(|| with(&|_| true))
     }
 
-    /// The first whose absolute path contains the text.
+    /// The first whose absolute path contains the text, with folders as in [`Self::by_reference`].
     pub fn by_path_part(&self, part: &str) -> Option<&Arc<Record>> {
-        let part = part.replace('\\', "/");
+        let found = self.by_path_part_as_given(part);
+        found.or_else(|| self.by_path_part_as_given(&windows_folders(part)?))
+    }
+
+    fn by_path_part_as_given(&self, part: &str) -> Option<&Arc<Record>> {
         let finder = memchr::memmem::Finder::new(part.as_bytes());
         let all = || self.order(SortKey::Path).iter().filter_map(|slot| self.get(slot));
         all()
-            .find(|record| record.path.ends_with(&part))
+            .find(|record| record.path.ends_with(part))
             .or_else(|| all().find(|record| finder.find(record.path.as_bytes()).is_some()))
     }
 
@@ -84,4 +94,9 @@ impl Snapshot {
 fn folder_matches(a: &str, b: &str) -> bool {
     let ends = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('/'));
     ends(a, b) || ends(b, a)
+}
+
+/// A text with folders separated as on Windows, in the notation of records; none when it has no such separator.
+fn windows_folders(text: &str) -> Option<String> {
+    text.contains('\\').then(|| text.replace('\\', "/"))
 }

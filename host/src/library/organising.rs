@@ -149,7 +149,14 @@ impl Library {
         let running = self.acting.begin();
         let candidates = self.candidates(wish);
         let mut organised = Organised::default();
-        organised.counts.total = candidates.len();
+        let unknown = self.unknown(wish);
+        organised.counts.total = candidates.len() + unknown.len();
+        for path in unknown {
+            organised.counts.processed += 1;
+            organised.counts.failures += 1;
+            let reason = EditError::NotFound(path.clone()).to_string();
+            organised.left.push((path, reason));
+        }
         tell(Stage::Started, organised.counts);
         let mut moving = Moving::new(self, tools, ActKind::Organise)?;
         let mut sources = BTreeSet::new();
@@ -233,6 +240,8 @@ impl Library {
     pub fn plan_organise(&self, tools: &Tools, wish: &Wish) -> OrganisePlan {
         let candidates = self.candidates(wish);
         let (mut models, mut skipped, mut without_metadata) = (Vec::new(), 0, 0);
+        let unknown = self.unknown(wish).into_iter();
+        let unknown: Vec<Planned> = unknown.map(|path| (path.clone(), Err(EditError::NotFound(path)))).collect();
         let mut survey = Survey::of_many();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {
@@ -257,11 +266,19 @@ impl Library {
             }
         }
         OrganisePlan {
-            models,
-            total: candidates.len(),
+            total: candidates.len() + unknown.len(),
+            models: unknown.into_iter().chain(models).collect(),
             skipped,
             without_metadata,
         }
+    }
+
+    /// Paths that were asked for and are no models.
+    fn unknown(&self, wish: &Wish) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let paths = wish.paths.iter().flatten();
+        let unknown = paths.filter(|path| snapshot.by_path(&self.listed(path)).is_none());
+        unknown.cloned().collect()
     }
 
     /// The models that are to be filed, by path.

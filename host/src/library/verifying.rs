@@ -18,13 +18,15 @@ const BLOCK: usize = 4 << 20;
 pub struct Verification {
     /// Files that are not what was expected, each with its hash; none where it can't be read.
     pub mismatched: Vec<(String, Option<Sha256>)>,
+    /// Paths at which the library has no model.
+    pub missing: Vec<String>,
     /// Whether it was ended before all were read.
     pub cancelled: bool,
 }
 
 impl Library {
     /// Reads these models again and compares them with the hash that is known of the first. What sidecars and records say
-    /// wrongly is put right. Paths at which there is no model are passed over. Blocks.
+    /// wrongly is put right. Paths at which there is no model are in [`Verification::missing`]. Blocks.
     ///
     /// # Errors
     /// When a path leads out of the library's folders; nothing is read then.
@@ -44,6 +46,7 @@ impl Library {
         for (path, listed) in paths {
             let known = self.snapshot().by_path(&listed).map(|known| known.stamp);
             let (Some(known), Ok(now)) = (known, stamp(Path::new(&listed))) else {
+                verification.missing.push(path.clone());
                 continue;
             };
             if known != now {
@@ -52,6 +55,7 @@ impl Library {
             }
             let snapshot = self.snapshot();
             let Some(record) = snapshot.by_path(&listed) else {
+                verification.missing.push(path.clone());
                 continue;
             };
             expected = expected.or(record.sha256);

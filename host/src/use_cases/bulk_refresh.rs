@@ -15,6 +15,7 @@ use super::metadata::{self, now};
 use super::previews::Previews;
 use crate::app::App;
 use crate::cancel::Cancel;
+use crate::library::editing::EditError;
 use crate::library::history::ActKind;
 use crate::library::record::{AutoV3, HashStatus, Record};
 use crate::library::refreshing::Word;
@@ -117,10 +118,10 @@ impl Summary {
             .collect()
     }
 
-    fn fail(&mut self, record: &Record, error: &str) {
+    fn fail(&mut self, name: &str, error: &str) {
         self.failure_count += 1;
         if self.failures.len() < NAMED {
-            self.failures.push((record.model_name.to_string(), error.to_owned()));
+            self.failures.push((name.to_owned(), error.to_owned()));
         }
     }
 }
@@ -230,6 +231,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
     }
     let snapshot = service.library.snapshot();
     let visible = || snapshot.visible().iter().filter_map(|slot| snapshot.get(slot));
+    let mut missing: Vec<String> = Vec::new();
     let (total, work): (usize, Vec<Arc<Record>>) = match &only {
         Some(paths) => {
             let named: Vec<_> = paths
@@ -237,7 +239,8 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
                 .filter_map(|path| snapshot.by_path(path))
                 .cloned()
                 .collect();
-            (named.len(), named)
+            missing = paths.iter().filter(|path| snapshot.by_path(path).is_none()).cloned().collect();
+            (paths.len(), named)
         }
         None => {
             let needs = Needs::new(&app.active.load().contract);
@@ -256,7 +259,7 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
             total,
             processed: 0,
             updated: 0,
-            skipped: total - work.len(),
+            skipped: total - work.len() - missing.len(),
             without_hash: 0,
             failures: Vec::new(),
             failure_count: 0,
@@ -268,6 +271,11 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
         previews: Previews::default(),
         away: None,
     };
+    for path in missing {
+        let error = EditError::NotFound(path.clone()).to_string();
+        run.summary.processed += 1;
+        run.summary.fail(&path, &error);
+    }
     run.tell(None, true);
     let ended = run.all(work).await;
     run.summary.ended = Some(run.away.filter(|_| ended == Ended::Completed).unwrap_or(ended));
@@ -438,7 +446,7 @@ impl Run<'_> {
         }
         if let Err(error) = answer {
             let text = metadata::failure_text(&record.path, &record.sha256_hex(), error);
-            self.summary.fail(record, &text);
+            self.summary.fail(&record.model_name, &text);
         }
         self.progress(&record.model_name);
     }
@@ -476,7 +484,7 @@ impl Run<'_> {
                         };
                         match model.result {
                             Ok(_) => self.summary.updated += 1,
-                            Err(error) => self.summary.fail(record, &error.to_string()),
+                            Err(error) => self.summary.fail(&record.model_name, &error.to_string()),
                         }
                     }
                 }
@@ -485,7 +493,7 @@ impl Run<'_> {
                     let failed = found
                         .iter()
                         .filter(|record| paths.iter().any(|path| **path == *record.path));
-                    failed.for_each(|record| self.summary.fail(record, &reason));
+                    failed.for_each(|record| self.summary.fail(&record.model_name, &reason));
                 }
             }
         }

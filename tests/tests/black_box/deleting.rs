@@ -80,7 +80,10 @@ async fn a_bulk_delete_is_one_batch_and_says_what_was_not_there() -> Result<()> 
     );
     assert_eq!(
         answer["results"][2],
-        json!({"file_path": paths[2], "success": false, "error": "No files deleted"})
+        json!({
+            "file_path": paths[2], "success": false,
+            "error": format!("{} is not a model of this library. Scan again if it is new", paths[2]),
+        })
     );
     assert_eq!(listed(&server).await?, ["b"]);
     // The undo can be undone, and that again.

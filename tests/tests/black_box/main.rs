@@ -6,6 +6,7 @@ mod access_table;
 mod acts;
 mod aliases;
 mod authoring;
+mod backslashes;
 mod catalogue;
 mod changing_settings;
 mod clients;

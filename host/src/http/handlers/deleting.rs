@@ -12,11 +12,12 @@ use super::super::error::ApiError;
 use super::common::{id, of_version};
 use super::editing::{act, body, failure, take_back, take_path};
 use super::json;
+use crate::files::client_path;
 use crate::library::editing::EditError;
 use crate::library::history::{HistoryError, Step};
 use crate::model_types::TypeService;
 
-/// POST `delete`. A file that is not there is a success without a batch.
+/// POST `delete`. A listed model whose file is gone leaves the list, without a batch.
 pub async fn delete(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let path = take_path(&mut body(&call)?, "Model path is required")?;
     let outcome = act(&call, &service, move |library, tools| library.delete(tools, &[path])).await?;
@@ -33,7 +34,7 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
     let paths: Vec<String> = match body(&call)?.get("file_paths") {
         Some(Value::Array(paths)) => paths
             .iter()
-            .map(|path| path.as_str().map(|path| path.replace('\\', "/")))
+            .map(|path| path.as_str().map(client_path))
             .collect::<Option<_>>()
             .ok_or_else(|| ApiError::bad_request("`file_paths` must hold texts only."))?,
         _ => Vec::new(),
@@ -61,14 +62,20 @@ pub async fn bulk_delete(call: Call, service: Arc<TypeService>) -> Result<Respon
             None => json!({ "file_path": path, "success": false, "error": "No files deleted" }),
         })
         .collect();
+    // A listed model whose file was gone left the list.
+    let gone = listed.iter().any(|path| !became.contains_key(path.as_str()));
     let deleted = became.values().filter(|error| error.is_none()).count();
     let mut answer = json!({
-        "success": true, "status": "success", "total_deleted": deleted, "total_attempted": paths.len(),
+        "success": deleted > 0 || gone, "status": "success", "total_deleted": deleted, "total_attempted": paths.len(),
         "cache_updated": deleted > 0, "results": results, "undo_id": outcome.undo_id,
     });
     // As the original has it: nothing was put aside, so there is no batch.
     if let Some(id) = outcome.undo_id {
         answer["batch_id"] = id.into();
+    }
+    let first = outcome.models.iter().find_map(|edited| edited.result.as_ref().err());
+    if let (false, Some(error)) = (deleted > 0 || gone, first) {
+        answer["error"] = error.to_string().into();
     }
     Ok(json(&answer))
 }

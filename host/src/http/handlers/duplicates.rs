@@ -1,5 +1,6 @@
 //! Copies of one file, and files of one name.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -11,6 +12,7 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::editing::{act, body, failure};
 use super::{json, json_bytes};
+use crate::files::client_path;
 use crate::cancel::Cancel;
 use crate::library::Record;
 use crate::library::duplicates::{self as copies, DuplicateFilter};
@@ -117,7 +119,7 @@ pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, A
     let paths: Vec<String> = match body(&call)?.get("file_paths") {
         Some(Value::Array(paths)) => paths
             .iter()
-            .filter_map(|path| path.as_str().map(|path| path.replace('\\', "/")))
+            .filter_map(|path| path.as_str().map(client_path))
             .collect(),
         _ => Vec::new(),
     };
@@ -128,12 +130,16 @@ pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, A
     }
     let leaves = Leaves(Cancel::default());
     let cancel = leaves.0.clone();
+    let asked = paths.iter().collect::<HashSet<_>>().len();
     let verified = act(&call, &service, move |library, tools| {
         library.verify(tools, &paths, &cancel)
     })
     .await?;
     if verified.cancelled {
         return Err(ApiError::new(StatusCode::CONFLICT, "The verification was cancelled."));
+    }
+    if let Some(first) = verified.missing.first().filter(|_| verified.missing.len() == asked) {
+        return Err(EditError::NotFound(first.clone()).into());
     }
     let files: Vec<&str> = verified.mismatched.iter().map(|(path, _)| path.as_str()).collect();
     let hashes: Map<String, Value> = verified
@@ -145,7 +151,8 @@ pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, A
         })
         .collect();
     Ok(json(&json!({
-        "success": true, "verified_as_duplicates": files.is_empty(), "mismatched_files": files, "new_hash_map": hashes,
+        "success": true, "verified_as_duplicates": files.is_empty() && verified.missing.is_empty(),
+        "mismatched_files": files, "new_hash_map": hashes, "missing_files": verified.missing,
     })))
 }
 
@@ -169,8 +176,8 @@ pub async fn link(call: Call, service: Arc<TypeService>) -> Result<Response, Api
             "`replace` must name between 1 and {MAX_FILES} files."
         )));
     }
-    let keep = wanted.keep.replace('\\', "/");
-    let others: Vec<String> = wanted.replace.iter().map(|path| path.replace('\\', "/")).collect();
+    let keep = client_path(&wanted.keep);
+    let others: Vec<String> = wanted.replace.iter().map(|path| client_path(path)).collect();
     if wanted.dry_run {
         let plan = act(&call, &service, move |library, _| {
             library.plan_link(&keep, &others, wanted.method)

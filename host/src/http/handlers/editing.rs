@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::query::Zero;
 use super::super::reason::Reason;
 use super::{json, moving};
+use crate::files::client_path;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -76,7 +77,7 @@ pub fn body(call: &Call) -> Result<Map<String, Value>, ApiError> {
 /// Takes the path of the model out of a body.
 pub fn take_path(body: &mut Map<String, Value>, missing: &str) -> Result<String, ApiError> {
     match body.shift_remove("file_path") {
-        Some(Value::String(path)) if !path.is_empty() => Ok(path.replace('\\', "/")),
+        Some(Value::String(path)) if !path.is_empty() => Ok(client_path(&path)),
         _ => Err(ApiError::bad_request(missing)),
     }
 }
@@ -224,7 +225,7 @@ pub async fn bulk_edit(call: Call, service: Arc<TypeService>) -> Result<Response
             "`file_paths` must name between 1 and {MAX_MODELS} models."
         )));
     }
-    let paths: Vec<String> = wanted.file_paths.iter().map(|path| path.replace('\\', "/")).collect();
+    let paths: Vec<String> = wanted.file_paths.iter().map(|path| client_path(path)).collect();
     let mut edits = Vec::new();
     refuse_cut(&wanted.set)?;
     if !wanted.set.is_empty() {

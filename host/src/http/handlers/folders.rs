@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use super::json;
+use crate::files::client_path;
 use crate::library::folders as library_folders;
 use crate::model_types::TypeService;
 
@@ -24,10 +25,7 @@ pub fn folders(service: &TypeService) -> Response {
 
 /// GET `folder-tree`. The original answers the tree of all folders here; ours has the folders of that root.
 pub fn folder_tree(call: &Call, service: &TypeService) -> Result<Response, ApiError> {
-    let wanted = call
-        .query
-        .require("model_root", "model_root parameter is required")?
-        .replace('\\', "/");
+    let wanted = client_path(call.query.require("model_root", "model_root parameter is required")?);
     let wanted = wanted.trim_end_matches('/');
     let root = service.library.roots().iter().position(|root| *root.wire == *wanted);
     let tree = root.map_or_else(serde_json::Map::new, |root| {

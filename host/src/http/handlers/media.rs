@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::served_file::ServedFile;
+use crate::files::client_path;
 use crate::files::foreign::{self, Links};
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
 use crate::library::preview;
@@ -41,7 +42,7 @@ const POSTERS: [&str; 4] = ["webp", "png", "jpeg", "jpg"];
 
 /// GET `/api/lm/previews`.
 pub async fn preview(call: Call) -> Result<Response, ApiError> {
-    let path = call.query.require("path", "400: Bad Request")?.replace('\\', "/");
+    let path = client_path(call.query.require("path", "400: Bad Request")?);
     let types = call.app.types.load_full();
     let allowed: Vec<_> = types
         .iter()

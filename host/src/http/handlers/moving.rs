@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::reason::Reason;
 use super::editing::{MAX_MODELS, act, body};
 use super::json;
+use crate::files::client_path;
 use crate::library::editing::EditError;
 use crate::library::item;
 use crate::library::moving::{Destination, MovePlan, Moved, Planned};
@@ -62,7 +63,7 @@ impl Wish {
         Ok(Self {
             paths,
             template: options.use_default_paths.then(|| template(call, service)),
-            target: target.replace('\\', "/"),
+            target: client_path(&target),
             dry_run: options.dry_run,
         })
     }
@@ -101,7 +102,7 @@ pub async fn move_model(call: Call, service: Arc<TypeService>) -> Result<Respons
         Some(Value::String(path)) => path,
         _ => String::new(),
     };
-    let wish = Wish::new(&call, &service, fields, vec![path.replace('\\', "/")], MISSING)?;
+    let wish = Wish::new(&call, &service, fields, vec![client_path(&path)], MISSING)?;
     if wish.dry_run {
         return plan(&call, &service, wish).await;
     }
@@ -147,7 +148,7 @@ pub async fn move_models(call: Call, service: Arc<TypeService>) -> Result<Respon
     };
     let given: Option<Vec<String>> = given.iter().map(|path| path.as_str().map(str::to_owned)).collect();
     let given = given.ok_or_else(|| ApiError::bad_request("`file_paths` must hold texts only."))?;
-    let paths = given.iter().map(|path| path.replace('\\', "/")).collect();
+    let paths = given.iter().map(|path| client_path(path)).collect();
     let wish = Wish::new(&call, &service, fields, paths, missing)?;
     if wish.dry_run {
         return plan(&call, &service, wish).await;
@@ -184,7 +185,7 @@ pub async fn move_models(call: Call, service: Arc<TypeService>) -> Result<Respon
     };
     let succeeded = results.iter().filter(|result| result["success"] == true).count();
     Ok(json(&json!({
-        "success": true,
+        "success": succeeded > 0,
         "message": format!("Moved {succeeded} of {} models", given.len()),
         "success_count": succeeded,
         "failure_count": results.len() - succeeded,

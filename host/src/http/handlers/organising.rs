@@ -12,6 +12,7 @@ use super::super::reason::Reason;
 use super::editing::act;
 use super::json;
 use super::moving::{shown, template};
+use crate::files::client_path;
 use crate::flight::Ticket;
 use crate::hub::Hub;
 use crate::library::editing::EditError;
@@ -36,7 +37,7 @@ pub async fn organise(call: Call, service: Arc<TypeService>) -> Result<Response,
         Some(Value::Array(paths)) if !paths.is_empty() => {
             let paths = paths
                 .iter()
-                .map(|path| path.as_str().map(|path| path.replace('\\', "/")));
+                .map(|path| path.as_str().map(client_path));
             Some(
                 paths
                     .collect::<Option<Vec<_>>>()

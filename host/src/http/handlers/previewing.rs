@@ -12,6 +12,7 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::editing::{act, body};
 use super::json;
+use crate::files::client_path;
 use crate::downloads::preview::media;
 use crate::library::item;
 use crate::library::preview;
@@ -110,7 +111,7 @@ async fn set(
     name: String,
     level: u32,
 ) -> Result<Response, ApiError> {
-    let path = path.replace('\\', "/");
+    let path = client_path(&path);
     let preview = blocking(move || NewPreview::made_of(bytes, &name)).await??;
     let outcome = act(call, service, move |library, tools| {
         library.set_preview(tools, &path, &preview, level)

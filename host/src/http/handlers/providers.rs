@@ -11,6 +11,7 @@ use super::super::error::ApiError;
 use super::downloads;
 use super::editing::{body, take_path};
 use super::{json, json_bytes};
+use crate::files::client_path;
 use crate::compat::compat;
 use crate::library::item;
 use crate::library::record::Record;
@@ -102,7 +103,7 @@ pub async fn fetch_all(call: Call, service: Arc<TypeService>) -> Result<Response
             let paths = body.get("file_paths")?.as_array()?.iter();
             Some(
                 paths
-                    .filter_map(|path| Some(path.as_str()?.replace('\\', "/")))
+                    .filter_map(|path| Some(client_path(path.as_str()?)))
                     .collect(),
             )
         });

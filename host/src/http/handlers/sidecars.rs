@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::json;
+use crate::files::client_path;
 use crate::files::rooted::{AllowedFolders, RootedPath};
 use crate::library::sidecar::{self, Sidecar};
 use crate::library::trained_words;
@@ -34,10 +35,7 @@ const METADATA_KEYS: [&str; 13] = [
 
 /// GET `/api/lm/trained-words`.
 pub async fn trained_words(call: Call) -> Result<Response, ApiError> {
-    let path = call
-        .query
-        .require("file_path", "Missing file_path parameter")?
-        .replace('\\', "/");
+    let path = client_path(call.query.require("file_path", "Missing file_path parameter")?);
     let allowed = allowed(&call);
     let found = blocking(move || {
         let opened = allowed.iter().find_map(|allowed| RootedPath::open(allowed, &path).ok());
@@ -68,10 +66,7 @@ fn allowed(call: &Call) -> Vec<Arc<AllowedFolders>> {
 
 /// The sidecar of the model that `file_path` names, of whatever type; 404 with `missing`.
 async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidecar, ApiError> {
-    let path = call
-        .query
-        .require("file_path", "File path is required")?
-        .replace('\\', "/");
+    let path = client_path(call.query.require("file_path", "File path is required")?);
     let not_found = || ApiError::not_found(format!("{} {missing}", capital(service)));
     let allowed = allowed(call);
     let sidecar = blocking(move || {

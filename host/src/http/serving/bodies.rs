@@ -1,5 +1,6 @@
 //! Bodies of requests: how fast they have to come, and how much memory all of them together may take.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::files::foreign;
 use crate::http::error::ApiError;
 use crate::settings::{ConnectionSettings, seconds};
 
