@@ -10,7 +10,7 @@ mod handles;
 mod stream;
 mod tls;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,8 +132,11 @@ impl Server {
         let address = peer.ip().to_canonical();
         let Some(admitted) = self.serving.admission.admit(address, !(self.has_no_bound)(address)) else {
             if self.serving.certificate.is_none() {
-                // One attempt: nothing waits for a client that is refused.
-                let _ = stream.try_write(connection::REFUSAL.as_bytes());
+                // One attempt: nothing waits for a client that is refused. By the system's own call, since the runtime does not
+                // know yet that a new socket can be written to.
+                if let Ok(mut stream) = stream.into_std() {
+                    let _ = stream.write(connection::REFUSAL.as_bytes());
+                }
             }
             return;
         };
