@@ -3,7 +3,7 @@
 
 use axum::http::Method;
 
-use super::routes::{Shared, SharedRoute};
+use super::routes::SharedRoute;
 
 /// A feature that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
