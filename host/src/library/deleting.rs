@@ -56,7 +56,11 @@ impl Library {
         let mut draft = tools.history.begin(ActKind::Delete, self.info().id(), None)?;
         let mut seen = HashSet::new();
         let mut changed = Vec::with_capacity(there.len());
-        changed.extend(unknown.into_iter().map(|path| (path.clone(), Err(EditError::NotFound(path)))));
+        changed.extend(
+            unknown
+                .into_iter()
+                .map(|path| (path.clone(), Err(EditError::NotFound(path)))),
+        );
         for path in there.into_iter().filter(|path| seen.insert(path.clone())) {
             let mark = draft.mark();
             let done = self.delete_one(&mut draft, &path);

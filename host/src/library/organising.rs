@@ -154,8 +154,8 @@ impl Library {
         for path in unknown {
             organised.counts.processed += 1;
             organised.counts.failures += 1;
-            let reason = EditError::NotFound(path.clone()).to_string();
-            organised.left.push((path, reason));
+            let reason = EditError::NotFound(path.clone());
+            organised.left.push((path, Some(reason)));
         }
         tell(Stage::Started, organised.counts);
         let mut moving = Moving::new(self, tools, ActKind::Organise)?;
@@ -241,7 +241,9 @@ impl Library {
         let candidates = self.candidates(wish);
         let (mut models, mut skipped, mut without_metadata) = (Vec::new(), 0, 0);
         let unknown = self.unknown(wish).into_iter();
-        let unknown: Vec<Planned> = unknown.map(|path| (path.clone(), Err(EditError::NotFound(path)))).collect();
+        let unknown: Vec<Planned> = unknown
+            .map(|path| (path.clone(), Err(EditError::NotFound(path))))
+            .collect();
         let mut survey = Survey::of_many();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {
