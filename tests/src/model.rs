@@ -240,7 +240,7 @@ pub fn beside(stem: &Path, extension: &str) -> PathBuf {
 
 /// A path as the server writes it.
 pub fn wire(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "/")
+    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
 }
 
 /// SHA-256 in lower-case hex.

@@ -327,6 +327,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use unicode_normalization::UnicodeNormalization;
 
     use super::*;
     use crate::library::record::Record;
@@ -486,10 +487,11 @@ mod tests {
             let snapshot = library(records);
             let search = Search { by_words, ..search(&text, fuzzy, &[Field::ModelName, Field::Tags]) };
             let has_words = |record: &Record| {
-                let text = text.to_lowercase();
+                let composed = |text: &str| text.to_lowercase().nfc().collect::<String>();
+                let text = composed(&text);
                 let mut words = text.split_whitespace().peekable();
                 words.peek().is_some() && words.all(|word| {
-                    record.model_name.to_lowercase().contains(word) || record.tags.iter().any(|tag| tag.to_lowercase().contains(word))
+                    composed(&record.model_name).contains(word) || record.tags.iter().any(|tag| composed(tag).contains(word))
                 })
             };
             let expected: Vec<&str> = snapshot

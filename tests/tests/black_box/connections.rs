@@ -171,6 +171,9 @@ async fn a_full_server_ends_silent_connections_and_refuses_when_all_are_busy() -
             if matches!(read, Ok(Ok(_))) && !text.is_empty() {
                 return anyhow::Ok(text);
             }
+            // A busy connection whose request was not read yet may have made room for the next one.
+            drop(stream);
+            busy.push(begin_body(&server, 1_000, 10).await?);
         }
     });
     let refused = refused.await??;

@@ -44,7 +44,10 @@ async fn verifying_reads_the_files_again_and_puts_right_what_was_wrong() -> Resu
     let answer = verify(&server, &[&one, &copy, &gone]).await?;
     assert_eq!(
         answer,
-        json!({"success": true, "verified_as_duplicates": true, "mismatched_files": [], "new_hash_map": {}})
+        json!({
+            "success": true, "verified_as_duplicates": true, "mismatched_files": [], "new_hash_map": {},
+            "missing_files": [wire(&gone)],
+        })
     );
     assert_eq!(
         json!([sidecar(&copy)?["sha256"], sidecar(&copy)?["theirs"]]),
@@ -55,7 +58,10 @@ async fn verifying_reads_the_files_again_and_puts_right_what_was_wrong() -> Resu
     let answer = verify(&server, &[&one, &other]).await?;
     assert_eq!(
         answer,
-        json!({"success": true, "verified_as_duplicates": false, "mismatched_files": [wire(&other)], "new_hash_map": {wire(&other): different}})
+        json!({
+            "success": true, "verified_as_duplicates": false, "mismatched_files": [wire(&other)],
+            "new_hash_map": {wire(&other): different}, "missing_files": [],
+        })
     );
     assert_eq!(sidecar(&other)?["sha256"], different);
     let groups = server.get_json("/api/lm/loras/find-duplicates", &[]).await?;

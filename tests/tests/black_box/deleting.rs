@@ -83,6 +83,7 @@ async fn a_bulk_delete_is_one_batch_and_says_what_was_not_there() -> Result<()> 
         json!({
             "file_path": paths[2], "success": false,
             "error": format!("{} is not a model of this library. Scan again if it is new", paths[2]),
+            "code": "edit.notFound", "values": {"path": paths[2]},
         })
     );
     assert_eq!(listed(&server).await?, ["b"]);
@@ -123,8 +124,9 @@ async fn nothing_outside_the_library_and_nothing_that_is_no_model_is_deleted() -
     }
     assert!(outside.exists() && notes.exists());
     assert_eq!(listed(&server).await?, ["m"]);
-    let answer = done(&server, "loras/delete", json!({"file_path": model(&library, "never")})).await?;
-    assert_eq!(answer["batch_id"], Value::Null);
+    let never = json!({"file_path": model(&library, "never")});
+    let (status, answer) = post(&server, "loras/delete", never).await?;
+    assert_eq!((status, &answer["success"]), (404, &json!(false)), "{answer}");
     Ok(())
 }
 

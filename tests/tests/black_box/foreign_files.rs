@@ -45,7 +45,7 @@ fn peak(pid: u32) -> Result<u64> {
 
 #[tokio::test]
 async fn metadata_files_that_are_no_files_leave_out_their_models_alone() -> Result<()> {
-    let library = Library::of(["good", "piped", "zeros", "kernel", "info"].map(Model::lora))?;
+    let library = Library::of(["good", "piped", "zeros", "kernel", "info"].map(|name| Model::new("loras", name)))?;
     pipe(&beside(&library, "piped.metadata.json"))?;
     symlink("/dev/zero", beside(&library, "zeros.metadata.json"))?;
     symlink("/proc/kmsg", beside(&library, "kernel.metadata.json"))?;

@@ -143,7 +143,7 @@ async fn some_models_are_filed_flat_and_only_their_folders_are_cleaned() -> Resu
     assert_eq!(
         answer["summary"],
         json!({
-            "total": 2, "success": 1, "skipped": 1, "failures": 0, "organization_type": "flat",
+            "total": 3, "success": 1, "skipped": 1, "failures": 1, "organization_type": "flat",
             "cleaned_dirs": {wire(&root.join("a/b")): 1}, "operation_type": "bulk",
         })
     );

@@ -100,7 +100,7 @@ async fn a_lost_or_broken_store_costs_a_scan_and_nothing_else() -> Result<()> {
         let log = server.log();
         let told = log
             .lines()
-            .any(|line| line.contains(file) && line.contains("begun anew"));
+            .any(|line| line.contains(file) && line.contains("a new one is begun"));
         assert!(told, "{file}: {log}");
         let aside = format!("{file}.aside-");
         let mut there = std::fs::read_dir(&data)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -71,7 +71,7 @@ pub enum ForeignError {
         filesystem: &'static str,
     },
     /// The file has more bytes than may be read.
-    #[error("{} has more than {max} bytes and is not read; make it smaller, or remove it", path.display())]
+    #[error("{} has more than {} and is not read; make it smaller, or remove it", path.display(), size(*max))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -89,6 +89,14 @@ pub enum ForeignError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// A number of bytes for a person.
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{bytes} bytes"),
+        mib => format!("{mib} MiB"),
+    }
 }
 
 impl ForeignError {

@@ -148,7 +148,7 @@ pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, A
         })
         .collect();
     Ok(json(&json!({
-        "success": true, "verified_as_duplicates": files.is_empty() && verified.missing.is_empty(),
+        "success": true, "verified_as_duplicates": files.is_empty(),
         "mismatched_files": files, "new_hash_map": hashes, "missing_files": verified.missing,
     })))
 }

@@ -37,7 +37,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Answer to a connection for which there is no room.
 pub const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
-    cache-control: no-store\r\nconnection: close\r\ncontent-length: 80\r\n\r\n\
+    cache-control: no-store\r\nconnection: close\r\ncontent-length: 81\r\n\r\n\
     {\"success\":false,\"error\":\"The server has too many connections. Try again later.\"}";
 
 /// Answer to a request without TLS where TLS is needed.
