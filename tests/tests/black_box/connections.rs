@@ -128,19 +128,19 @@ async fn a_client_that_takes_no_answer_is_ended() -> Result<()> {
 #[tokio::test]
 async fn large_bodies_wait_for_memory_and_small_ones_do_not() -> Result<()> {
     let server = server("bodies_mib = 1\nbodies_wait_seconds = 0.3").await?;
-    let holding = begin_body(&server, 1 << 20, 700 << 10).await?;
-    // Until the first one holds its share, the second may be read.
+    // Until the first one holds its share, the second may be read, and the first be the one that is refused.
     let refused = timeout(PATIENCE, async {
         loop {
+            let holding = begin_body(&server, 1 << 20, 700 << 10).await?;
+            sleep(Duration::from_millis(200)).await;
             let call = Call::post("/api/lm/loras/bulk-edit", &json!({})).body(vec![b' '; 600 << 10]);
             let reply = server.send(&call).await?;
             if reply.status == 503 {
-                return anyhow::Ok(reply);
+                return anyhow::Ok((reply, holding));
             }
-            sleep(Duration::from_millis(20)).await;
         }
     });
-    let refused: Reply = refused.await??;
+    let (refused, holding): (Reply, TcpStream) = refused.await??;
     assert!(!refused.header("retry-after").is_empty() && refused.json()?["success"] == false);
     let small = Call::post("/api/lm/loras/bulk-edit", &json!({"file_paths": []}));
     assert_eq!(server.send(&small).await?.status, 400);
