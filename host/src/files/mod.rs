@@ -2,7 +2,6 @@
 //! the one through which a path from a request reaches a file (`rooted`).
 
 pub mod atomic;
-pub mod disks;
 pub mod fault;
 pub mod foreign;
 pub mod foreign_json;
