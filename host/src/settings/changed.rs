@@ -34,6 +34,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Whether a setting must never be shown.
 pub fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
     SECRET.iter().any(|part| key.contains(part)) && !key.ends_with("_set")
 }
 

@@ -22,10 +22,14 @@ const MAX_IDS: usize = 1_000;
 /// Takes secrets out, at any depth.
 pub fn without_secrets(values: &mut Map<String, Value>) {
     values.retain(|key, _| !is_secret(key));
-    for value in values.values_mut() {
-        if let Value::Object(inner) = value {
-            without_secrets(inner);
-        }
+    values.values_mut().for_each(without_inner_secrets);
+}
+
+fn without_inner_secrets(value: &mut Value) {
+    match value {
+        Value::Object(inner) => without_secrets(inner),
+        Value::Array(items) => items.iter_mut().for_each(without_inner_secrets),
+        _ => {}
     }
 }
 
@@ -281,4 +285,19 @@ pub fn models_exist(call: &Call) -> Response {
     };
     let results: Vec<Value> = ids.into_iter().map(result).collect();
     json(&json!({ "success": true, "results": results }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_answered_in_tables_lists_or_capitals() {
+        let mut values = json!({
+            "a": [{"API_KEY": "x", "kept": [[{"token": "x"}]]}], "b": {"proxy_password": "x"}, "civitai_api_key_set": true,
+        });
+        without_secrets(values.as_object_mut().unwrap());
+        let expected = json!({"a": [{"kept": [[{}]]}], "b": {}, "civitai_api_key_set": true});
+        assert_eq!(values, expected);
+    }
 }
