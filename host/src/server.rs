@@ -16,6 +16,7 @@ use crate::authoring::live;
 use crate::cli::ServeArgs;
 use crate::downloads::Downloads;
 use crate::downloads::ledger::Ledger;
+use crate::files::disks;
 use crate::http;
 use crate::http::pages::Pages;
 use crate::http::registrar::RouteTable;
@@ -49,6 +50,7 @@ const STORE_LIMIT: Duration = Duration::from_secs(5);
 /// When settings, the data folder or the address can't be used.
 pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Result<()> {
     let settings = Settings::load(&args)?;
+    disks::configure(settings.disks.deadline(), settings.disks.threads);
     for source in &settings.sources {
         tracing::info!(file = %source.display(), "settings read");
     }

@@ -20,7 +20,7 @@ pub mod ws;
 pub use http::{Call, Connection, Reply};
 pub use library::Library;
 pub use model::Model;
-pub use mount::{Mount, skip};
+pub use mount::{HangingDisk, Mount, skip};
 pub use server::{Server, ServerOptions};
 
 use serde_json::Value;

@@ -35,17 +35,10 @@ pub struct AllowedFolders {
 }
 
 impl AllowedFolders {
-    /// Allows these folders and link targets; ones that don't exist now allow nothing.
-    pub fn new(roots: impl IntoIterator<Item = PathBuf>, link_targets: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut allowed = Self::default();
-        for root in roots {
-            if let Ok(resolved) = root.canonicalize() {
-                allowed.resolved.push(resolved);
-            }
-            allowed.written.push(root);
-        }
-        allowed.resolved.extend(link_targets);
-        allowed
+    /// Allows these folders, as they are configured, below these real paths of them and of link targets: a folder whose
+    /// real path is not among them allows nothing. Touches no disk.
+    pub fn new(written: Vec<PathBuf>, resolved: Vec<PathBuf>) -> Self {
+        Self { written, resolved }
     }
 }
 
@@ -162,12 +155,19 @@ fn without_climbing(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn allowing(folder: &tempfile::TempDir, targets: impl IntoIterator<Item = PathBuf>) -> AllowedFolders {
+        let root = folder.path().join("root");
+        let mut resolved = vec![root.canonicalize().unwrap()];
+        resolved.extend(targets);
+        AllowedFolders::new(vec![root], resolved)
+    }
+
     fn library() -> (tempfile::TempDir, AllowedFolders) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("root/sub")).unwrap();
         std::fs::write(folder.path().join("root/sub/a.png"), "a").unwrap();
         std::fs::write(folder.path().join("secret"), "s").unwrap();
-        let allowed = AllowedFolders::new([folder.path().join("root")], []);
+        let allowed = allowing(&folder, []);
         (folder, allowed)
     }
 
@@ -236,7 +236,7 @@ mod tests {
             open(&folder, &allowed, "root/link"),
             Err(RootedPathError::Outside(_))
         ));
-        let allowed = AllowedFolders::new([folder.path().join("root")], [target.canonicalize().unwrap()]);
+        let allowed = allowing(&folder, [target.canonicalize().unwrap()]);
         assert!(open(&folder, &allowed, "root/link").is_ok());
     }
 }

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::disks;
 use super::hash::{self, FileHasher, HashError};
 use crate::cancel::Cancel;
 
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 20;
+/// Bytes after which the disk has what was copied.
+const SYNC_EVERY: usize = 128 << 20;
 
 /// Copies a file to a new one, on the disk when this returns, with its times and permissions; what is there then is
 /// read again from the disk and compared by SHA-256. A link becomes a link to the same place.
@@ -28,7 +31,9 @@ pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
     let mut copy = File::create_new(to)?;
     let mut block = vec![0; BLOCK];
     let mut sha256 = Sha256::new();
+    let mut unsynced = 0;
     loop {
+        disks::beat();
         if cancel.is_set() {
             return Err(cancelled());
         }
@@ -41,6 +46,12 @@ pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
         let content = block.get(..read).unwrap_or_default();
         sha256.update(content);
         copy.write_all(content)?;
+        unsynced += read;
+        // Step by step: one long wait at the end would look like a disk that does not answer.
+        if unsynced >= SYNC_EVERY {
+            copy.sync_data()?;
+            unsynced = 0;
+        }
     }
     // Some file systems have neither modes nor times to set.
     let _ = copy.set_permissions(before.permissions());
@@ -94,7 +105,10 @@ pub fn sync_folder_of(path: &Path) {
 fn read_back(path: &Path, cancel: &Cancel) -> std::io::Result<[u8; 32]> {
     let file = File::open(path)?;
     hash::forget_cached(&file);
-    match FileHasher::new(BLOCK).file(&file, &mut |_| !cancel.is_set()) {
+    match FileHasher::new(BLOCK).file(&file, &mut |_| {
+        disks::beat();
+        !cancel.is_set()
+    }) {
         Ok(digests) => Ok(digests.sha256),
         Err(HashError::Io(error)) => Err(error),
         Err(HashError::Cancelled) => Err(cancelled()),

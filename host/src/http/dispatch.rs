@@ -19,6 +19,7 @@ use super::registrar::{Bound, Target};
 use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
 use crate::app::App;
+use crate::files::disks;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
 
@@ -245,7 +246,7 @@ async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
 /// Runs something that computes for a while away from the threads that serve requests.
 ///
 /// # Errors
-/// 500 when it panicked.
+/// 500 when it panicked; 503 when a disk does not answer in a section of it.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
+    Ok(disks::blocking(work).await.map_err(ApiError::internal)??)
 }

@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::files::disks::DiskError;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::CallError;
 use crate::plugins::bindings::GuestError;
@@ -121,6 +122,16 @@ impl From<ProviderError> for ApiError {
             }
             ProviderError::Unsupported => StatusCode::SERVICE_UNAVAILABLE,
             ProviderError::Archive(_) | ProviderError::Settings(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<DiskError> for ApiError {
+    fn from(error: DiskError) -> Self {
+        let status = match &error {
+            DiskError::Offline { .. } | DiskError::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            DiskError::BrokeOff(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }

@@ -1,5 +1,6 @@
 //! HTTP: the route table, the gate, handlers, sockets and pages.
 
+mod disk_file;
 pub mod dispatch;
 pub mod error;
 mod handlers;

@@ -14,6 +14,7 @@ use self::receiver::HashReceiver;
 use self::report::Report;
 use super::acting::Acting;
 use super::hashing::{HashQueue, Hashing, Waited};
+use super::io_profile::IoProfile;
 use super::keeping::Upkeep;
 use super::parallel::in_background;
 use super::progress::ProgressSink;
@@ -24,6 +25,7 @@ use super::scan::{Cancel, Folders, Job, Outcome, ScanKind, Walk};
 use super::search::Search;
 use super::snapshot::{Change, Snapshot};
 use super::store::Store;
+use crate::files::disks::{self, Disk, DiskError, KeyedLocks, Section};
 use crate::files::rooted::AllowedFolders;
 use crate::plugins::{Plugin, TypeInfo};
 use crate::workers::Deadline;
@@ -31,7 +33,7 @@ use crate::workers::Deadline;
 /// The models of one type.
 pub struct Library {
     info: Arc<TypeInfo>,
-    roots: Vec<Root>,
+    roots: Arc<[Root]>,
     store: Arc<Store>,
     hashes: HashQueue,
     sink: Arc<dyn ProgressSink>,
@@ -41,18 +43,39 @@ pub struct Library {
     // Held by the scan that runs; a second one waits.
     scanning: tokio::sync::Mutex<()>,
     running: Mutex<Option<Cancel>>,
-    // Held by the act that changes sidecars; a second one waits.
-    pub(super) editing: Mutex<()>,
+    // By the index of a root: held by the operation that changes files there; a second one waits.
+    pub(super) editing: KeyedLocks<u16>,
     pub(super) acting: Acting,
     offline: ArcSwap<Vec<bool>>,
+    // Where each root really is, as far as its disk ever said.
+    real_roots: Mutex<Vec<Option<PathBuf>>>,
     allowed: ArcSwap<AllowedFolders>,
     link_targets: ArcSwap<Vec<PathBuf>>,
     initializing: AtomicBool,
     pub(super) upkeep: Upkeep,
 }
 
+/// How long roots may take to say at the start whether they are there.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a scan is begun again that waited for a disk.
+const SCAN_TRIES: usize = 3;
+
+/// What is asked of a root when its library is opened.
+struct RootLook {
+    is_there: bool,
+    real: Option<PathBuf>,
+    profile: IoProfile,
+}
+
+fn allowed(roots: &[Root], real_roots: &[Option<PathBuf>], link_targets: &[PathBuf]) -> AllowedFolders {
+    let resolved = real_roots.iter().flatten().chain(link_targets).cloned();
+    AllowedFolders::new(roots.iter().map(|root| root.path.clone()).collect(), resolved.collect())
+}
+
 impl Library {
-    /// A library of these roots with what the store knows of them, or empty.
+    /// A library of these roots with what the store knows of them, or empty. Roots have a moment to say whether they are
+    /// there; one whose disk does not answer is offline until it does.
     pub fn open(
         info: Arc<TypeInfo>,
         roots: Vec<Root>,
@@ -60,6 +83,13 @@ impl Library {
         hashing: &Hashing,
         sink: Arc<dyn ProgressSink>,
     ) -> Self {
+        let disks: Vec<_> = roots.iter().map(|root| root.disk.clone()).collect();
+        let asked = Instant::now();
+        let looks = disks::begin_each(&disks, |root| RootLook {
+            is_there: std::fs::read_dir(root).is_ok(),
+            real: root.canonicalize().ok(),
+            profile: IoProfile::of_disk(root),
+        });
         // Records of a root that is not configured now stay in the store for its return.
         let place = |record: &mut Record| {
             let root = roots::find(&roots, &record.path);
@@ -75,15 +105,21 @@ impl Library {
         let only_others = stored.elsewhere > 0 && stored.records.is_empty();
         let known = stored.plugin_digest.is_some() && !only_others;
         let snapshot = Snapshot::default().apply(stored.records.into_iter().map(Change::Put).collect());
-        let offline = roots
-            .iter()
-            .map(|root| std::fs::read_dir(&root.path).is_err())
-            .collect::<Vec<_>>();
-        let allowed = AllowedFolders::new(roots.iter().map(|root| root.path.clone()), stored.link_targets.clone());
+        let looks: Vec<_> = disks::finish_each(looks, asked + PATIENCE).into_iter().map(Result::ok).collect();
+        let offline = looks.iter().map(|look| look.as_ref().is_none_or(|look| !look.is_there));
+        let offline: Vec<bool> = offline.collect();
+        let profiles = roots.iter().zip(&looks).map(|(root, look)| {
+            let seen = look.as_ref().map_or(IoProfile::Fast, |look| look.profile);
+            root.io.unwrap_or(seen)
+        });
+        let profiles: Vec<IoProfile> = profiles.collect();
+        let real_roots: Vec<_> = looks.into_iter().map(|look| look?.real).collect();
+        let allowed = allowed(&roots, &real_roots, &stored.link_targets);
+        let roots: Arc<[Root]> = roots.into();
         Self {
             hashes: hashing.queue(info.prefix(), sink.clone()),
             info,
-            upkeep: Upkeep::new(&roots),
+            upkeep: Upkeep::new(&profiles),
             roots,
             store,
             sink,
@@ -91,9 +127,10 @@ impl Library {
             stored_in,
             scanning: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
-            editing: Mutex::new(()),
+            editing: KeyedLocks::new(),
             acting: Acting::default(),
             offline: ArcSwap::from_pointee(offline),
+            real_roots: Mutex::new(real_roots),
             allowed: ArcSwap::from_pointee(allowed),
             link_targets: ArcSwap::from_pointee(stored.link_targets),
             initializing: AtomicBool::new(!known),
@@ -110,9 +147,42 @@ impl Library {
         &self.roots
     }
 
+    pub(super) fn shared_roots(&self) -> Arc<[Root]> {
+        self.roots.clone()
+    }
+
+    /// The disk of the root that holds a path; none outside of all roots.
+    pub fn disk_of(&self, path: &str) -> Option<&Arc<Disk>> {
+        let root = roots::find_folder(&self.roots, path)?;
+        self.roots.get(usize::from(root)).map(|root| &root.disk)
+    }
+
+    /// The disk on whose threads a path from a request is opened: that of its root, or of the root whose link leads there.
+    /// None where the library holds nothing of it, or has no roots.
+    pub fn disk_for(&self, path: &str) -> Option<Arc<Disk>> {
+        if let Some(disk) = self.disk_of(path) {
+            return Some(disk.clone());
+        }
+        let topology = self.topology();
+        let mut links = topology.links.iter();
+        let link = links.find(|(_, target)| Path::new(path).starts_with(target));
+        let written = link.map(|(written, _)| written.to_string_lossy().into_owned());
+        let held = written.and_then(|written| self.disk_of(&written)).cloned();
+        // A real path of a root, or nothing of this library's, which is refused by its text.
+        held.or_else(|| self.roots.first().map(|root| root.disk.clone()))
+    }
+
+    /// Says that this thread touches the disk that holds a path, until the section is dropped.
+    ///
+    /// # Errors
+    /// When the disk is known not to answer.
+    pub fn section(&self, path: &str) -> Result<Option<Section>, DiskError> {
+        self.disk_of(path).map(Disk::enter).transpose()
+    }
+
     /// Roots that are there, or were there when they were last looked at.
     pub fn known_roots(&self) -> impl Iterator<Item = &Root> {
-        let (offline, snapshot) = (self.offline.load_full(), self.snapshot());
+        let (offline, snapshot) = (self.offline(), self.snapshot());
         self.roots.iter().enumerate().filter_map(move |(index, root)| {
             let away = offline.get(index).copied().unwrap_or(false);
             let known = !away
@@ -139,9 +209,14 @@ impl Library {
         self.published.fits(path, over)
     }
 
-    /// Which roots are absent, by index.
+    /// Which roots are absent or do not answer, by index.
     pub fn offline(&self) -> Arc<Vec<bool>> {
-        self.offline.load_full()
+        let offline = self.offline.load_full();
+        if !self.roots.iter().any(|root| root.disk.is_silent()) {
+            return offline;
+        }
+        let both = offline.iter().zip(self.roots.iter());
+        Arc::new(both.map(|(away, root)| *away || root.disk.is_silent()).collect())
     }
 
     /// Whether models are listed below a folder.
@@ -272,10 +347,16 @@ impl Library {
         }
         targets.sort();
         targets.dedup();
-        self.allowed.store(Arc::new(AllowedFolders::new(
-            self.roots.iter().map(|root| root.path.clone()),
-            targets.clone(),
-        )));
+        let mut real_roots = self.real_roots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, (known, seen)) in real_roots.iter_mut().zip(&walk.real_roots).enumerate() {
+            // Of one that does not answer, what was known still holds.
+            if seen.is_some() || !self.roots.get(index).is_some_and(|root| root.disk.is_silent()) {
+                known.clone_from(seen);
+            }
+        }
+        self.allowed
+            .store(Arc::new(allowed(&self.roots, &real_roots, &targets)));
+        drop(real_roots);
         self.link_targets.store(Arc::new(targets));
         changed
     }
@@ -357,8 +438,21 @@ impl Library {
     async fn run_scan(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, folders: Option<Folders>) -> Outcome {
         let turn = self.scanning.lock().await;
         let mut plugin = self.rules_after(&plugin);
+        let mut given_up = 0;
         loop {
-            let outcome = self.run_scan_with(plugin.clone(), kind, folders.clone()).await;
+            let Some(outcome) = self.run_scan_with(plugin.clone(), kind, folders.clone()).await else {
+                // Its thread waits for a disk that is silent by now: the next one leaves that out.
+                given_up += 1;
+                if given_up < SCAN_TRIES {
+                    continue;
+                }
+                let outcome = Outcome {
+                    cancelled: true,
+                    ..Outcome::default()
+                };
+                Report::new(self, folders.is_none()).end(outcome);
+                return outcome;
+            };
             let newer = self.rules_after(&plugin);
             if !outcome.cancelled || Arc::ptr_eq(&newer, &plugin) || self.upkeep.is_closed() {
                 drop(turn);
@@ -368,7 +462,13 @@ impl Library {
         }
     }
 
-    async fn run_scan_with(self: &Arc<Self>, plugin: Arc<Plugin>, kind: ScanKind, folders: Option<Folders>) -> Outcome {
+    /// None when the scan was given up, since a disk stopped answering.
+    async fn run_scan_with(
+        self: &Arc<Self>,
+        plugin: Arc<Plugin>,
+        kind: ScanKind,
+        folders: Option<Folders>,
+    ) -> Option<Outcome> {
         let cancel = Cancel::default();
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
         if self.upkeep.is_closed() {
@@ -376,26 +476,28 @@ impl Library {
             cancel.set();
         }
         self.receive_hashes(&plugin);
-        let (library, handle) = (self.clone(), tokio::runtime::Handle::current());
+        let (library, handle, stop) = (self.clone(), tokio::runtime::Handle::current(), cancel.clone());
         let scan = move || {
             let mut report = Report::new(&library, folders.is_none());
             let job = Job {
-                library: &library,
-                plugin: &plugin,
+                library: library.clone(),
+                plugin,
                 kind,
-                cancel: &cancel,
-                handle: &handle,
+                cancel,
+                handle,
             };
             let outcome = job.run(folders, &mut |stage| report.stage(stage));
-            report.end(outcome);
+            if !disks::is_given_up() {
+                report.end(outcome);
+            }
             outcome
         };
-        let outcome = in_background("scan", scan).await.unwrap_or_else(|error| {
+        let outcome = in_background("scan", move || stop.set(), scan).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a scan broke off");
-            Outcome {
+            Some(Outcome {
                 cancelled: true,
                 ..Outcome::default()
-            }
+            })
         });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         outcome

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
-use std::sync::PoisonError;
 
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
@@ -20,7 +19,7 @@ impl Library {
     /// # Errors
     /// When a path leads out of the library's folders, or the history can't be written; nothing is changed then.
     pub fn delete(&self, tools: &Tools, paths: &[String]) -> Result<Outcome, EditError> {
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold(paths.iter().map(String::as_str))?;
         let (allowed, snapshot, offline) = (self.allowed(), self.snapshot(), self.offline());
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for path in paths {
@@ -33,6 +32,7 @@ impl Library {
             if record.is_some_and(|record| offline.get(usize::from(record.root)) == Some(&true)) {
                 return Err(EditError::Away(path));
             }
+            let _section = self.section(&path)?;
             match RootedPath::open(&allowed, &path) {
                 Ok(_) if self.info().extension_of(&path).is_some() && !trash::is_inside(&plain) => there.push(path),
                 Ok(_) => return Err(EditError::NotFound(path)),
@@ -70,6 +70,7 @@ impl Library {
 
     fn delete_one(&self, draft: &mut Draft, path: &str) -> Result<(), EditError> {
         let model = Path::new(path);
+        let _section = self.section(path)?;
         let _turn = sidecar::turn(model);
         let folder = model.parent().unwrap_or(Path::new("/"));
         let trash = trash::folder_for(folder, draft.id()).map_err(|source| HistoryError::Io {

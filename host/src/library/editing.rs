@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,10 +16,12 @@ use super::edit::Edit;
 use super::history::{self, ActKind, Draft, History, HistoryError, Step};
 use super::metadata;
 use super::record::Record;
+use super::roots;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::{trash, typed};
 use crate::files::atomic;
+use crate::files::disks::{DiskError, Held, HolderStuck};
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
 
@@ -80,6 +82,12 @@ pub enum EditError {
         /// Why.
         source: std::io::Error,
     },
+    /// The disk of a model does not answer.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// An operation on the same root waits for a disk that does not answer.
+    #[error(transparent)]
+    HolderStuck(#[from] HolderStuck),
     /// The hash of a model is not known yet.
     #[error("{0} has not been hashed yet; wait until it is, or verify it")]
     NotHashed(String),
@@ -193,7 +201,7 @@ impl Library {
     /// goes wrong with one model is in its result.
     pub fn edit(&self, tools: &Tools, kind: ActKind, paths: &[String], edits: &[Edit]) -> Result<Outcome, EditError> {
         self.check_inside(paths)?;
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold(paths.iter().map(String::as_str))?;
         let mut draft = tools.history.begin(kind, self.info().id(), None)?;
         let mut seen = HashSet::new();
         let written: Vec<(String, Result<(), EditError>)> = paths
@@ -211,6 +219,19 @@ impl Library {
             undo_id,
             models: self.take_up(tools, written, &touched),
         })
+    }
+
+    /// Holds the roots of these paths, each where it is configured and where links lead, for an operation on them; one at a
+    /// time in a root. Blocks.
+    ///
+    /// # Errors
+    /// When the operation before it waits for a disk that does not answer.
+    pub(super) fn hold<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Result<Held<'_, u16>, EditError> {
+        let root = |path: &str| roots::find_folder(self.roots(), &self.listed(path));
+        let mut held: Vec<u16> = paths.into_iter().filter_map(root).collect();
+        held.sort_unstable();
+        held.dedup();
+        Ok(self.editing.lock(held)?)
     }
 
     /// The path under which a model is listed, of one that may lead there over a linked folder.
@@ -240,6 +261,7 @@ impl Library {
         let snapshot = self.snapshot();
         let record = snapshot.by_path(path).ok_or_else(not_found)?;
         let folder = Path::new(path).parent().ok_or_else(not_found)?;
+        let _section = self.section(path)?;
         if !Path::new(path).is_file() {
             return Err(not_found());
         }
@@ -267,6 +289,7 @@ impl Library {
     }
 
     fn edit_one(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
+        let _section = self.section(path)?;
         let _turn = sidecar::turn(Path::new(path));
         self.edit_held(draft, path, edits)
     }

@@ -12,7 +12,6 @@ use super::history::History;
 use super::io_profile::IoProfile;
 use super::moves::Moves;
 use super::record::{Record, Sha256, Stamp};
-use super::roots::Root;
 use super::scan::topology::Topology;
 use super::scan::walk::covers;
 use super::scan::{LeftOut, Scope, models_with_hash};
@@ -44,7 +43,7 @@ pub struct Upkeep {
 
 impl Upkeep {
     /// Nothing is known yet.
-    pub fn new(roots: &[Root]) -> Self {
+    pub fn new(profiles: &[IoProfile]) -> Self {
         Self {
             problems: ArcSwap::default(),
             trash: ArcSwap::default(),
@@ -52,7 +51,7 @@ impl Upkeep {
             topology: ArcSwap::default(),
             moves: Moves::default(),
             waiting: Waiting::default(),
-            watch: Watch::new(roots),
+            watch: Watch::new(profiles),
             closed: AtomicBool::new(false),
             rules: ArcSwapOption::empty(),
         }
@@ -101,7 +100,8 @@ impl Library {
         self.cancel();
     }
 
-    /// Files that the last scan left out, and those that wait for long until they are whole, each with the reason.
+    /// Files that the last scan left out, those that wait for long until they are whole, and roots whose disk does not
+    /// answer, each with the reason.
     pub fn left_out(&self) -> Vec<(String, String)> {
         let mut all = self.upkeep.waiting.told();
         let problems = self.upkeep.problems.load();
@@ -110,6 +110,8 @@ impl Library {
                 .iter()
                 .map(|left_out| (left_out.path.clone(), left_out.reason.clone())),
         );
+        let silent = self.roots().iter().filter_map(|root| Some((root, root.disk.silence()?)));
+        all.extend(silent.map(|(root, error)| (root.wire.to_string(), error.to_string())));
         all.sort();
         all
     }

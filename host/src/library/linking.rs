@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use super::collection::Library;
@@ -94,6 +93,7 @@ impl Library {
     pub fn plan_link(&self, keep: &str, others: &[String], wanted: Option<Sharing>) -> Result<Plan, EditError> {
         self.check_link(keep, others)?;
         let plan = |path: &String| {
+            let _sections = (self.section(keep)?, self.section(path)?);
             let Some(bytes) = self.spare(keep, path)? else {
                 return Ok(Shared { how: None, bytes: 0 });
             };
@@ -128,8 +128,11 @@ impl Library {
         let mut written = Vec::new();
         for path in each(keep, others).take_while(|_| !cancel.is_set()) {
             // Other acts have their turn between two files, which may be long.
-            let turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = self.link_one(&mut draft, keep, path, wanted, cancel);
+            let turn = self.hold([keep, path.as_str()])?;
+            let sections = self.section(keep).and_then(|kept| Ok((kept, self.section(path)?)));
+            let done = sections
+                .map_err(EditError::from)
+                .and_then(|_sections| self.link_one(&mut draft, keep, path, wanted, cancel));
             drop(turn);
             shared.push(done.as_ref().ok().copied());
             written.push((path.clone(), done.map(|_| ())));

@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::collection::Library;
 use super::editing::{EditError, Tools};
-use super::history::{ActKind, Draft, History};
+use super::history::{ActKind, Draft, History, Step};
 use super::path_template::{self, PathTemplate};
 use super::preview;
 use super::record::Record;
@@ -202,6 +202,7 @@ impl Library {
         if climbs || is_trash || !in_a_root(&wire) {
             return Err(outside());
         }
+        let _section = self.section(&wire)?;
         match RootedPath::open_folder(&self.allowed(), &wire) {
             Ok(()) => {
                 let listed = self.topology().listed_path(&plain);
@@ -439,7 +440,9 @@ impl<'m> Moving<'m> {
     /// # Errors
     /// Why it is where it was.
     pub fn one(&mut self, path: &str, target: &str, clash: Clash, cancel: &Cancel) -> Result<String, EditError> {
-        let turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.library.hold([path, target])?;
+        let _from = self.library.section(&self.library.listed(path))?;
+        let _to = self.library.section(target)?;
         let plan = self.library.plan_move(path, target, clash, &mut Survey::default())?;
         if plan.files.is_empty() {
             return Ok(plan.path);
@@ -486,8 +489,8 @@ impl<'m> Moving<'m> {
     /// When that can't be written: everything is back then.
     pub fn end(mut self) -> Result<Option<String>, EditError> {
         self.show();
-        let _turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.draft.act().steps.clone();
+        let _turn = self.library.hold(all.iter().map(Step::model))?;
         let ended = self.draft.end();
         if ended.is_err() {
             // What was shown before is where it was.
@@ -499,8 +502,8 @@ impl<'m> Moving<'m> {
 
     /// Takes everything back, for readers too.
     pub fn take_back(self) {
-        let _turn = self.library.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.draft.act().steps.clone();
+        let _turn = self.library.hold(all.iter().map(Step::model));
         drop(self.draft);
         let touched = self.library.touched(&all);
         self.library.take_up(self.tools, Vec::new(), &touched);

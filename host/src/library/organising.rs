@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
@@ -274,7 +274,8 @@ impl Library {
 
     /// Removes empty folders below a folder, and itself when it is no root; how many.
     fn remove_empty(&self, moving: &mut Moving, top: &Path) -> Result<usize, EditError> {
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold(top.to_str())?;
+        let _section = self.section(&top.to_string_lossy())?;
         let mut found = Vec::new();
         let mut waiting = vec![top.to_owned()];
         while let Some(folder) = waiting.pop() {

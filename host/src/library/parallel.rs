@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::files::disks;
+
 /// From so many changed records on, threads of their own pay.
 const MANY: usize = 2_000;
 
@@ -19,21 +21,29 @@ pub fn give_way() {
     std::thread::yield_now();
 }
 
-/// Runs work on a thread of its own with [`lower_priority`], which the threads that it starts have too.
+/// Runs work on a thread of its own with [`lower_priority`], which the threads that it starts have too. None, and `stop`
+/// is called, when a disk stops answering that the work touches: it is not waited for then.
 ///
 /// # Errors
 /// When no thread can be started, or the work panics.
 pub async fn in_background<T: Send + 'static>(
     name: &str,
+    stop: impl FnOnce() + Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<T> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+) -> std::io::Result<Option<T>> {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let silent = sender.clone();
+    let given_up = move |_| {
+        stop();
+        let _ = silent.send(None);
+    };
     std::thread::Builder::new().name(name.into()).spawn(move || {
         lower_priority();
         // Nobody waits any more when the server ends.
-        let _ = sender.send(work());
+        let _ = sender.send(Some(disks::watched(given_up, work)));
     })?;
-    receiver.await.map_err(std::io::Error::other)
+    let broke_off = || std::io::Error::other("its thread panicked");
+    receiver.recv().await.ok_or_else(broke_off)
 }
 
 /// A piece of work that does not depend on the others.

@@ -168,7 +168,8 @@ impl Library {
         level: u32,
     ) -> Result<Outcome, EditError> {
         self.check_inside(&[path.to_owned()])?;
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold([path])?;
+        let _section = self.section(path)?;
         let mut draft = tools.history.begin(ActKind::Preview, self.info().id(), None)?;
         // A draft that does not come to its end takes back what was done.
         self.set_preview_one(&mut draft, path, preview, level, Vec::new())?;
@@ -191,6 +192,7 @@ impl Library {
         level: u32,
         mut edits: Vec<Edit>,
     ) -> Result<(), EditError> {
+        let _section = self.section(path)?;
         let _turn = sidecar::turn(Path::new(path));
         // Before anything moves: a model that is not there, or whose sidecar is another's, is refused.
         self.prepare(path, &[])?;

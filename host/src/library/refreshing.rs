@@ -1,7 +1,6 @@
 //! A provider's word on models: merged by the type's own rule, written as an act that can be taken back.
 
 use std::path::Path;
-use std::sync::PoisonError;
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +11,7 @@ use super::history::{ActKind, Draft};
 use super::previewing::NewPreview;
 use super::sidecar::{self, Sidecar};
 use super::typed;
+use crate::files::disks;
 use crate::plugins::bindings::MergeInput;
 use crate::plugins::rules;
 
@@ -80,7 +80,7 @@ impl Library {
     pub fn take_words(&self, tools: &Tools, kind: ActKind, words: &[Word]) -> Result<Outcome, EditError> {
         let paths: Vec<String> = words.iter().map(|word| word.path.clone()).collect();
         self.check_inside(&paths)?;
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold(paths.iter().map(String::as_str))?;
         let mut draft = tools.history.begin(kind, self.info().id(), None)?;
         let mut written = Vec::with_capacity(words.len());
         for batch in words.chunks(BATCH) {
@@ -120,10 +120,8 @@ impl Library {
                 _ => None,
             });
         let inputs: Vec<MergeInput> = with_version.collect();
-        let mut merged = tools
-            .handle
-            .block_on(rules::merge_remote(tools.plugin, inputs))
-            .into_iter();
+        let rules = || tools.handle.block_on(rules::merge_remote(tools.plugin, inputs));
+        let mut merged = disks::off_disk(rules).into_iter();
         let finish = |(word, before): (&Word, Result<Sidecar, EditError>)| {
             let before = before?;
             let fields = match &word.said {
@@ -151,6 +149,7 @@ impl Library {
     }
 
     fn take_word(&self, tools: &Tools, draft: &mut Draft, word: &Word, merged: Merged) -> Result<(), EditError> {
+        let _section = self.section(&word.path)?;
         let _turn = sidecar::turn(Path::new(&word.path));
         let mut edit = merged.edit;
         let mut prepared = self.prepare(&word.path, std::slice::from_ref(&edit))?;

@@ -1,7 +1,6 @@
 //! Renaming a model: all files that go with it get the new name, and its sidecar says so.
 
 use std::path::Path;
-use std::sync::PoisonError;
 
 use super::collection::Library;
 use super::editing::{EditError, Outcome, Tools};
@@ -31,7 +30,8 @@ impl Library {
     /// # Errors
     /// When the name can't be a file's or is taken, or there is no such model; nothing is changed then.
     pub fn rename(&self, tools: &Tools, path: &str, name: &str) -> Result<Renamed, EditError> {
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold([path])?;
+        let _section = self.section(&self.listed(path))?;
         let plan = self.plan_rename(path, name)?;
         let snapshot = self.snapshot();
         let record = snapshot

@@ -1,10 +1,17 @@
 //! The folders that a library is made of.
 
-use arcstr::ArcStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arcstr::ArcStr;
 
 use super::io_profile::IoProfile;
+use crate::files::disks::{self, Disk};
 use crate::files::wire_path;
+
+/// How long folders may take to say which of them are the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A configured folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub struct Root {
     pub key: ArcStr,
     /// The I/O profile that settings give it; none to ask the system.
     pub io: Option<IoProfile>,
+    /// Its disk, on which whatever touches it runs.
+    pub disk: Arc<Disk>,
 }
 
 impl Root {
@@ -34,11 +43,12 @@ impl Root {
             wire: wire.into(),
             key: key.into(),
             io: None,
+            disk: disks::of(Path::new(wire)),
             path: PathBuf::from(wire),
         })
     }
 
-    /// How its disk wants to be treated. Asks the system, since a disk may come later than the server.
+    /// How its disk wants to be treated. Asks the system, since a disk may come later than the server. Touches the disk.
     pub fn io_profile(&self) -> IoProfile {
         self.io.unwrap_or_else(|| IoProfile::of_disk(&self.path))
     }
@@ -77,12 +87,19 @@ pub fn arrange(mut roots: Vec<Root>) -> Vec<Root> {
     distinct(roots)
 }
 
-/// The first root for each real path; a folder that does not exist stands for itself.
+/// The first root for each real path; a folder that does not exist, or whose disk does not answer soon, stands for itself.
 pub fn distinct(roots: Vec<Root>) -> Vec<Root> {
+    if roots.len() < 2 {
+        return roots;
+    }
+    let disks: Vec<_> = roots.iter().map(|root| root.disk.clone()).collect();
+    let real = disks::each(&disks, Some(PATIENCE), |root| root.canonicalize().ok());
     let mut seen = std::collections::HashSet::new();
     roots
         .into_iter()
-        .filter(|root| seen.insert(root.path.canonicalize().unwrap_or_else(|_| root.path.clone())))
+        .zip(real)
+        .filter(|(root, real)| seen.insert(real.clone().ok().flatten().unwrap_or_else(|| root.path.clone())))
+        .map(|(root, _)| root)
         .collect()
 }
 

@@ -3,13 +3,12 @@
 //! A sidecar is kept as the JSON object that it is, so that fields of other programs
 //! survive; typed reading is tolerant, since many programs write these files.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
 use crate::files::atomic;
+use crate::files::disks::{Held, KeyedLocks};
 
 /// Largest sidecar that is read, in bytes. Providers' objects with all image metadata stay far below.
 const MAX_BYTES: u64 = 64 << 20;
@@ -26,31 +25,24 @@ const REQUIRED: [&str; 8] = [
     "preview_url",
 ];
 
-/// Of this many models at most one is changed at a time by each of them.
-const TURNS: usize = 64;
-
 /// Held by whoever reads a model's sidecar, changes it and writes it back, so that no part of the server writes over what
 /// another one wrote meanwhile.
-pub fn turn(model: &Path) -> MutexGuard<'static, ()> {
-    LOCKS[place_of(model)].lock().unwrap_or_else(PoisonError::into_inner)
+pub fn turn(model: &Path) -> Held<'static, u64> {
+    turns([model])
 }
 
 /// The turns of several paths at once, for whoever moves files between them.
-pub fn turns<'p>(models: impl IntoIterator<Item = &'p Path>) -> Vec<MutexGuard<'static, ()>> {
-    // Always in the same order, so that nobody waits for each other.
-    let places: BTreeSet<usize> = models.into_iter().map(place_of).collect();
-    let places = places.into_iter();
-    places
-        .map(|place| LOCKS[place].lock().unwrap_or_else(PoisonError::into_inner))
-        .collect()
+pub fn turns<'p>(models: impl IntoIterator<Item = &'p Path>) -> Held<'static, u64> {
+    // A holder whose disk is silent has the same disk as whoever waits for it here, and both are given up.
+    LOCKS.lock_patiently(models.into_iter().map(key_of).collect())
 }
 
-static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
+static LOCKS: KeyedLocks<u64> = KeyedLocks::new();
 
-fn place_of(model: &Path) -> usize {
+fn key_of(model: &Path) -> u64 {
     // By the stem, since models of one stem share a sidecar.
     let stem = model.with_extension("");
-    super::item::media_key(&stem.to_string_lossy()) as usize % TURNS
+    super::item::media_key(&stem.to_string_lossy())
 }
 
 /// Why a sidecar was not read or written.

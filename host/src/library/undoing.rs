@@ -1,7 +1,6 @@
 //! Taking acts back.
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde_json::{Map, Value};
 
@@ -20,7 +19,7 @@ impl Library {
     /// # Errors
     /// When the history can't be written or read; nothing is changed then.
     pub fn undo(&self, tools: &Tools, act: &Act) -> Result<Outcome, EditError> {
-        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.hold(act.steps.iter().flat_map(models_of).filter_map(Path::to_str))?;
         let pinned = tools.history.pin(&act.id)?;
         let act = &*pinned.act;
         let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
@@ -31,10 +30,12 @@ impl Library {
         for own in places.chunk_by(|a, b| model(a) == model(b)) {
             let mark = draft.mark();
             let _turns = sidecar::turns(own.iter().filter_map(|place| act.steps.get(*place)).flat_map(models_of));
-            let undone = own
-                .iter()
-                .try_for_each(|place| self.undo_step(tools.history, &mut draft, act, *place))
-                .and_then(|()| Ok(draft.settle()?));
+            let section = self.section(own.first().map_or("", model)).map_err(EditError::from);
+            let undone = section.and_then(|_section| {
+                own.iter()
+                    .try_for_each(|place| self.undo_step(tools.history, &mut draft, act, *place))?;
+                Ok(draft.settle()?)
+            });
             if undone.is_err() {
                 draft.back_to(mark);
                 draft.is_partial();

@@ -42,6 +42,10 @@ impl Library {
         let mut hasher = FileHasher::new(BLOCK);
         let mut verification = Verification::default();
         for (path, listed) in paths {
+            let Ok(_section) = self.section(&listed) else {
+                verification.mismatched.push((path.clone(), None));
+                continue;
+            };
             let known = self.snapshot().by_path(&listed).map(|known| known.stamp);
             let (Some(known), Ok(now)) = (known, stamp(Path::new(&listed))) else {
                 continue;

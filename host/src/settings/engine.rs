@@ -1,6 +1,7 @@
-//! Settings of the engine: the tables `[scan]`, `[hashing]`, `[previews]`, `[providers]` and `[downloads]`.
+//! Settings of the engine: the tables `[scan]`, `[disks]`, `[hashing]`, `[previews]`, `[providers]` and `[downloads]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -23,6 +24,33 @@ impl Default for ScanSettings {
             poll_seconds: 60,
             stable_seconds: 1.0,
         }
+    }
+}
+
+/// The table `[disks]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskSettings {
+    /// Seconds that the disk of a root may take to answer before the root is offline.
+    pub answer_seconds: f64,
+    /// Requests for files of one root that are served at once.
+    pub threads: usize,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        Self {
+            answer_seconds: 10.0,
+            threads: 8,
+        }
+    }
+}
+
+impl DiskSettings {
+    /// The same, as disks take it: at least a tenth of a second, at most an hour.
+    pub fn deadline(&self) -> Duration {
+        let seconds = if self.answer_seconds.is_finite() { self.answer_seconds } else { 10.0 };
+        Duration::from_secs_f64(seconds.clamp(0.1, 3600.0))
     }
 }
 

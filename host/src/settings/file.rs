@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::SettingsError;
-use super::engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+use super::engine::{DiskSettings, DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 use crate::library::history::HistorySettings;
 use crate::library::io_profile::IoProfile;
 use crate::plugins::Grants;
@@ -39,6 +39,7 @@ struct Tables {
     server: ServerTable,
     limits: Limits,
     scan: ScanSettings,
+    disks: DiskSettings,
     hashing: HashingSettings,
     previews: PreviewSettings,
     providers: ProviderSettings,
@@ -64,6 +65,8 @@ pub struct OwnSettings {
     pub grants: HashMap<String, Grants>,
     /// `[scan]`.
     pub scan: ScanSettings,
+    /// `[disks]`.
+    pub disks: DiskSettings,
     /// `[hashing]`.
     pub hashing: HashingSettings,
     /// `[previews]`.
@@ -138,6 +141,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<OwnSettings, SettingsError>
         },
         grants,
         scan: tables.scan,
+        disks: tables.disks,
         hashing: tables.hashing,
         previews: tables.previews,
         providers: tables.providers,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use changed::{ChangedSettings, is_secret};
 pub use contract::ContractSettings;
-pub use engine::{DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
+pub use engine::{DiskSettings, DownloadSettings, HashingSettings, PreviewSettings, ProviderSettings, ScanSettings};
 pub use libraries::{ActiveLibrary, NamedLibraries};
 pub use root_sources::RootSources;
 
@@ -83,6 +83,8 @@ pub struct Settings {
     pub grants: std::collections::HashMap<String, Grants>,
     /// How folders are looked through and watched.
     pub scan: ScanSettings,
+    /// How long disks may take to answer.
+    pub disks: DiskSettings,
     /// How files are hashed.
     pub hashing: HashingSettings,
     /// How thumbnails are kept.
@@ -183,6 +185,7 @@ impl Settings {
             limits: own.limits,
             grants: own.grants,
             scan: own.scan,
+            disks: own.disks,
             hashing: own.hashing,
             previews: own.previews,
             providers: own.providers,

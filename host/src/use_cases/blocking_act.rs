@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 
 use crate::app::App;
-use crate::files::fault;
+use crate::files::{disks, fault};
 use crate::library::Library;
 use crate::library::editing::{EditError, Tools};
 use crate::model_types::TypeService;
 
-/// Runs one act, with what it needs to be written down and taken back.
+/// Runs one operation, with what it needs to be noted and undone. When a disk stops answering that it touches, it is not
+/// waited for: it ends by itself when the disk answers.
 ///
 /// # Errors
 /// Outside, when the work broke off; inside, why the act was not done.
@@ -21,7 +22,7 @@ pub async fn act<T: Send + 'static>(
 ) -> Result<Result<T, EditError>, JoinError> {
     let (history, own) = (app.history.clone(), service.clone());
     let handle = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let done = disks::blocking(move || {
         let _scope = fault::scope("act");
         let tools = Tools {
             plugin: &own.plugin,
@@ -29,6 +30,6 @@ pub async fn act<T: Send + 'static>(
             handle: &handle,
         };
         work(&own.library, &tools)
-    })
-    .await
+    });
+    Ok(done.await?.unwrap_or_else(|error| Err(error.into())))
 }

@@ -19,6 +19,7 @@ mod fault_points;
 mod filters;
 mod gate;
 mod groups;
+mod hanging_disks;
 mod hashing;
 mod hostile;
 mod incremental;

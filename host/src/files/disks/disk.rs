@@ -13,6 +13,8 @@ use super::{DiskError, Options};
 
 /// Work that waits, at most.
 const MAX_WAITING: usize = 4_096;
+/// Files that are kept in memory until a processor is free.
+const IN_MEMORY: usize = 8;
 /// How long a thread of the pool stays without work.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,7 @@ pub struct Disk {
     work: Condvar,
     silent: AtomicBool,
     outages: AtomicU64,
+    in_memory: Arc<tokio::sync::Semaphore>,
 }
 
 #[derive(Default)]
@@ -57,6 +60,14 @@ struct Job {
     left: Box<dyn Fn() -> bool + Send>,
 }
 
+impl PartialEq for Disk {
+    fn eq(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
+}
+
+impl Eq for Disk {}
+
 impl std::fmt::Debug for Disk {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_tuple("Disk").field(&self.root).finish()
@@ -80,13 +91,23 @@ impl<T> Begun<T> {
     }
 
     /// As [`Self::wait`], until then; none when there is no answer yet.
-    pub fn wait_until(self, until: Instant) -> Option<Result<T, DiskError>> {
+    pub fn wait_until(&self, until: Instant) -> Option<Result<T, DiskError>> {
         let rest = until.saturating_duration_since(Instant::now());
         match beat::off_disk(|| self.answer.recv_timeout(rest)) {
             Ok(answer) => Some(answer),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(DiskError::BrokeOff(self.disk.root.clone()))),
         }
+    }
+}
+
+impl<T> Begun<T> {
+    /// As [`Self::wait`], until then.
+    ///
+    /// # Errors
+    /// As there, and when there is no answer yet.
+    pub fn wait_or_not_yet(self, until: Instant) -> Result<T, DiskError> {
+        self.wait_until(until).unwrap_or_else(|| Err(self.disk.not_yet()))
     }
 }
 
@@ -100,6 +121,7 @@ impl Disk {
             work: Condvar::new(),
             silent: AtomicBool::new(false),
             outages: AtomicU64::new(0),
+            in_memory: Arc::new(tokio::sync::Semaphore::new(IN_MEMORY)),
         });
         monitor.add(&disk);
         disk
@@ -110,9 +132,19 @@ impl Disk {
         &self.root
     }
 
+    /// How long it may take to answer.
+    pub fn deadline(&self) -> Duration {
+        self.options.deadline()
+    }
+
     /// Whether it missed its deadline and has not answered since.
     pub fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Permits for files that are read whole and then wait for a processor, so that few of each disk are in memory.
+    pub fn in_memory(&self) -> Arc<tokio::sync::Semaphore> {
+        self.in_memory.clone()
     }
 
     /// How often it went silent: a change says that something may have been missed.
@@ -153,6 +185,18 @@ impl Disk {
         self: &Arc<Self>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, DiskError> {
+        let answer = self.request(work)?.await;
+        answer.unwrap_or_else(|_| Err(DiskError::BrokeOff(self.root.clone())))
+    }
+
+    /// As [`Self::run`]; the answer comes from the receiver, and the work is not begun when that is dropped before its turn.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn request<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<tokio::sync::oneshot::Receiver<Result<T, DiskError>>, DiskError> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
         let closed = sender.clone();
@@ -167,9 +211,7 @@ impl Disk {
             sender.as_ref().is_none_or(tokio::sync::oneshot::Sender::is_closed)
         };
         self.submit(work, reply, left)?;
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(DiskError::BrokeOff(self.root.clone())))
+        Ok(receiver)
     }
 
     /// As [`Self::run`], for threads that may block.

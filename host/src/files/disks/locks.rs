@@ -52,11 +52,7 @@ impl<K: Clone + PartialEq> KeyedLocks<K> {
             loop {
                 let mut in_the_way = held.iter().filter(|holder| keys.contains(&holder.key)).peekable();
                 if in_the_way.peek().is_none() {
-                    let beat = beat::own();
-                    held.extend(keys.iter().map(|key| Holder {
-                        key: key.clone(),
-                        beat: beat.clone(),
-                    }));
+                    self.note(&mut held, &keys);
                     drop(held);
                     return Ok(Held { locks: self, keys });
                 }
@@ -69,19 +65,30 @@ impl<K: Clone + PartialEq> KeyedLocks<K> {
         })
     }
 
-    /// As [`Self::lock`], and waits for a holder however long its disk is silent: for takers whose own disk it is.
+    /// As [`Self::lock`], and waits for a holder whose disk is silent, too: for takers that are on the same disk, whose own
+    /// deadline counts then.
     pub fn lock_patiently(&self, keys: Vec<K>) -> Held<'_, K> {
         let mut held = self.held();
-        while held.iter().any(|holder| keys.contains(&holder.key)) {
-            held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut in_the_way = held.iter().filter(|holder| keys.contains(&holder.key)).peekable();
+            if in_the_way.peek().is_none() {
+                break;
+            }
+            let is_stuck = in_the_way.any(|holder| holder.beat.as_ref().is_some_and(|beat| beat.is_given_up()));
+            let wait = || self.freed.wait_timeout(held, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            held = if is_stuck { wait() } else { beat::off_disk(wait) };
         }
+        self.note(&mut held, &keys);
+        drop(held);
+        Held { locks: self, keys }
+    }
+
+    fn note(&self, held: &mut Vec<Holder<K>>, keys: &[K]) {
         let beat = beat::own();
         held.extend(keys.iter().map(|key| Holder {
             key: key.clone(),
             beat: beat.clone(),
         }));
-        drop(held);
-        Held { locks: self, keys }
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<Holder<K>>> {

@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use beat::{beat, is_given_up, off_disk, watched};
-pub use disk::{Disk, Section};
+pub use disk::{Begun, Disk, Section};
 pub use locks::{Held, HolderStuck, KeyedLocks};
 use monitor::Monitor;
 
@@ -39,6 +39,16 @@ pub enum DiskError {
     /// The work panicked.
     #[error("reading from the disk of {} broke off; the server's log has the reason", .0.display())]
     BrokeOff(PathBuf),
+}
+
+impl DiskError {
+    /// For a person, without the root where there is a reason of its own.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Offline { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl From<DiskError> for std::io::Error {
@@ -115,6 +125,26 @@ pub fn of(root: &Path) -> Arc<Disk> {
     ALL.of(root)
 }
 
+/// Runs work that touches disks in sections on a thread that may block, and waits for it, unless a disk stops answering in
+/// a section: then the work ends by itself when the disk answers, and nobody waits for it.
+///
+/// # Errors
+/// Outside, when the work panics; inside, when a disk does not answer.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, DiskError>, tokio::task::JoinError> {
+    let (sender, mut silent) = tokio::sync::mpsc::unbounded_channel();
+    let given_up = move |error: DiskError| {
+        let _ = sender.send(error);
+    };
+    let done = tokio::task::spawn_blocking(move || watched(given_up, work));
+    tokio::select! {
+        biased;
+        Some(error) = silent.recv() => Ok(Err(error)),
+        done = done => done.map(Ok),
+    }
+}
+
 /// Does the same work on several disks at once, and waits at most `patience` for all together (or, without, until each
 /// answered or missed its deadline). Each answer, in the order of the disks.
 pub fn each<T: Send + 'static>(
@@ -122,22 +152,30 @@ pub fn each<T: Send + 'static>(
     patience: Option<Duration>,
     work: impl Fn(&Path) -> T + Clone + Send + 'static,
 ) -> Vec<Result<T, DiskError>> {
-    let until = patience.map(|patience| std::time::Instant::now() + patience);
-    let begun: Vec<_> = disks
-        .iter()
-        .map(|disk| {
-            let (work, root) = (work.clone(), disk.root().to_owned());
-            (disk, disk.begin(move || work(&root)))
-        })
-        .collect();
-    let answers = begun.into_iter().map(|(disk, begun)| match until {
-        None => begun?.wait(),
-        Some(until) => {
-            let answer = begun?.wait_until(until);
-            answer.unwrap_or_else(|| Err(disk.not_yet()))
-        }
-    });
-    answers.collect()
+    let until = patience.map(|patience| Instant::now() + patience);
+    let begun = begin_each(disks, work);
+    match until {
+        None => begun.into_iter().map(|begun| begun?.wait()).collect(),
+        Some(until) => finish_each(begun, until),
+    }
+}
+
+/// Begins the same work on several disks at once.
+pub fn begin_each<T: Send + 'static>(
+    disks: &[Arc<Disk>],
+    work: impl Fn(&Path) -> T + Clone + Send + 'static,
+) -> Vec<Result<Begun<T>, DiskError>> {
+    let begin = |disk: &Arc<Disk>| {
+        let (work, root) = (work.clone(), disk.root().to_owned());
+        disk.begin(move || work(&root))
+    };
+    disks.iter().map(begin).collect()
+}
+
+/// The answers to [`begin_each`] that come until then.
+pub fn finish_each<T>(begun: Vec<Result<Begun<T>, DiskError>>, until: Instant) -> Vec<Result<T, DiskError>> {
+    let answer = |begun: Result<Begun<T>, DiskError>| begun.and_then(|begun| begun.wait_or_not_yet(until));
+    begun.into_iter().map(answer).collect()
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl From<EditError> for ApiError {
             | EditError::ChangedSince(_)
             | EditError::TargetTaken(_)
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
+            EditError::Disk(_) | EditError::HolderStuck(_) => StatusCode::SERVICE_UNAVAILABLE,
             EditError::Sidecar(_)
             | EditError::Merge { .. }
             | EditError::Open(_)

@@ -1,6 +1,7 @@
 //! The listing, and the listing of excluded models.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,6 +12,7 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::super::list_query;
 use super::json_bytes;
+use crate::library::Library;
 use crate::library::Snapshot;
 use crate::library::filter::Filter;
 use crate::library::item;
@@ -133,7 +135,7 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
     let bytes = blocking(move || {
         let mut records: Vec<_> = slots.iter().filter_map(|slot| snapshot.get(slot)).collect();
         let away = |root: u16| offline.get(usize::from(root)).copied().unwrap_or(false);
-        records.retain(|record| away(record.root) || std::path::Path::new(&*record.path).exists());
+        records.retain(|record| away(record.root) || is_there(&service.library, &record.path));
         if let Sort::Key { key, descending } = listing.sort {
             records.sort_by(|a, b| key.compare(a, b));
             if descending {
@@ -157,4 +159,12 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
         out
     });
     Ok(json_bytes(bytes.await?))
+}
+
+/// Whether a file is there, or its disk does not say.
+fn is_there(library: &Library, path: &str) -> bool {
+    match library.section(path) {
+        Ok(_section) => Path::new(path).exists(),
+        Err(_) => true,
+    }
 }

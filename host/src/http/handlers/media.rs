@@ -1,18 +1,21 @@
 //! Preview files: by path as the contract has it, and by a key that changes with the content.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use tower_http::services::ServeFile;
+use tower_http::services::ServeDir;
 
-use super::super::dispatch::{Call, blocking};
+use super::super::disk_file::{DiskFile, Known};
+use super::super::dispatch::Call;
 use super::super::error::ApiError;
+use crate::files::disks::Disk;
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
-use crate::library::preview;
+use crate::library::{Library, preview};
 use crate::library::record::Stamp;
 use crate::library::thumbnails::{self, Picture, Thumbnail, ThumbnailError};
 use crate::model_types::TypeService;
@@ -38,36 +41,80 @@ const MEDIA: [(&str, &str); 14] = [
 /// Endings of the picture that stands for a video of the same name.
 const POSTERS: [&str; 4] = ["webp", "png", "jpeg", "jpg"];
 
+/// A preview that is open.
+struct Preview {
+    path: RootedPath,
+    file: DiskFile,
+    known: Known,
+    disk: Arc<Disk>,
+}
+
+/// Opens a preview on its disk's threads.
+async fn open(library: &Library, path: &str) -> Result<Result<Preview, RootedPathError>, ApiError> {
+    let Some(disk) = library.disk_for(path) else {
+        return Ok(Err(RootedPathError::Outside(path.to_owned())));
+    };
+    let (allowed, path, own) = (library.allowed(), path.to_owned(), disk.clone());
+    let opened = disk.run(move || {
+        let opened = RootedPath::open(&allowed, &path)?;
+        preview_at(opened, own)
+    });
+    Ok(opened.await?)
+}
+
+fn preview_at(path: RootedPath, disk: Arc<Disk>) -> Result<Preview, RootedPathError> {
+    let io = |source| RootedPathError::Io {
+        path: path.as_path().display().to_string(),
+        source,
+    };
+    let file = File::open(path.as_path()).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    let known = Known {
+        size: metadata.len(),
+        modified: metadata.modified().map_err(io)?,
+    };
+    let file = DiskFile::new(disk.clone(), file, known);
+    Ok(Preview {
+        path,
+        file,
+        known,
+        disk,
+    })
+}
+
 /// GET `/api/lm/previews`.
 pub async fn preview(call: Call) -> Result<Response, ApiError> {
     let path = call.query.require("path", "400: Bad Request")?.replace('\\', "/");
     let types = call.app.types.load_full();
-    let allowed: Vec<_> = types
-        .iter()
-        .filter_map(|slot| Some(slot.service()?.library.allowed()))
-        .collect();
-    let opened = blocking(move || {
-        open_in_any(&allowed, &path).or_else(|error| {
+    let services: Vec<_> = types.iter().filter_map(|slot| slot.service()).collect();
+    let opened = match open_in_any(&services, &path).await {
+        Ok(opened) => opened,
+        Err(error) => {
             // The original decodes twice, so some clients encode twice.
             let again = percent_decode_str(&path).decode_utf8_lossy();
             if again == path {
-                Err(error)
-            } else {
-                open_in_any(&allowed, &again).map_err(|_| error)
+                return Err(error);
             }
-        })
-    });
-    send(&opened.await??, &call.headers, "public, max-age=86400").await
+            open_in_any(&services, &again).await.map_err(|_| error)?
+        }
+    };
+    send(&opened, &call.headers, "public, max-age=86400").await
 }
 
-fn open_in_any(folders: &[Arc<AllowedFolders>], path: &str) -> Result<RootedPath, ApiError> {
+async fn open_in_any(services: &[Arc<TypeService>], path: &str) -> Result<Preview, ApiError> {
     let mut refused = ApiError::new(StatusCode::FORBIDDEN, "403: Forbidden");
-    for allowed in folders {
-        match RootedPath::open(allowed, path) {
-            Ok(opened) => return Ok(opened),
-            Err(RootedPathError::Outside(_)) => {}
+    // The root that holds it comes first: no other disk is asked then.
+    let (own, others): (Vec<_>, Vec<_>) = services
+        .iter()
+        .partition(|service| service.library.disk_of(path).is_some());
+    for service in own.into_iter().chain(others) {
+        match open(&service.library, path).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(RootedPathError::Outside(_))) => {}
             // "Missing" inside one type's folders says more than "outside" another's.
-            Err(error) => refused = error.into(),
+            Ok(Err(error)) => refused = error.into(),
+            Err(error) if service.library.disk_of(path).is_some() => refused = error,
+            Err(_) => {}
         }
     }
     Err(refused)
@@ -81,8 +128,7 @@ pub async fn media(call: Call, service: Arc<TypeService>) -> Result<Response, Ap
         .by_media_key(key)
         .find_map(|record| record.preview.as_ref())
         .ok_or_else(ApiError::no_route)?;
-    let (allowed, path) = (service.library.allowed(), preview.path.clone());
-    let opened = blocking(move || RootedPath::open(&allowed, &path)).await??;
+    let opened = open(&service.library, &preview.path).await??;
     // With the version in the URL the content never changes.
     let cache = if call.query.get("v").is_some() {
         "public, max-age=31536000, immutable"
@@ -113,23 +159,24 @@ fn wanted_width(call: &Call) -> Result<Option<u32>, ApiError> {
 async fn sized(
     call: &Call,
     service: &TypeService,
-    opened: RootedPath,
+    opened: Preview,
     width: u32,
     cache: &'static str,
 ) -> Result<Response, ApiError> {
-    let is_video = |file: &RootedPath| file.as_path().to_str().is_some_and(preview::is_video);
+    let is_video = |file: &Preview| file.path.as_path().to_str().is_some_and(preview::is_video);
     let (opened, cover, cache) = match is_video(&opened) {
         false => (opened, false, cache),
         true if !call.query.flag("poster", false) => return send(&opened, &call.headers, cache).await,
         true => {
             let allowed = service.library.allowed();
-            let poster = blocking(move || beside_video(&allowed, &opened).unwrap_or(opened)).await?;
+            let disk = opened.disk.clone();
+            let poster = disk.run(move || beside_video(&allowed, &opened).unwrap_or(opened)).await?;
             let cover = is_video(&poster);
             // The version in the URL is the video's; a picture beside it may come later.
             (poster, cover, "public, max-age=86400")
         }
     };
-    let stamp = stamp(opened.as_path()).await.ok_or_else(ApiError::no_route)?;
+    let stamp = stamp(&opened.known).ok_or_else(ApiError::no_route)?;
     let etag = etag(&stamp, Some(width))?;
     let caching = [
         (header::ETAG, etag.clone()),
@@ -139,7 +186,8 @@ async fn sized(
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
     let picture = Picture {
-        path: opened.as_path().to_owned(),
+        path: opened.path.as_path().to_owned(),
+        disk: opened.disk.clone(),
         stamp,
         cover,
     };
@@ -153,33 +201,35 @@ async fn sized(
 }
 
 /// The picture with a video's name, if one lies beside it.
-fn beside_video(allowed: &AllowedFolders, video: &RootedPath) -> Option<RootedPath> {
+fn beside_video(allowed: &AllowedFolders, video: &Preview) -> Option<Preview> {
     POSTERS.iter().find_map(|ending| {
-        let path = video.as_path().with_extension(ending);
-        RootedPath::open(allowed, path.to_str()?).ok()
+        let path = video.path.as_path().with_extension(ending);
+        let opened = RootedPath::open(allowed, path.to_str()?).ok()?;
+        preview_at(opened, video.disk.clone()).ok()
     })
 }
 
 impl From<ThumbnailError> for ApiError {
     fn from(error: ThumbnailError) -> Self {
-        match &error {
+        match error {
+            ThumbnailError::Disk(error) => error.into(),
             ThumbnailError::Refused { .. } => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string()),
-            ThumbnailError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::no_route(),
+            ThumbnailError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::no_route(),
             ThumbnailError::Io { .. } => Self::internal(&error),
         }
     }
 }
 
 /// Sends a media file: ranges, ETag, 304.
-async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
-    let path = file.as_path();
+async fn send(preview: &Preview, headers: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
+    let path = preview.path.as_path();
     let content_type = content_type(path).ok_or_else(|| {
         ApiError::new(
             StatusCode::FORBIDDEN,
             "403: Forbidden. Only images and videos are served from here.",
         )
     })?;
-    let stamp = stamp(path).await.ok_or_else(ApiError::no_route)?;
+    let stamp = stamp(&preview.known).ok_or_else(ApiError::no_route)?;
     let etag = etag(&stamp, None)?;
     let cache = HeaderValue::from_static(cache);
     if is_fresh(headers, &etag) {
@@ -203,7 +253,10 @@ async fn send(file: &RootedPath, headers: &HeaderMap, cache: &'static str) -> Re
             request.headers_mut().insert(name, value.clone());
         }
     }
-    let served = ServeFile::new(path)
+    // The name in the address does not matter: this backend has one file.
+    *request.uri_mut() = Uri::from_static("/preview");
+    let served = ServeDir::with_backend("/", preview.file.clone())
+        .append_index_html_on_directories(false)
         .try_call(request)
         .await
         .map_err(ApiError::internal)?;
@@ -238,16 +291,10 @@ fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 }
 
 /// What tells that a file changed, as it is now: the record's may be older.
-async fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = tokio::fs::metadata(path).await.ok()?;
-    let modified = metadata
-        .modified()
-        .ok()?
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()?
-        .as_nanos();
+fn stamp(known: &Known) -> Option<Stamp> {
+    let modified = known.modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
     Some(Stamp {
-        size: metadata.len(),
+        size: known.size,
         mtime_ns: modified as i64,
         inode: 0,
     })

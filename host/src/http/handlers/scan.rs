@@ -83,6 +83,8 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
                 "path": root.wire,
                 "key": root.key,
                 "online": !offline.get(index).copied().unwrap_or(false),
+                "reason": root.disk.silence().map(|error| error.reason()),
+                "answer_seconds": root.disk.deadline().as_secs_f64(),
                 "profile": watch.profile.as_str(),
                 "watched": watch.watched.as_str(),
                 "watch_problem": watch.problem,

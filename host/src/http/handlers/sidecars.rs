@@ -38,8 +38,8 @@ pub async fn trained_words(call: Call) -> Result<Response, ApiError> {
         .query
         .require("file_path", "Missing file_path parameter")?
         .replace('\\', "/");
-    let allowed = allowed(&call);
-    let found = blocking(move || {
+    let (allowed, own) = (allowed(&call), path.clone());
+    let found = on_disk_of(&call, &own, move || {
         let opened = allowed.iter().find_map(|allowed| RootedPath::open(allowed, &path).ok());
         let opened = opened.ok_or_else(|| ApiError::not_found("File not found"))?;
         let is_known = path
@@ -55,6 +55,20 @@ pub async fn trained_words(call: Call) -> Result<Response, ApiError> {
     Ok(json(&json!({
         "success": true, "trained_words": found.words, "class_tokens": found.class_tokens,
     })))
+}
+
+/// Does something with a file of a model, on the threads of its disk.
+async fn on_disk_of<T: Send + 'static>(
+    call: &Call,
+    path: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let types = call.app.types.load_full();
+    let mut services = types.iter().filter_map(|slot| slot.service());
+    match services.find_map(|service| service.library.disk_of(path).cloned()) {
+        Some(disk) => Ok(disk.run(work).await?),
+        None => blocking(work).await,
+    }
 }
 
 /// Folders of all types.
@@ -73,8 +87,8 @@ async fn read(call: &Call, service: &TypeService, missing: &str) -> Result<Sidec
         .require("file_path", "File path is required")?
         .replace('\\', "/");
     let not_found = || ApiError::not_found(format!("{} {missing}", capital(service)));
-    let allowed = allowed(call);
-    let sidecar = blocking(move || {
+    let (allowed, own) = (allowed(call), path.clone());
+    let sidecar = on_disk_of(call, &own, move || {
         let model = PathBuf::from(&path);
         let stem = model.file_stem()?.to_str()?.to_owned();
         let beside = sidecar::path_for(model.parent().unwrap_or(Path::new("/")), &stem);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::queue::HashQueue;
 use super::results::{Hashed, write_sidecar};
 use crate::cancel::Cancel;
+use crate::files::disks;
 use crate::files::hash::{FileHasher, HashError};
 use crate::library::record::{HashStatus, Record};
 use crate::library::scan::stamp;
@@ -24,6 +25,7 @@ impl HashQueue {
         let path = Path::new(&*record.path);
         let before = stamp(path)?;
         let digests = hasher.file(&File::open(path)?, &mut |bytes| {
+            disks::beat();
             if let Some(ticket) = &mut ticket {
                 ticket.read(bytes);
             }

@@ -10,6 +10,7 @@ use super::lines::Ask;
 use super::results::{Outcome, Publisher};
 use super::{AT_ONCE, Shared, Totals, small, worker};
 use crate::cancel::Cancel;
+use crate::files::disks::Disk;
 use crate::library::io_profile::IoProfile;
 use crate::library::progress::{ActivityStatus, Meter, Phase, ProgressSink};
 use crate::library::record::Record;
@@ -40,6 +41,7 @@ pub(super) struct Job {
     pub(super) record: Arc<Record>,
     pub(super) cancel: Cancel,
     pub(super) ticket: Ticket,
+    pub(super) disk: Option<Arc<Disk>>,
 }
 
 /// Stands for a file that is not settled; dropped when it is, whatever becomes of it.
@@ -303,6 +305,11 @@ impl HashQueue {
     pub fn add(&self, roots: &[Root], records: Vec<Arc<Record>>, asked: bool) {
         let (mut jobs, mut unwanted) = (Vec::new(), Vec::new());
         for record in records {
+            let root = roots.get(usize::from(record.root));
+            let Ok(_section) = root.map(|root| root.disk.enter()).transpose() else {
+                // The scan after its disk answers again hands it over.
+                continue;
+            };
             let profile = self.profile(roots, record.root);
             let disk = self.shared.disks.of(Path::new(&*record.path), &record.stamp);
             // What is gone meanwhile is the next scan's concern.
@@ -324,7 +331,14 @@ impl HashQueue {
                 file,
             };
             let cancel = locked(&self.client.cancel).clone();
-            jobs.push((ask, Job { record, cancel, ticket }));
+            let disk = root.map(|root| root.disk.clone());
+            let job = Job {
+                record,
+                cancel,
+                ticket,
+                disk,
+            };
+            jobs.push((ask, job));
         }
         let queued = jobs.len();
         let mut state = self.shared.state();

@@ -100,23 +100,34 @@ pub(super) fn settle(shared: &Shared, record: &Record, ticket: Ticket, outcome: 
 }
 
 /// Writes a result into the sidecar; none when there is no result, and then the ticket is given back.
-pub(super) fn write_down(record: &Record, mut ticket: Ticket, outcome: &Outcome) -> Option<Settled> {
+pub(super) fn write_down(record: &Record, ticket: Ticket, outcome: &Outcome) -> Option<Settled> {
+    Some(write_down_sidecar(record, outcome)?.settled(ticket))
+}
+
+/// As [`write_down`], for whoever gives the ticket after that.
+pub(super) fn write_down_sidecar(record: &Record, outcome: &Outcome) -> Option<Hashed> {
     let (hashes, status, problem) = match outcome {
         Outcome::Hashed(hashes) => (Some(*hashes), HashStatus::Completed, None),
         Outcome::Failed(problem) => (None, HashStatus::Failed, Some(problem.as_str().into())),
         Outcome::NotWanted => (None, HashStatus::Pending, None),
         Outcome::GivenUp => return None,
     };
-    let hashed = Hashed {
+    Some(Hashed {
         path: record.path.clone(),
         stamp: record.stamp,
         hashes,
         status,
         problem,
         sidecar: write_sidecar(record, hashes, status),
-    };
-    ticket.done();
-    Some(Settled { hashed, ticket })
+    })
+}
+
+impl Hashed {
+    /// The result of a file whose ticket is done.
+    pub(super) fn settled(self, mut ticket: Ticket) -> Settled {
+        ticket.done();
+        Settled { hashed: self, ticket }
+    }
 }
 
 /// Has a result published.

@@ -1,14 +1,15 @@
 //! The threads that hash files.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::lines::Ask;
-use super::queue::Job;
-use super::results::{Outcome, Settled, hand_on, settle, write_down};
+use super::queue::{Job, Ticket};
+use super::results::{Outcome, Settled, hand_on, settle, write_down_sidecar};
 use crate::cancel::Cancel;
+use crate::files::disks::{self, Disk};
 use crate::files::hash::{FileHasher, HashError};
 use crate::library::record::Record;
 use crate::library::scan::stamp;
@@ -53,19 +54,54 @@ fn work(shared: &Arc<Shared>) {
     lowest_priority();
     let mut hasher = FileHasher::new(shared.options.block.clamp(MIB, 4 * MIB));
     while let Some((ask, job)) = next(shared, &mut seat) {
-        // Whatever happens, the file's turn ends.
-        let mut turn = Turn {
-            shared,
-            ask,
-            outcome: None,
-        };
-        let settled = run(shared, &mut hasher, &ask, job, &mut turn.outcome);
-        // First, so that whoever waited for the hash does not find the file still at work.
-        drop(turn);
+        let under_way = Arc::new(Mutex::new(Some(UnderWay {
+            ticket: job.ticket,
+            // Whatever happens, the file's turn ends.
+            turn: Turn {
+                shared: shared.clone(),
+                ask,
+                outcome: None,
+            },
+        })));
+        let (stuck, own) = (under_way.clone(), shared.clone());
+        let given_up = move |_| replace(&own, &stuck);
+        let settled = disks::watched(given_up, || {
+            let settled = run(shared, &mut hasher, &ask, &job.record, &job.cancel, job.disk.as_ref(), &under_way);
+            // First, so that whoever waited for the hash does not find the file still at work.
+            drop(take(&under_way));
+            // Another thread has this one's place.
+            seat.1 = disks::is_given_up();
+            settled
+        });
+        if seat.1 {
+            return;
+        }
         if let Some(settled) = settled {
             hand_on(shared, settled);
         }
     }
+}
+
+/// A file that is being hashed: whoever takes this ends it.
+struct UnderWay {
+    ticket: Ticket,
+    turn: Turn,
+}
+
+fn take(under_way: &Mutex<Option<UnderWay>>) -> Option<UnderWay> {
+    under_way.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Gives up a file whose disk does not answer, and the thread that waits for it: another takes its place. The record stays
+/// `calculating`, so that the scan after the disk's return hands it over again.
+fn replace(shared: &Arc<Shared>, under_way: &Mutex<Option<UnderWay>>) {
+    if let Some(mut under_way) = take(under_way) {
+        // Nothing is written here: this is the thread that watches the disks.
+        under_way.turn.outcome = None;
+    }
+    shared.state().workers -= 1;
+    shared.wake.notify_all();
+    start(shared);
 }
 
 /// Requests come first: these threads get what is left of the processors.
@@ -104,13 +140,13 @@ fn next(shared: &Shared, seat: &mut Seat) -> Option<(Ask, Job)> {
 }
 
 /// A job under way: its disk is taken and other names of its file wait.
-struct Turn<'s> {
-    shared: &'s Arc<Shared>,
+struct Turn {
+    shared: Arc<Shared>,
     ask: Ask,
     outcome: Option<Hashes>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         let followers = state.lines.finished(&self.ask);
@@ -128,7 +164,7 @@ impl Drop for Turn<'_> {
         drop(given_up);
         self.shared.wake.notify_all();
         for (job, hashes) in same {
-            settle(self.shared, &job.record, job.ticket, &Outcome::Hashed(hashes));
+            settle(&self.shared, &job.record, job.ticket, &Outcome::Hashed(hashes));
         }
     }
 }
@@ -137,33 +173,38 @@ fn run(
     shared: &Arc<Shared>,
     hasher: &mut FileHasher,
     ask: &Ask,
-    job: Job,
-    hashed: &mut Option<Hashes>,
+    record: &Record,
+    cancel: &Cancel,
+    disk: Option<&Arc<Disk>>,
+    under_way: &Mutex<Option<UnderWay>>,
 ) -> Option<Settled> {
-    let Job {
-        record,
-        cancel,
-        mut ticket,
-    } = job;
+    // A disk that is known not to answer: the file is given up.
+    let _section = disk.map(Disk::enter).transpose().ok()?;
     let known = ask.file.and_then(|file| shared.known(&file));
     let outcome = match known {
         Some(hashes) => Outcome::Hashed(hashes),
         None => {
             hasher.set_crowded(is_crowded(shared, ask));
             let mut next = |bytes: u64| {
-                ticket.read(bytes);
-                go_on(shared, &cancel, bytes)
+                if let Some(under_way) = &mut *under_way.lock().unwrap_or_else(PoisonError::into_inner) {
+                    under_way.ticket.read(bytes);
+                }
+                disks::off_disk(|| go_on(shared, cancel, bytes)) && !disks::is_given_up()
             };
-            hash(&record, hasher, &mut next)
+            hash(record, hasher, &mut next)
         }
     };
-    if let Outcome::Hashed(hashes) = outcome {
-        *hashed = Some(hashes);
-        if let (Some(file), None) = (ask.file, known) {
-            shared.remember(file, hashes);
-        }
+    let hashed = match outcome {
+        Outcome::Hashed(hashes) => Some(hashes),
+        _ => None,
+    };
+    if let (Some(file), Some(hashes), None) = (ask.file, hashed, known) {
+        shared.remember(file, hashes);
     }
-    write_down(&record, ticket, &outcome)
+    let sidecar = write_down_sidecar(record, &outcome)?;
+    let UnderWay { ticket, mut turn } = take(under_way)?;
+    turn.outcome = hashed;
+    Some(sidecar.settled(ticket))
 }
 
 /// Whether as many files are hashed at once as there are processors, or soon will be.

@@ -6,7 +6,7 @@ use arcstr::ArcStr;
 
 use super::walk::LeftOut;
 use crate::compat::compat;
-use crate::files::{atomic, wire_path};
+use crate::files::{atomic, disks, wire_path};
 use crate::library::parallel::give_way;
 use crate::library::preview;
 use crate::library::record::{Preview, Stamp};
@@ -98,6 +98,7 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
     let mut entries = Vec::new();
     match std::fs::read_dir(folder) {
         Ok(read) => {
+            disks::beat();
             for entry in read {
                 match entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))) {
                     Ok(entry) => entries.push(entry),
@@ -123,6 +124,7 @@ pub fn look(folder: &Path, roots: &[Root], info: &TypeInfo) -> Look {
             }
             continue;
         }
+        disks::beat();
         let is_link = kind.is_symlink();
         if is_link && !look.follow(&folder.join(&name)) {
             continue;
@@ -264,6 +266,7 @@ impl Look {
         let names = Names::new(&self.path, wire, sorted, roots);
         for (name, is_link) in models {
             give_way();
+            disks::beat();
             match names.model(name, *is_link, info) {
                 Ok(found) => self.found.extend(found),
                 Err(error) => {
@@ -315,6 +318,7 @@ pub fn is_emptied(folder: &Path) -> bool {
 /// # Errors
 /// When it is gone or can't be looked at; `InvalidInput` when it is no regular file.
 pub fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    disks::beat();
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         // A pipe or a device would never come to an end.

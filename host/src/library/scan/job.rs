@@ -12,7 +12,7 @@ use super::reading::{self, Reading};
 use super::reread::{Again, reread_outdated};
 use super::topology::Topology;
 use super::walk::{Folders, Walk, Walker, normalised};
-use crate::files::atomic;
+use crate::files::{atomic, disks};
 use crate::library::collection::Library;
 use crate::library::publishing::{Base, Over, Proposal};
 use crate::library::record::{HashStatus, Record};
@@ -56,20 +56,20 @@ pub enum Stage {
 }
 
 /// A scan that is to run.
-pub struct Job<'a> {
+pub struct Job {
     /// The library.
-    pub library: &'a Library,
+    pub library: Arc<Library>,
     /// The type's rules.
-    pub plugin: &'a Plugin,
+    pub plugin: Arc<Plugin>,
     /// How thorough it is.
     pub kind: ScanKind,
     /// Ends it early.
-    pub cancel: &'a Cancel,
+    pub cancel: Cancel,
     /// Where plugin calls are awaited.
-    pub handle: &'a tokio::runtime::Handle,
+    pub handle: tokio::runtime::Handle,
 }
 
-impl Job<'_> {
+impl Job {
     /// Scans all of the library, or only some folders. Runs on a blocking thread.
     ///
     /// Published along the way, so that a page fills while a large library is read. Folders lead to a scan of all where
@@ -103,11 +103,11 @@ impl Job<'_> {
         outcome
     }
 
-    fn walker(&self) -> Walker<'_> {
+    fn walker(&self) -> Walker {
         Walker {
-            roots: self.library.roots(),
-            info: self.plugin.info(),
-            cancel: self.cancel,
+            roots: self.library.shared_roots(),
+            info: self.plugin.info().clone(),
+            cancel: self.cancel.clone(),
         }
     }
 
@@ -115,8 +115,12 @@ impl Job<'_> {
         let mut walk = self.walker().whole();
         // A root that is there but holds nothing at all, while it had models before, is most likely a mount point
         // without its disk.
-        for (index, root) in self.library.roots().iter().enumerate() {
-            if is_emptied(&root.path) && self.library.had_models(&root.path) {
+        let roots = self.library.roots();
+        let disks: Vec<_> = roots.iter().map(|root| root.disk.clone()).collect();
+        let emptied = disks::each(&disks, None, is_emptied);
+        for (index, (root, emptied)) in roots.iter().zip(emptied).enumerate() {
+            // One that stopped answering may be so.
+            if emptied.unwrap_or(true) && self.library.had_models(&root.path) {
                 walk.offline.insert(index as u16);
                 walk.unreadable.push(root.wire.to_string());
             }
@@ -129,15 +133,18 @@ impl Job<'_> {
         for (index, root) in self.library.roots().iter().enumerate() {
             let concerned = folders.keys().any(|folder| folder.starts_with(&root.path));
             let is_away = || offline.get(index).copied().unwrap_or(false);
-            if concerned && (is_away() || (is_emptied(&root.path) && self.library.had_models(&root.path))) {
+            let path = root.path.clone();
+            let is_emptied = || root.disk.run_blocking(move || is_emptied(&path)).unwrap_or(true);
+            if concerned && (is_away() || (is_emptied() && self.library.had_models(&root.path))) {
                 return None;
             }
         }
-        self.walker().partial(folders, topology)
+        self.walker()
+            .partial(folders, topology, &|root| self.library.io_profile(root))
     }
 
     fn work(&self, base: Base, walk: &Walk, scope: Scope<'_>, progress: &mut dyn FnMut(Stage)) -> Outcome {
-        let Self { library, plugin, .. } = *self;
+        let Self { library, plugin, .. } = self;
         let mut outcome = Outcome {
             files: walk.found.len(),
             cancelled: walk.cancelled,
@@ -146,7 +153,11 @@ impl Job<'_> {
         if walk.cancelled {
             return outcome;
         }
-        walk.temporary.iter().for_each(|file| atomic::sweep(file));
+        for file in &walk.temporary {
+            if let Ok(_section) = library.section(&file.to_string_lossy()) {
+                atomic::sweep(file);
+            }
+        }
         library.note_trash(&walk.trash, scope);
         if scope.is_none() {
             outcome.roots_changed = library.note_walk(walk);
@@ -173,13 +184,13 @@ impl Job<'_> {
         // A moved model leaves its old place in the moment in which it is at the new one.
         let moved = plan.to_read.iter().filter(|task| task.leaves).filter_map(|task| {
             let was = task.was.clone()?;
-            Some((&*task.found.path, (base.over(&was.path), was)))
+            Some((task.found.path.clone(), (base.over(&was.path), was)))
         });
-        let mut moved: HashMap<&str, (Over, Arc<Record>)> = moved.collect();
+        let mut moved: HashMap<Box<str>, (Over, Arc<Record>)> = moved.collect();
         // What is read keeps what it needs of it.
         drop(base);
         if !is_first {
-            let alone = |task: &&super::plan::Task<'_>| task.was.is_none() && task.found.sidecar.is_none();
+            let alone = |task: &&super::plan::Task| task.was.is_none() && task.found.sidecar.is_none();
             let snapshot = library.snapshot();
             let new = plan.to_read.iter().filter(alone).map(|task| &*task.found.path);
             library
@@ -187,10 +198,10 @@ impl Job<'_> {
                 .arrived(new.filter(|path| snapshot.by_path(path).is_none()));
         }
         let reading = Reading {
-            library,
-            plugin,
-            cancel: self.cancel,
-            handle: self.handle,
+            library: library.clone(),
+            plugin: plugin.clone(),
+            cancel: self.cancel.clone(),
+            handle: self.handle.clone(),
             describe_all: new_database.is_some(),
         };
         let mut problems = walk.problems.clone();
@@ -202,7 +213,7 @@ impl Job<'_> {
             outcome.read += batch.read.len();
             let mut proposals = Vec::with_capacity(batch.read.len());
             for fresh in &batch.read {
-                if let Some((over, was)) = moved.remove(&*fresh.record.path) {
+                if let Some((over, was)) = moved.remove(&fresh.record.path) {
                     proposals.push(Proposal::remove(over, &was.path));
                 }
                 proposals.push(fresh.proposal.clone());
@@ -224,8 +235,10 @@ impl Job<'_> {
             progress(Stage::Working(share));
         });
         if !self.cancel.is_set() {
-            // What can't be read at its new place is gone from the old one all the same.
-            let lost = moved.into_values();
+            // What can't be read at its new place is gone from the old one all the same, unless the new one's disk went
+            // silent: then it is known where it was.
+            let lost = moved.into_iter().filter(|(path, _)| library.section(path).is_ok());
+            let lost = lost.map(|(_, lost)| lost);
             let lost = lost.map(|(over, was)| Proposal::remove(over, &was.path)).collect();
             let published = library.publish(lost);
             outcome.removed += published.changed;
@@ -233,7 +246,7 @@ impl Job<'_> {
             later.extend(self.realias(&reading, plan.realiased, &mut outcome));
             library.note_problems(problems, scope);
             library.note_waiting(&plan.waits, scope);
-            reread_outdated(library, plugin, self.handle, &again);
+            reread_outdated(library, plugin, &self.handle, &again);
             outcome.changed += again.len();
         }
         library.look_at(later.iter().map(|path| &**path));
@@ -256,7 +269,7 @@ impl Job<'_> {
     /// Publishes records whose other paths changed; the paths of those that changed otherwise meanwhile.
     fn realias(
         &self,
-        reading: &Reading<'_>,
+        reading: &Reading,
         realiased: Vec<(Over, Record)>,
         outcome: &mut Outcome,
     ) -> HashSet<Box<str>> {
@@ -264,7 +277,7 @@ impl Job<'_> {
         for some in realiased.chunks(reading::PUBLISH) {
             let (overs, mut records): (Vec<Over>, Vec<Record>) = some.iter().cloned().unzip();
             if reading
-                .unless_cancelled(process::serialise(self.plugin, &mut records))
+                .unless_cancelled(process::serialise(&self.plugin, &mut records))
                 .is_none()
             {
                 break;

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::folder::{Found, Link, Look, is_emptied};
+use super::folder::{Found, Link, Look};
 use super::topology::{Topology, Tree, rebased};
 use super::walk::Walk;
 use crate::library::roots::Root;
@@ -69,8 +70,9 @@ impl Merge {
         links
     }
 
-    /// What links lead to that no tree holds; the other links are aliases, or loops that tell nothing.
-    pub fn new_trees(&mut self, links: Vec<Link>) -> Vec<Tree> {
+    /// What links lead to that no tree holds; the other links are aliases, or loops that tell nothing. `is_emptied` says of
+    /// a link whether it leads to a folder without anything in it.
+    pub fn new_trees(&mut self, links: Vec<Link>, is_emptied: &dyn Fn(&Link) -> bool) -> Vec<Tree> {
         let topology = &mut self.walk.topology;
         let mut new: Vec<Tree> = Vec::new();
         for link in &links {
@@ -89,7 +91,7 @@ impl Merge {
                 continue;
             }
             // The empty mount point of a disk that is away looks like a folder without models.
-            if is_emptied(&link.target) {
+            if is_emptied(link) {
                 self.walk.unreadable.push(link.written.display().to_string());
             }
             new.push(Tree {
@@ -133,7 +135,7 @@ impl Merge {
         }
         for (real, mut found) in std::mem::take(&mut self.groups) {
             with_aliases(&mut found, &real, &self.walk.topology);
-            self.walk.found.append(&mut found);
+            self.walk.found.extend(found.into_iter().map(Arc::new));
         }
         self.walk.settle();
         self.walk

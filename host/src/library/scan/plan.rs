@@ -19,9 +19,9 @@ use crate::library::snapshot::Snapshot;
 pub type Scope<'a> = Option<(&'a Folders, &'a Topology)>;
 
 /// A file that is to be read.
-pub struct Task<'w> {
+pub struct Task {
     /// The file.
-    pub found: &'w Found,
+    pub found: Arc<Found>,
     /// What was listed at its path before the walk.
     pub over: Over,
     /// The model that it was elsewhere, before it was moved.
@@ -36,7 +36,7 @@ pub struct Task<'w> {
 #[derive(Default)]
 pub struct Plan<'w> {
     /// Files to read.
-    pub to_read: Vec<Task<'w>>,
+    pub to_read: Vec<Task>,
     /// Records whose other paths changed, and nothing else.
     pub realiased: Vec<(Over, Record)>,
     /// Records that only lack a hash: the scan that read them was cut off, or the file could not be read to its end.
@@ -88,7 +88,7 @@ impl<'w> Plan<'w> {
             let revisit = library.moves().take_revisit(&found.path);
             if let (Some(record), false, None) = (known, everything, &revisit) {
                 let root = library.roots().get(usize::from(found.root));
-                if record.derived_by == derived_by && root.is_some_and(|root| is_unchanged(record, found, root)) {
+                if record.derived_by == derived_by && root.is_some_and(|root| is_unchanged(library, record, found, root)) {
                     if record.aliases != found.aliases {
                         let realiased = Record {
                             aliases: found.aliases.clone(),
@@ -112,7 +112,7 @@ impl<'w> Plan<'w> {
                 continue;
             }
             let mut task = Task {
-                found,
+                found: found.clone(),
                 over: base.over(&found.path),
                 was: None,
                 leaves: false,
@@ -123,7 +123,7 @@ impl<'w> Plan<'w> {
                 Some(Revisit::Hash) => task.hash = true,
                 None if known.is_none() => {
                     if let Some(index) = gone_by_stamp.remove(&found.stamp)
-                        && on_one_device(&gone[index].path, &found.path)
+                        && on_one_device(library, &gone[index].path, &found.path)
                     {
                         moved.insert(index);
                         task.was = Some(gone[index].clone());
@@ -166,10 +166,10 @@ fn inside(library: &Library, snapshot: &Snapshot, folders: &Folders, topology: &
     records.filter(is_inside).cloned().collect()
 }
 
-fn is_unchanged(record: &Record, found: &Found, root: &Root) -> bool {
+fn is_unchanged(library: &Library, record: &Record, found: &Found, root: &Root) -> bool {
     record.stamp == found.stamp
         && record.sidecar == found.sidecar
-        && same_preview(record, found)
+        && same_preview(library, record, found)
         && record.root == found.root
         // The same file may have come under another root, or the root may be of another kind now.
         && record.folder == found.folder
@@ -177,8 +177,12 @@ fn is_unchanged(record: &Record, found: &Found, root: &Root) -> bool {
 }
 
 /// The preview that a sidecar names may be another than the one that a walk finds by its name.
-fn same_preview(record: &Record, found: &Found) -> bool {
-    let own = |preview: &Preview| folder::stamp(Path::new(&*preview.path)).is_ok_and(|stamp| stamp == preview.stamp);
+fn same_preview(library: &Library, record: &Record, found: &Found) -> bool {
+    let own = |preview: &Preview| match library.section(&preview.path) {
+        Ok(_section) => folder::stamp(Path::new(&*preview.path)).is_ok_and(|stamp| stamp == preview.stamp),
+        // Nobody knows while its disk does not answer.
+        Err(_) => true,
+    };
     match (&record.preview, &found.preview) {
         (Some(known), Some(seen)) if known.path == seen.path => known.stamp == seen.stamp,
         (Some(known), _) => own(known),
@@ -201,7 +205,10 @@ fn is_known_gone(library: &Library, walk: &Walk, record: &Record) -> bool {
 }
 
 /// Whether a place where a file was and one where it is are on one device, as far as can be told.
-fn on_one_device(was: &str, is: &str) -> bool {
+fn on_one_device(library: &Library, was: &str, is: &str) -> bool {
+    let (Ok(_was), Ok(_is)) = (library.section(was), library.section(is)) else {
+        return false;
+    };
     let device = |path: &Path| folder::id(path).map(|(device, _)| device);
     let was = Path::new(was).ancestors().skip(1).find_map(device);
     let is = device(Path::new(is));

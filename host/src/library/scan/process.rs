@@ -55,8 +55,8 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When its sidecar can't be used; the file is then left out.
-    pub fn read(&self, task: &Task<'_>, known: Option<&Record>) -> Result<Read, SidecarError> {
-        let (found, was) = (task.found, task.was.as_deref());
+    pub fn read(&self, task: &Task, known: Option<&Record>) -> Result<Read, SidecarError> {
+        let (found, was) = (&*task.found, task.was.as_deref());
         let info = self.plugin.info();
         let path = PathBuf::from(&*found.path);
         let folder = path.parent().unwrap_or(Path::new("/"));

@@ -14,6 +14,7 @@ struct QueueState {
     waiting: VecDeque<Waiting>,
     // Folders that are being looked at: each may bring more.
     busy: usize,
+    closed: bool,
 }
 
 /// Folders that wait to be looked at.
@@ -27,15 +28,27 @@ impl Queue {
     pub fn new(tops: Folders) -> Self {
         let waiting = tops.into_iter().map(|(path, depth)| (path, depth, 0)).collect();
         Self {
-            state: Mutex::new(QueueState { waiting, busy: 0 }),
+            state: Mutex::new(QueueState {
+                waiting,
+                ..QueueState::default()
+            }),
             changed: Condvar::new(),
         }
     }
 
-    /// The next folder; none when all are done.
+    /// Ends it: a thread that looks at a folder may never come back.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The next folder; none when all are done, or it was closed.
     pub fn next(&self) -> Option<Turn<'_>> {
         let mut state = self.lock();
         loop {
+            if state.closed {
+                return None;
+            }
             if let Some(folder) = state.waiting.pop_front() {
                 state.busy += 1;
                 return Some(Turn {

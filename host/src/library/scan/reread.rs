@@ -8,7 +8,7 @@ use super::folder::{Found, Names};
 use super::plan::Task;
 use super::process::{self, Reader};
 use super::reading::{now, write_sidecar};
-use crate::files::wire_path;
+use crate::files::{disks, wire_path};
 use crate::library::collection::Library;
 use crate::library::publishing::Proposal;
 use crate::library::record::{HashStatus, Record};
@@ -95,6 +95,10 @@ impl<'a> Rereading<'a> {
         let mut names = None;
         let mut read = Vec::with_capacity(paths.len());
         for (path, was) in paths {
+            let Ok(_section) = library.section(path) else {
+                // Its disk does not answer; it is read when the disk is back.
+                continue;
+            };
             let known = base.snapshot().by_path(path).map(|known| &**known);
             let Some(found) = found(library, &mut names, path, known) else {
                 // What can't be looked at for another reason may be there.
@@ -106,7 +110,7 @@ impl<'a> Rereading<'a> {
                 continue;
             };
             let task = Task {
-                found: &found,
+                found: Arc::new(found),
                 over: base.over(path),
                 was: was.map(|was| Arc::new(was.clone())),
                 leaves: false,
@@ -117,11 +121,12 @@ impl<'a> Rereading<'a> {
                 Err(error) => tracing::warn!(path, %error, "can't be read after its change"),
             }
         }
-        let processed = self.handle.block_on(process::finish(plugin, read));
+        let rules = || self.handle.block_on(process::finish(plugin, read));
+        let processed = disks::off_disk(rules);
         let (mut descriptions, mut records) = (Vec::new(), Vec::with_capacity(processed.len()));
         for processed in processed {
             let (record, description) = match self.in_scan {
-                true => write_sidecar(processed),
+                true => write_sidecar(library, processed),
                 false => (processed.record, processed.description),
             };
             let record = Arc::new(record);

@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use super::Cancel;
-use super::folder::{self, Found, Look};
+use super::folder::{self, Found, Link, Look, is_emptied};
 use super::merge::{Merge, with_aliases};
 use super::queue::Queue;
 use super::topology::{Topology, Tree};
+use crate::files::disks::{self, DiskError};
 use crate::library::io_profile::IoProfile;
 use crate::library::roots::Root;
 use crate::plugins::TypeInfo;
@@ -81,7 +84,9 @@ pub fn covers(folders: &Folders, folder: &Path, topology: &Topology) -> bool {
 #[derive(Debug, Default)]
 pub struct Walk {
     /// Model files by root and path.
-    pub found: Vec<Found>,
+    pub found: Vec<Arc<Found>>,
+    /// The real path of each root that is there, by index; of a walk of all roots only.
+    pub real_roots: Vec<Option<PathBuf>>,
     /// Roots that are absent or unreadable, by index.
     pub offline: HashSet<u16>,
     /// Paths that could not be read, as clients see them: nothing at or below them is known to be gone.
@@ -98,54 +103,83 @@ pub struct Walk {
     pub cancelled: bool,
 }
 
-/// What walks need to know.
-#[derive(Clone, Copy)]
-pub struct Walker<'a> {
+/// What walks need to know. Threads that hang keep it, so that all of it is shared.
+#[derive(Clone)]
+pub struct Walker {
     /// The roots.
-    pub roots: &'a [Root],
+    pub roots: Arc<[Root]>,
     /// The type.
-    pub info: &'a TypeInfo,
+    pub info: Arc<TypeInfo>,
     /// Ends the walk early.
-    pub cancel: &'a Cancel,
+    pub cancel: Cancel,
 }
 
-impl Walker<'_> {
+/// Threads that look at the folders of one tree.
+struct Walking(Receiver<std::io::Result<Vec<Look>>>, usize);
+
+impl Walking {
+    /// The looks in the order of their paths. Blocks until the tree is walked, or its disk does not answer.
+    fn looks(self) -> std::io::Result<Vec<Look>> {
+        let mut looks = Vec::new();
+        for _ in 0..self.1 {
+            // A thread that broke off has said nothing.
+            let broke_off = |_| std::io::Error::other("the walk broke off");
+            looks.append(&mut self.0.recv().map_err(broke_off)??);
+        }
+        looks.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(looks)
+    }
+}
+
+impl Walker {
     /// Walks all roots at once.
-    pub fn whole(self) -> Walk {
+    pub fn whole(&self) -> Walk {
         let mut merge = Merge::default();
-        let tops = self.roots.iter().map(|root| Tree {
-            written: root.path.clone(),
-            real: root.path.canonicalize().unwrap_or_else(|_| root.path.clone()),
+        let disks: Vec<_> = self.roots.iter().map(|root| root.disk.clone()).collect();
+        let set: BTreeMap<PathBuf, IoProfile> = self
+            .roots
+            .iter()
+            .filter_map(|root| Some((root.path.clone(), root.io?)))
+            .collect();
+        let tops = disks::each(&disks, None, move |root| {
+            let profile = set.get(root).copied();
+            let profile = profile.unwrap_or_else(|| IoProfile::of_disk(root));
+            (root.canonicalize().ok(), profile)
         });
-        let mut trees: Vec<Tree> = tops.collect();
-        let profile = |tree: &Tree| {
-            let root = self.roots.iter().find(|root| root.path == tree.written);
-            root.map_or_else(|| IoProfile::of_disk(&tree.real), Root::io_profile)
-        };
+        let mut profiles = Vec::with_capacity(tops.len());
+        let mut trees: Vec<Tree> = Vec::with_capacity(tops.len());
+        for (root, top) in self.roots.iter().zip(tops) {
+            let (real, profile) = top.unwrap_or((None, IoProfile::Fast));
+            trees.push(Tree {
+                written: root.path.clone(),
+                real: real.clone().unwrap_or_else(|| root.path.clone()),
+            });
+            profiles.push(profile);
+            merge.walk.real_roots.push(real);
+        }
         let mut at_once = trees.len().max(1);
         for hop in 0..=MAX_HOPS {
             let mut links = Vec::new();
             for some in trees.chunks(at_once) {
-                let looks: Vec<Vec<Look>> = std::thread::scope(|scope| {
-                    let walk = |tree: &Tree| {
-                        let (top, threads) = (tree.written.clone(), profile(tree).walkers());
-                        scope.spawn(move || self.below([(top, Depth::Deep)].into(), threads))
-                    };
-                    let handles: Vec<_> = some.iter().map(walk).collect();
-                    // A walk that broke off says nothing of what is gone.
-                    let broken = || {
+                let begun: Vec<_> = some
+                    .iter()
+                    .map(|tree| {
+                        let root = self.root_of(&tree.written)?;
+                        let profile = profiles.get(root).copied().unwrap_or(IoProfile::Fast);
+                        let top = [(tree.written.clone(), Depth::Deep)].into();
+                        Some(self.begin(root, top, profile.walkers()))
+                    })
+                    .collect();
+                for (tree, begun) in some.iter().zip(begun) {
+                    // What was given up says nothing of what is gone.
+                    let given_up = |error| {
                         vec![Look {
-                            error: Some(std::io::Error::other("the walk broke off")),
+                            error: Some(error),
                             ..Look::default()
                         }]
                     };
-                    let joined = handles
-                        .into_iter()
-                        .map(|handle| handle.join().unwrap_or_else(|_| broken()));
-                    joined.collect()
-                });
-                for (tree, looks) in some.iter().zip(looks) {
-                    links.extend(merge.add(tree, looks, self.roots));
+                    let looks = begun.map_or_else(Vec::new, |begun| begun.looks().unwrap_or_else(given_up));
+                    links.extend(merge.add(tree, looks, &self.roots));
                 }
             }
             if self.cancel.is_set() {
@@ -153,7 +187,7 @@ impl Walker<'_> {
                 return merge.walk;
             }
             trees = if hop < MAX_HOPS {
-                merge.new_trees(links)
+                merge.new_trees(links, &|link| self.leads_to_nothing(link))
             } else {
                 Vec::new()
             };
@@ -165,9 +199,28 @@ impl Walker<'_> {
         merge.finish()
     }
 
+    fn root_of(&self, path: &Path) -> Option<usize> {
+        self.roots.iter().position(|root| path.starts_with(&root.path))
+    }
+
+    /// Whether a link leads to an empty folder, or its disk does not say.
+    fn leads_to_nothing(&self, link: &Link) -> bool {
+        let Some(root) = self.root_of(&link.written).and_then(|root| self.roots.get(root)) else {
+            return false;
+        };
+        let target = link.target.clone();
+        root.disk.run_blocking(move || is_emptied(&target)).unwrap_or(true)
+    }
+
     /// Walks some folders, which [`normalised`] gave. None when what it met needs a walk of all roots: links that
-    /// came, went or changed, and roots that are away.
-    pub fn partial(self, folders: &Folders, topology: &Topology) -> Option<Walk> {
+    /// came, went or changed, and roots that are away or do not answer.
+    /// `profile` gives that of a root by its index.
+    pub fn partial(
+        &self,
+        folders: &Folders,
+        topology: &Topology,
+        profile: &dyn Fn(u16) -> IoProfile,
+    ) -> Option<Walk> {
         let mut walk = Walk::default();
         let mut looks: Vec<Look> = Vec::new();
         let mut by_tree: BTreeMap<&Path, Folders> = BTreeMap::new();
@@ -175,12 +228,19 @@ impl Walker<'_> {
             let tree = topology.tree_of(folder)?;
             by_tree.entry(&tree.written).or_default().insert(folder.clone(), *depth);
         }
+        let mut begun = Vec::with_capacity(by_tree.len());
         for (top, some) in by_tree {
-            if std::fs::read_dir(top).is_err() {
+            let (index, path) = (self.root_of(top)?, top.to_owned());
+            let root = self.roots.get(index)?;
+            let is_there = root.disk.run_blocking(move || std::fs::read_dir(path).is_ok());
+            if is_there != Ok(true) {
                 return None;
             }
-            let root = self.roots.iter().find(|root| top.starts_with(&root.path))?;
-            looks.extend(self.below(some, root.io_profile().walkers()));
+            let profile = profile(u16::try_from(index).ok()?);
+            begun.push(self.begin(index, some, profile.walkers()));
+        }
+        for walking in begun {
+            looks.extend(walking.looks().ok()?);
         }
         if self.cancel.is_set() {
             walk.cancelled = true;
@@ -218,54 +278,60 @@ impl Walker<'_> {
         Some(walk)
     }
 
-    /// Looks at folders, and at what is below them where that is wanted, with so many threads. Other roots are left
-    /// out: they have walks of their own. In the order of their paths.
-    fn below(self, tops: Folders, threads: usize) -> Vec<Look> {
-        let queue = Queue::new(tops);
-        let work = || {
-            let mut looks = Vec::new();
-            while let Some(mut turn) = queue.next() {
-                let (path, depth, level) = &turn.folder;
-                let mut look = match self.cancel.is_set() {
-                    true => Look::default(),
-                    false => folder::look(path, self.roots, self.info),
-                };
-                if *depth == Depth::Deep && *level < MAX_DEPTH {
-                    turn.more = std::mem::take(&mut look.folders);
-                    turn.more
-                        .retain(|folder| !self.roots.iter().any(|root| root.path == *folder));
-                } else if *depth == Depth::Deep && !look.folders.is_empty() {
-                    let reason = format!("what is more than {MAX_DEPTH} folders deep is not looked at");
-                    look.problems.push((path.display().to_string(), reason));
-                }
-                drop(turn);
-                looks.push(look);
+    /// Begins to look at folders of a root, and at what is below them where that is wanted, with so many threads. Other
+    /// roots are left out: they have walks of their own.
+    fn begin(&self, root: usize, tops: Folders, threads: usize) -> Walking {
+        let queue = Arc::new(Queue::new(tops));
+        let (sender, receiver) = channel();
+        let threads = threads.max(1);
+        for _ in 0..threads {
+            let (own, queue, sender) = (self.clone(), queue.clone(), sender.clone());
+            let (closing, silent) = (queue.clone(), sender.clone());
+            let given_up = move |error: DiskError| {
+                closing.close();
+                // Nobody listens after the first one.
+                let _ = silent.send(Err(error.into()));
+            };
+            let work = move || {
+                let _ = sender.send(own.work(root, &queue));
+            };
+            // Of the priority of this thread.
+            let thread = std::thread::Builder::new().name("walk".into());
+            if let Err(error) = thread.spawn(move || disks::watched(given_up, work)) {
+                tracing::error!(%error, "no thread can be started to look through folders");
             }
-            looks
-        };
-        let mut looks = if threads < 2 {
-            work()
-        } else {
-            std::thread::scope(|scope| {
-                let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-                let mut looks = work();
-                for handle in handles {
-                    match handle.join() {
-                        Ok(more) => looks.extend(more),
-                        Err(_) => self.cancel.set(),
-                    }
-                }
-                looks
-            })
-        };
-        looks.sort_by(|a, b| a.path.cmp(&b.path));
-        looks
+        }
+        Walking(receiver, threads)
+    }
+
+    fn work(&self, root: usize, queue: &Queue) -> std::io::Result<Vec<Look>> {
+        let section = self.roots.get(root).map(|root| root.disk.enter()).transpose();
+        let _section = section.inspect_err(|_| queue.close())?;
+        let mut looks = Vec::new();
+        while let Some(mut turn) = disks::off_disk(|| queue.next()) {
+            let (path, depth, level) = &turn.folder;
+            let mut look = match self.cancel.is_set() {
+                true => Look::default(),
+                false => folder::look(path, &self.roots, &self.info),
+            };
+            if *depth == Depth::Deep && *level < MAX_DEPTH {
+                turn.more = std::mem::take(&mut look.folders);
+                turn.more
+                    .retain(|folder| !self.roots.iter().any(|root| root.path == *folder));
+            } else if *depth == Depth::Deep && !look.folders.is_empty() {
+                let reason = format!("what is more than {MAX_DEPTH} folders deep is not looked at");
+                look.problems.push((path.display().to_string(), reason));
+            }
+            drop(turn);
+            looks.push(look);
+        }
+        Ok(looks)
     }
 }
 
 impl Walk {
     pub(super) fn take(&mut self, look: Look) {
-        self.found.extend(look.found);
+        self.found.extend(look.found.into_iter().map(Arc::new));
         self.temporary.extend(look.temporary);
         self.trash.extend(look.trash);
         let folder = look.path;

@@ -8,7 +8,7 @@ pub mod render;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor};
+use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -19,6 +19,7 @@ use render::Rendered;
 pub use render::{MAX_SIDE, Refusal};
 
 use super::record::Stamp;
+use crate::files::disks::{Disk, DiskError};
 
 /// Widths in pixels that thumbnails have; what is asked for is rounded up, so that the cache holds few of each picture.
 pub const WIDTHS: [u32; 8] = [160, 240, 320, 480, 640, 960, 1280, 1920];
@@ -27,6 +28,8 @@ pub const WIDTHS: [u32; 8] = [160, 240, 320, 480, 640, 960, 1280, 1920];
 const VERSION: u8 = 1;
 /// Most pictures that are made at once; each takes a processor.
 const MAX_SLOTS: usize = 4;
+/// Largest picture that is read whole before it is decoded, in bytes.
+const WHOLE: u64 = 32 << 20;
 /// Outcomes without a file that are remembered, so that a picture that can't be shown is not decoded each time.
 const REMEMBERED: usize = 16_384;
 
@@ -57,6 +60,19 @@ pub enum ThumbnailError {
         /// Why.
         source: std::io::Error,
     },
+    /// Its disk does not answer.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The bytes of which a thumbnail is made.
+enum Source {
+    /// A whole file, or the cover of a video.
+    Bytes(Vec<u8>),
+    /// A file that is too large to be kept in memory.
+    File(File),
+    /// The video has no cover.
+    None,
 }
 
 /// What a thumbnail is made of.
@@ -64,6 +80,8 @@ pub enum ThumbnailError {
 pub struct Picture {
     /// A file that may be opened, all links resolved.
     pub path: PathBuf,
+    /// The disk that it is on.
+    pub disk: Arc<Disk>,
     /// Its size and time.
     pub stamp: Stamp,
     /// The cover inside a video instead of the file itself.
@@ -132,12 +150,21 @@ impl Thumbnails {
         if let Some(found) = self.find(key, &picture).await {
             return found;
         }
+        // Read before a processor is taken, which a disk that hangs must not hold.
+        let waiting = picture.disk.in_memory().acquire_owned().await;
+        let (from, disk) = (picture.clone(), picture.disk.clone());
+        let source = disk.run(move || read(&from)).await?;
+        let source = source.map_err(|source| ThumbnailError::Io {
+            path: picture.path.clone(),
+            source,
+        })?;
         let slot = self.slots.clone().acquire_owned().await;
+        drop(waiting);
         let (own, path, handle) = (self.clone(), picture.path.clone(), tokio::runtime::Handle::current());
         let made = tokio::task::spawn_blocking(move || {
             // Both are held until the work is done, not until the client leaves.
             let _held: (OwnedMutexGuard<()>, _) = (turn, slot);
-            own.make(key, &picture, width, &handle)
+            own.make(key, &picture, source, width, &handle)
         });
         made.await.unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "decoding a preview broke off");
@@ -178,6 +205,7 @@ impl Thumbnails {
         &self,
         key: Key,
         picture: &Picture,
+        source: Source,
         width: u32,
         handle: &tokio::runtime::Handle,
     ) -> Result<Thumbnail, ThumbnailError> {
@@ -185,19 +213,21 @@ impl Thumbnails {
             path: picture.path.clone(),
             source,
         };
-        let mut file = File::open(&picture.path).map_err(io)?;
         // At most as many threads wait here as there are slots, and whoever holds memory gives it back.
         let reserve = |bytes: u64| handle.block_on(self.memory.clone().acquire_many_owned(mib(bytes)));
-        let rendered = if picture.cover {
-            let Some(bytes) = cover::of_video(&mut BufReader::new(&file)).map_err(io)? else {
+        let rendered = match source {
+            // Where the file itself is a video, even a small cover is made anew.
+            Source::Bytes(bytes) => {
+                render::render(Cursor::new(&bytes), bytes.len() as u64, width, picture.cover, reserve)
+            }
+            Source::File(mut file) => {
+                let size = file.metadata().map_err(io)?.len();
+                render::render(BufReader::new(&mut file), size, width, false, reserve)
+            }
+            Source::None => {
                 self.remember(key, Known::NoCover);
                 return Ok(Thumbnail::NoCover);
-            };
-            // The file itself is a video, so even a small cover is made anew.
-            render::render(Cursor::new(&bytes), bytes.len() as u64, width, true, reserve)
-        } else {
-            let size = file.metadata().map_err(io)?.len();
-            render::render(BufReader::new(&mut file), size, width, false, reserve)
+            }
         };
         match rendered {
             Ok(Rendered::Made(bytes)) => {
@@ -225,6 +255,21 @@ impl Thumbnails {
         }
         known.insert(key, outcome);
     }
+}
+
+/// Reads what a thumbnail is made of. Touches the picture's disk.
+fn read(picture: &Picture) -> std::io::Result<Source> {
+    let mut file = File::open(&picture.path)?;
+    if picture.cover {
+        let cover = cover::of_video(&mut BufReader::new(&file))?;
+        return Ok(cover.map_or(Source::None, Source::Bytes));
+    }
+    if file.metadata()?.len() > WHOLE {
+        return Ok(Source::File(file));
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(WHOLE).read_to_end(&mut bytes)?;
+    Ok(Source::Bytes(bytes))
 }
 
 fn answer(known: Known, path: &Path) -> Result<Thumbnail, ThumbnailError> {

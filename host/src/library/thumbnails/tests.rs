@@ -30,6 +30,7 @@ impl Folder {
             inode: 0,
         };
         Picture {
+            disk: crate::files::disks::of(self.folder.path()),
             path,
             stamp,
             cover: false,

@@ -25,9 +25,14 @@ pub struct Touched {
     pub kind: Kind,
     /// Whether it is no longer where it was.
     pub left: bool,
+    /// Whether it is a link.
+    pub is_link: bool,
+    /// Whether it is a folder, or a link to one.
+    pub is_folder: bool,
 }
 
-/// The paths of events that changed something. Reading is no change, and this server's own reading least of all.
+/// The paths of events that changed something. Reading is no change, and this server's own reading least of all. Looks at
+/// the paths, on the thread of the root's own watcher: who hears of them needs not to.
 pub fn touched(events: Vec<DebouncedEvent>) -> Vec<Touched> {
     let mut all = Vec::with_capacity(events.len());
     for DebouncedEvent { event, .. } in events {
@@ -42,8 +47,19 @@ pub fn touched(events: Vec<DebouncedEvent>) -> Vec<Touched> {
         let removed = matches!(event.kind, EventKind::Remove(_));
         let renamed = matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
         for path in event.paths {
-            let left = removed || (renamed && !exists(&path));
-            all.push(Touched { path, kind, left });
+            let there = path.symlink_metadata().ok().map(|there| there.file_type());
+            let is_link = there.is_some_and(|kind| kind.is_symlink());
+            let is_folder = match is_link {
+                true => path.is_dir(),
+                false => there.is_some_and(|kind| kind.is_dir()),
+            };
+            all.push(Touched {
+                left: removed || (renamed && there.is_none()),
+                path,
+                kind,
+                is_link,
+                is_folder,
+            });
         }
     }
     all

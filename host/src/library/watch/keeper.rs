@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use notify_debouncer_full::notify::{Error, ErrorKind};
@@ -13,7 +13,9 @@ use super::events::{Kind, Touched, exists};
 use super::folders::WatchedFolders;
 use super::roots::explained;
 use super::{Keeping, Message, RootWatch, Watched};
+use crate::files::disks::{Begun, Disk};
 use crate::library::collection::Library;
+use crate::library::io_profile::IoProfile;
 use crate::library::scan::folder::matters;
 use crate::library::scan::topology::Topology;
 use crate::library::scan::{Depth, Folders, ScanKind, models_below};
@@ -29,6 +31,11 @@ const REST: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 /// The first and longest rest before a scan for changes that were missed. Reading many folders is told as well, so
 /// that the scan itself may be what the system has too much of.
 const MISSED_REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+
+/// How long roots may take together to say whether they are there, before the first scan and later on. One that takes
+/// longer is offline until it has answered.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const NEXT_LOOK: Duration = Duration::from_millis(250);
 
 /// What is to be scanned.
 #[derive(Default)]
@@ -55,6 +62,19 @@ pub(super) struct RootState {
     // Of its folder; none while it is away.
     pub(super) id: Option<(u64, u64)>,
     pub(super) next_poll: Instant,
+    pub(super) disk: Arc<Disk>,
+    // What is asked of it now.
+    pub(super) looking: Option<Begun<RootLook>>,
+    // As often as its disk had been silent when it was last looked at.
+    pub(super) outages: u64,
+    // What the system watches below it: of its own, since setting that up may hang.
+    pub(super) folders: Option<Arc<Mutex<WatchedFolders>>>,
+}
+
+/// What a root says of itself.
+pub(super) struct RootLook {
+    pub(super) id: Option<(u64, u64)>,
+    pub(super) profile: IoProfile,
 }
 
 /// See the module.
@@ -64,9 +84,6 @@ pub struct Keeper {
     pub(super) keeping: Keeping,
     pub(super) handle: Handle,
     pub(super) sender: Sender<Message>,
-    pub(super) folders: Option<WatchedFolders>,
-    // Why there are no events at all.
-    pub(super) problem: Option<String>,
     pub(super) roots: Vec<RootState>,
     pub(super) watches: Vec<RootWatch>,
     // Links to files outside all trees, by what they lead to.
@@ -94,8 +111,6 @@ impl Keeper {
             keeping,
             handle,
             sender,
-            folders: None,
-            problem: None,
             roots: Vec::new(),
             watches: Vec::new(),
             outside: BTreeMap::new(),
@@ -144,19 +159,15 @@ impl Keeper {
                 path: root.path.clone(),
                 id: None,
                 next_poll: Instant::now() + self.keeping.poll,
+                disk: root.disk.clone(),
+                looking: None,
+                outages: root.disk.outages(),
+                folders: None,
             })
             .collect();
         if self.keeping.watch {
-            match WatchedFolders::new(self.sender.clone()) {
-                Ok(folders) => self.folders = Some(folders),
-                Err(error) => {
-                    let problem = explained(&error);
-                    tracing::warn!(model_type = self.plugin.info().id(), "{problem}");
-                    self.problem = Some(problem);
-                }
-            }
             // Before the first scan, so that nothing falls between the two.
-            self.look_at_roots(&library);
+            self.look_at_roots(&library, FIRST_LOOK);
         }
         self.pending.everything = true;
         self.scan(&library);
@@ -210,9 +221,7 @@ impl Keeper {
                     .filter(|index| concerned(&self.roots[*index]))
                     .collect();
                 for index in concerned {
-                    if let Some(folders) = &mut self.folders {
-                        folders.unwatch_tree(&self.roots[index].path);
-                    }
+                    self.roots[index].folders = None;
                     self.poll_instead(index, problem.clone());
                 }
                 self.publish(library);
@@ -223,12 +232,19 @@ impl Keeper {
                 .for_each(|folder| self.pending.add(folder, Depth::Shallow)),
             Message::Rules => self.pending.everything = true,
             Message::Links => self.watch_links(library),
+            Message::Watching(index, folders) => self.watched_after_all(index, folders, library),
             Message::Close => {}
         }
     }
 
     fn touch(&mut self, touched: Touched, library: &Library) {
-        let Touched { path, kind, left } = touched;
+        let Touched {
+            path,
+            kind,
+            left,
+            is_link,
+            is_folder,
+        } = touched;
         if let Some(index) = self.roots.iter().position(|root| root.path == path) {
             if left {
                 // The watch may have gone with the folder, though another may be there by now.
@@ -257,13 +273,12 @@ impl Keeper {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         // A name that is not UTF-8 may be a model's, and is a problem to be told.
         let of_model = name.is_empty() || matters(name, library.info());
-        let is_link = || topology.links.contains_key(&path) || path.is_symlink();
-        if of_model || is_link() {
+        if of_model || is_link || topology.links.contains_key(&path) {
             self.pending.add(parent, Depth::Shallow);
         }
         let is_folder = match left {
             true => kind != Kind::File && holds_something(&path, &topology, library),
-            false => kind == Kind::Folder || path.is_dir(),
+            false => kind == Kind::Folder || is_folder,
         };
         if is_folder {
             self.pending.add(path, Depth::Deep);
@@ -274,7 +289,7 @@ impl Keeper {
     fn look_around(&mut self, library: &Library) {
         let now = Instant::now();
         if self.keeping.watch && now >= self.roots_at + ROOTS_EVERY {
-            self.look_at_roots(library);
+            self.look_at_roots(library, NEXT_LOOK);
         }
         for index in 0..self.roots.len() {
             let root = &self.roots[index];
@@ -317,7 +332,9 @@ impl Keeper {
             }
         };
         for (folder, depth) in again {
-            if exists(&folder) {
+            let (root, path) = (self.roots.iter().find(|root| folder.starts_with(&root.path)), folder.clone());
+            let is_there = root.is_none_or(|root| root.disk.run_blocking(move || exists(&path)) == Ok(true));
+            if is_there {
                 self.pending.add(folder, depth);
             }
         }

@@ -18,9 +18,9 @@ use arc_swap::ArcSwap;
 
 use super::collection::Library;
 use super::io_profile::IoProfile;
-use super::roots::Root;
 use crate::plugins::Plugin;
 use events::Touched;
+use folders::WatchedFolders;
 
 /// How a library is kept.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,8 @@ enum Message {
     Look(Vec<PathBuf>),
     /// Links changed, and with them what is to be watched.
     Links,
+    /// A root's folders are watched after all: setting that up took long.
+    Watching(usize, Arc<Mutex<WatchedFolders>>),
     /// Another plugin gives the rules, by which every record is derived again.
     Rules,
     /// The library is closed.
@@ -95,15 +97,15 @@ pub struct Watch {
 
 impl Watch {
     /// Nothing is watched yet.
-    pub fn new(roots: &[Root]) -> Self {
+    pub fn new(profiles: &[IoProfile]) -> Self {
         let (sender, receiver) = channel();
-        let off = |root: &Root| RootWatch {
-            profile: root.io_profile(),
+        let off = |profile: &IoProfile| RootWatch {
+            profile: *profile,
             watched: Watched::Off,
             problem: None,
         };
         Self {
-            roots: ArcSwap::from_pointee(roots.iter().map(off).collect()),
+            roots: ArcSwap::from_pointee(profiles.iter().map(off).collect()),
             sender,
             receiver: Mutex::new(Some(receiver)),
         }

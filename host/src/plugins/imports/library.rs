@@ -8,6 +8,7 @@ use super::super::instance::CallState;
 use super::wit::library::{Facet, Host, Lookup, Order, Page, Root, Selection, TagLogic};
 use super::wit::types::Error;
 use super::{LibraryView, unsupported};
+use crate::files::disks;
 use crate::library::chunk::Slot;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Tools};
@@ -55,7 +56,7 @@ impl CallState {
         let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(patch) else {
             return Err(Error::Invalid("the patch is no JSON object".into()));
         };
-        let edited = tokio::task::spawn_blocking(move || {
+        let edited = disks::blocking(move || {
             let tools = Tools {
                 plugin: &rules,
                 history: &outside.history,
@@ -66,9 +67,10 @@ impl CallState {
             edited.map_or(Ok(None), |edited| edited.result)
         });
         match self.clock.waiting(edited).await {
-            Ok(Ok(Some(record))) => Ok(item::model(&record)),
-            Ok(Ok(None)) => Err(Error::NotFound("the model is gone".into())),
-            Ok(Err(error)) => Err(refused(&error)),
+            Ok(Ok(Ok(Some(record)))) => Ok(item::model(&record)),
+            Ok(Ok(Ok(None))) => Err(Error::NotFound("the model is gone".into())),
+            Ok(Ok(Err(error))) => Err(refused(&error)),
+            Ok(Err(error)) => Err(refused(&error.into())),
             Err(error) => Err(Error::Internal(error.to_string())),
         }
     }
@@ -83,6 +85,8 @@ fn refused(error: &EditError) -> Error {
         | EditError::NameTaken(_)
         | EditError::TargetTaken(_)
         | EditError::Away(_)
+        | EditError::Disk(_)
+        | EditError::HolderStuck(_)
         | EditError::NotHashed(_)
         | EditError::Differs(..)
         | EditError::IsLink(_)

@@ -22,7 +22,7 @@ export function mountBanners({ store, retry, cancelScan, cancelRefresh }) {
       !reachable && ["unreachable", () => banner("bad", "alert", t("error.unreachable"))],
       reachable && listError && total > 0 && [`error ${listError.message}`, () => banner("bad", "alert", listError.message || t("error.list"), h("button", { class: "button button--quiet button--small", type: "button", onclick: retry }, t("error.retry")))],
       pluginFailure && [`plugin ${pluginFailure.text} ${pluginFailure.reason}`, () => banner("bad", "alert", pluginFailure.text, h("a", { href: "/plugins" }, t("plugins.open")), pluginFailure.reason && reason(pluginFailure.reason))],
-      away.length > 0 && [`away ${away.map((root) => root.path).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("code", {}, root.path))))],
+      away.length > 0 && [`away ${away.map((root) => `${root.path} ${root.reason ?? ""}`).join()}`, () => banner("warn", "offline", t("roots.away"), h("span", { class: "banner__paths" }, away.map((root) => h("span", {}, h("code", {}, root.path), root.reason && ` ${t("roots.silent", { seconds: root.answer_seconds })}`))))],
       providers?.offline && [`providers ${hosts}`, () => banner("warn", "offline", t("providers.offline", { hosts }))],
       refreshing && ["refreshing", () => refresh.element],
       busy && ["working", () => working.element],

@@ -20,7 +20,7 @@ export function emptyLibrary(status) {
   const key = roots[0]?.key ?? type.prefix;
   return box(mark("folder"), t("empty.title", { name: type.display_name }),
     h("p", { class: "notice__text" }, t(roots.length ? "empty.looked" : "empty.noRoots")),
-    roots.length > 0 && h("ul", { class: "roots" }, roots.map((root) => h("li", { class: "roots__root" }, icon(root.online ? "folder" : "offline"), h("code", {}, root.path), !root.online && h("span", { class: "roots__state" }, t("roots.offline"))))),
+    roots.length > 0 && h("ul", { class: "roots" }, roots.map((root) => h("li", { class: "roots__root" }, icon(root.online ? "folder" : "offline"), h("code", {}, root.path), !root.online && h("span", { class: "roots__state" }, root.reason ? t("roots.silent", { seconds: root.answer_seconds }) : t("roots.offline"))))),
     h("p", { class: "notice__text" }, t(roots.length ? "empty.how" : "empty.start")),
     h("pre", { class: "notice__code", tabindex: "0" }, h("code", {}, `host --root ${key}=/path/to/models`)));
 }
