@@ -52,10 +52,14 @@ pub enum ActivateError {
 /// Opens a type's library with what the store knows of it.
 pub async fn open(app: &App, slot: &TypeSlot, active: &ActiveLibrary) -> Option<Arc<Library>> {
     let started = Instant::now();
-    let roots = active.roots.roots_of(&slot.info);
+    let sources = active.roots.clone();
     let (info, store, hub) = (slot.info.clone(), app.store.clone(), app.hub.clone());
     let hashing = app.hashing.clone();
-    let opened = tokio::task::spawn_blocking(move || Library::open(info, roots, store, &hashing, hub)).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        let roots = sources.roots_of(&info);
+        Library::open(info, roots, store, &hashing, hub)
+    });
+    let opened = opened.await;
     let library = match opened {
         Ok(library) => Arc::new(library),
         Err(error) => {

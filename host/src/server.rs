@@ -41,6 +41,8 @@ use crate::workers::Workers;
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 /// How often what is too old is looked for in the history.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// How long files that are being hashed may take to be put down.
+const HASHING_LIMIT: Duration = Duration::from_secs(2);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -147,10 +149,10 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             let _ = tokio::time::timeout(CONNECTIONS_LIMIT, &mut serving).await;
             serving.abort();
             let hashing = app.hashing.clone();
-            let closing = tokio::task::spawn_blocking(move || {
-                hashing.close();
-                store.flush();
-            });
+            // A file on a disk that hangs may be under way, and is not waited for.
+            let ending = tokio::task::spawn_blocking(move || hashing.close());
+            let _ = tokio::time::timeout(HASHING_LIMIT, ending).await;
+            let closing = tokio::task::spawn_blocking(move || store.flush());
             let _ = tokio::time::timeout(STORE_LIMIT, closing).await;
         }
     }

@@ -105,7 +105,10 @@ impl Library {
         let only_others = stored.elsewhere > 0 && stored.records.is_empty();
         let known = stored.plugin_digest.is_some() && !only_others;
         let snapshot = Snapshot::default().apply(stored.records.into_iter().map(Change::Put).collect());
-        let looks: Vec<_> = disks::finish_each(looks, asked + PATIENCE).into_iter().map(Result::ok).collect();
+        let looks: Vec<_> = disks::finish_each(looks, asked + PATIENCE)
+            .into_iter()
+            .map(Result::ok)
+            .collect();
         let offline = looks.iter().map(|look| look.as_ref().is_none_or(|look| !look.is_there));
         let offline: Vec<bool> = offline.collect();
         let profiles = roots.iter().zip(&looks).map(|(root, look)| {
@@ -492,13 +495,15 @@ impl Library {
             }
             outcome
         };
-        let outcome = in_background("scan", move || stop.set(), scan).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a scan broke off");
-            Some(Outcome {
-                cancelled: true,
-                ..Outcome::default()
-            })
-        });
+        let outcome = in_background("scan", move || stop.set(), scan)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a scan broke off");
+                Some(Outcome {
+                    cancelled: true,
+                    ..Outcome::default()
+                })
+            });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         outcome
     }

@@ -110,7 +110,10 @@ impl Library {
                 .iter()
                 .map(|left_out| (left_out.path.clone(), left_out.reason.clone())),
         );
-        let silent = self.roots().iter().filter_map(|root| Some((root, root.disk.silence()?)));
+        let silent = self
+            .roots()
+            .iter()
+            .filter_map(|root| Some((root, root.disk.silence()?)));
         all.extend(silent.map(|(root, error)| (root.wire.to_string(), error.to_string())));
         all.sort();
         all

@@ -129,7 +129,7 @@ fn is_wanted(app: &App, source: &Source, plugin: &Plugin) -> bool {
         || libraries
             .names()
             .filter_map(|name| libraries.get(name))
-            .any(|library| !library.roots.roots_of(plugin.info()).is_empty())
+            .any(|library| library.roots.has_roots(plugin.info()))
 }
 
 async fn load_one(roster: &Roster, source: &Source) -> Result<Plugin, LoadError> {

@@ -49,7 +49,11 @@ impl Default for DiskSettings {
 impl DiskSettings {
     /// The same, as disks take it: at least a tenth of a second, at most an hour.
     pub fn deadline(&self) -> Duration {
-        let seconds = if self.answer_seconds.is_finite() { self.answer_seconds } else { 10.0 };
+        let seconds = if self.answer_seconds.is_finite() {
+            self.answer_seconds
+        } else {
+            10.0
+        };
         Duration::from_secs_f64(seconds.clamp(0.1, 3600.0))
     }
 }

@@ -55,7 +55,7 @@ impl RootSources {
     }
 
     /// The roots of a type: each kind's primary folders sorted, then each kind's extra ones;
-    /// every real folder once.
+    /// every real folder once. Asks their disks, at most for a moment. Blocks.
     pub fn roots_of(&self, info: &TypeInfo) -> Vec<Root> {
         let mut all = Vec::new();
         for source in [&self.primary, &self.extra] {
@@ -68,6 +68,16 @@ impl RootSources {
             }
         }
         roots::distinct(all)
+    }
+
+    /// Whether a type has any folder. Touches no disk.
+    pub fn has_roots(&self, info: &TypeInfo) -> bool {
+        let kinds = info.descriptor.roots.iter();
+        let mut names = kinds.flat_map(|kind| std::iter::once(&kind.key).chain(&kind.folders));
+        names.any(|name| {
+            let sources = [self.primary.get(name), self.extra.get(name)];
+            sources.into_iter().flatten().any(|folders| !folders.is_empty())
+        })
     }
 
     fn root(&self, folder: &Path, key: &str) -> Option<Root> {

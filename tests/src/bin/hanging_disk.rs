@@ -85,10 +85,7 @@ impl Filesystem for Mirror {
     }
 
     fn getattr(&mut self, _: &Request<'_>, inode: u64, _: Option<u64>, reply: ReplyAttr) {
-        match self
-            .path(inode)
-            .and_then(|path| self.attributes(&path, inode == 1))
-        {
+        match self.path(inode).and_then(|path| self.attributes(&path, inode == 1)) {
             Ok(attributes) => reply.attr(&NO_CACHE, &attributes),
             Err(error) => reply.error(errno(&error)),
         }
@@ -133,7 +130,10 @@ impl Filesystem for Mirror {
 
     fn readdir(&mut self, _: &Request<'_>, inode: u64, _: u64, offset: i64, mut reply: ReplyDirectory) {
         let list = || {
-            let mut all = vec![(1, FileType::Directory, ".".into()), (1, FileType::Directory, "..".into())];
+            let mut all = vec![
+                (1, FileType::Directory, ".".into()),
+                (1, FileType::Directory, "..".into()),
+            ];
             for entry in std::fs::read_dir(self.path(inode)?)? {
                 let entry = entry?;
                 let inode = std::os::unix::fs::DirEntryExt::ino(&entry);

@@ -67,19 +67,28 @@ async fn offline_names(server: &Server) -> Result<Vec<String>> {
     let page = server.list("loras", &[("page_size", "100")]).await?;
     let items = page["items"].as_array().into_iter().flatten();
     let offline = items.filter(|item| item["offline"] == true);
-    Ok(offline.filter_map(|item| item["file_name"].as_str().map(str::to_owned)).collect())
+    Ok(offline
+        .filter_map(|item| item["file_name"].as_str().map(str::to_owned))
+        .collect())
 }
 
 async fn edit(server: &Server, path: &Path, notes: &str) -> Result<u16> {
     let body = json!({ "file_path": path, "notes": notes });
-    Ok(server.send(&Call::post("/api/lm/loras/save-metadata", &body)).await?.status)
+    Ok(server
+        .send(&Call::post("/api/lm/loras/save-metadata", &body))
+        .await?
+        .status)
 }
 
 #[tokio::test]
 async fn a_disk_that_hangs_before_the_start_keeps_nothing_from_being_served() -> Result<()> {
-    let Some(shelf) = Shelf::new(on_nas(3))? else { return Ok(()) };
+    let Some(shelf) = Shelf::new(on_nas(3))? else {
+        return Ok(());
+    };
     let server = shelf.options().serve().await?;
-    server.wait_for_names("loras", &["far000", "far001", "far002", "local"]).await?;
+    server
+        .wait_for_names("loras", &["far000", "far001", "far002", "local"])
+        .await?;
     server.stop().await?;
 
     shelf.disk.hang();
@@ -101,10 +110,13 @@ async fn a_disk_that_hangs_before_the_start_keeps_nothing_from_being_served() ->
 
     shelf.disk.answer();
     within("its return", server.wait_for_status("loras", all_online)).await?;
-    within("its models", server.wait_for("loras", |page| {
-        let items = page["items"].as_array();
-        items.is_some_and(|items| items.len() == 4 && items.iter().all(|item| item["offline"] != true))
-    }))
+    within(
+        "its models",
+        server.wait_for("loras", |page| {
+            let items = page["items"].as_array();
+            items.is_some_and(|items| items.len() == 4 && items.iter().all(|item| item["offline"] != true))
+        }),
+    )
     .await?;
     within("the end", server.stop()).await?;
     Ok(())
@@ -112,7 +124,9 @@ async fn a_disk_that_hangs_before_the_start_keeps_nothing_from_being_served() ->
 
 #[tokio::test]
 async fn a_disk_that_hangs_during_a_scan_ends_neither_the_scan_nor_the_watching_of_other_folders() -> Result<()> {
-    let Some(shelf) = Shelf::new(on_nas(40))? else { return Ok(()) };
+    let Some(shelf) = Shelf::new(on_nas(40))? else {
+        return Ok(());
+    };
     let server = shelf.options().serve().await?;
     server.wait_for_status("loras", all_online).await?;
     let begun = server.list("loras", &[]).await?["total"].clone();
@@ -124,9 +138,12 @@ async fn a_disk_that_hangs_during_a_scan_ends_neither_the_scan_nor_the_watching_
     within("the status", server.wait_for_status("loras", is_offline)).await?;
     assert_eq!(offline_names(&server).await?.len(), 40, "nothing of it is forgotten");
     shelf.library.add(&Model::lora("new").sidecar())?;
-    within("a new file elsewhere", server.wait_for("loras", |page| {
-        modelshelf_tests::names(page).iter().any(|name| name == "new")
-    }))
+    within(
+        "a new file elsewhere",
+        server.wait_for("loras", |page| {
+            modelshelf_tests::names(page).iter().any(|name| name == "new")
+        }),
+    )
     .await?;
     let problems = within("problems", server.get_json("/api/lm/loras/problems", &[])).await?;
     assert!(problems.to_string().contains(REASON), "{problems}");
@@ -139,14 +156,17 @@ async fn a_disk_that_hangs_during_a_scan_ends_neither_the_scan_nor_the_watching_
 
 #[tokio::test]
 async fn seven_hundred_previews_that_were_given_up_keep_no_other_request_waiting() -> Result<()> {
-    let Some(shelf) = Shelf::new(on_nas(20))? else { return Ok(()) };
+    let Some(shelf) = Shelf::new(on_nas(20))? else {
+        return Ok(());
+    };
     let server = shelf.options().serve().await?;
     server.wait_for_status("loras", all_online).await?;
     let page = server.list("loras", &[("page_size", "100")]).await?;
     let items = page["items"].as_array().cloned().unwrap_or_default();
     let preview = |near: bool| -> Vec<String> {
         let of = items.iter().filter(|item| (item["file_name"] == "local") == near);
-        of.filter_map(|item| item["preview_url"].as_str().map(str::to_owned)).collect()
+        of.filter_map(|item| item["preview_url"].as_str().map(str::to_owned))
+            .collect()
     };
     let (far, near) = (preview(false), preview(true));
     assert_eq!((far.len(), near.len()), (20, 1));
@@ -169,10 +189,16 @@ async fn seven_hundred_previews_that_were_given_up_keep_no_other_request_waiting
         request.await?;
     }
     assert!(threads_of(server.pid())? < 100);
-    assert_eq!(sorted_names(&within("the list", server.list("loras", &[("search", "local")])).await?), ["local"]);
+    assert_eq!(
+        sorted_names(&within("the list", server.list("loras", &[("search", "local")])).await?),
+        ["local"]
+    );
     assert_eq!(within("a preview elsewhere", server.get(&near[0])).await?.status, 200);
     let thumbnail = format!("{}{}w=320", near[0], if near[0].contains('?') { "&" } else { "?" });
-    assert_eq!(within("a thumbnail elsewhere", server.get(&thumbnail)).await?.status, 200);
+    assert_eq!(
+        within("a thumbnail elsewhere", server.get(&thumbnail)).await?.status,
+        200
+    );
     let local = shelf.library.root("loras").join("local.safetensors");
     assert_eq!(within("an edit elsewhere", edit(&server, &local, "here")).await?, 200);
     within("the status", server.wait_for_status("loras", is_offline)).await?;
@@ -189,7 +215,9 @@ async fn seven_hundred_previews_that_were_given_up_keep_no_other_request_waiting
 
 #[tokio::test]
 async fn a_disk_that_hangs_at_the_end_does_not_keep_the_server_from_ending() -> Result<()> {
-    let Some(shelf) = Shelf::new(on_nas(20))? else { return Ok(()) };
+    let Some(shelf) = Shelf::new(on_nas(20))? else {
+        return Ok(());
+    };
     let server = shelf.options().serve().await?;
     server.wait_for_status("loras", all_online).await?;
     shelf.disk.hang();

@@ -75,7 +75,12 @@ impl<K: Clone + PartialEq> KeyedLocks<K> {
                 break;
             }
             let is_stuck = in_the_way.any(|holder| holder.beat.as_ref().is_some_and(|beat| beat.is_given_up()));
-            let wait = || self.freed.wait_timeout(held, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            let wait = || {
+                self.freed
+                    .wait_timeout(held, LOOK)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            };
             held = if is_stuck { wait() } else { beat::off_disk(wait) };
         }
         self.note(&mut held, &keys);

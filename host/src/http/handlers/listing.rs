@@ -125,9 +125,9 @@ pub async fn excluded(call: Call, service: Arc<TypeService>) -> Result<Response,
     let (snapshot, offline) = (service.library.snapshot(), service.library.offline());
     let mut slots = snapshot.excluded().clone();
     if let Some(mut search) = listing.filter.search.take() {
-        let snapshot = snapshot.clone();
+        let (snapshot, library) = (snapshot.clone(), service.library.clone());
         let job = move |deadline: &Deadline| {
-            service.library.look_into_descriptions(&snapshot, &mut search, deadline);
+            library.look_into_descriptions(&snapshot, &mut search, deadline);
             search.run(&snapshot, deadline)
         };
         slots &= call.app.workers.run(job).await?;

@@ -15,9 +15,9 @@ use super::super::dispatch::Call;
 use super::super::error::ApiError;
 use crate::files::disks::Disk;
 use crate::files::rooted::{AllowedFolders, RootedPath, RootedPathError};
-use crate::library::{Library, preview};
 use crate::library::record::Stamp;
 use crate::library::thumbnails::{self, Picture, Thumbnail, ThumbnailError};
+use crate::library::{Library, preview};
 use crate::model_types::TypeService;
 
 /// What previews may be, by ending. Nothing that a browser would run is among them.
@@ -170,7 +170,9 @@ async fn sized(
         true => {
             let allowed = service.library.allowed();
             let disk = opened.disk.clone();
-            let poster = disk.run(move || beside_video(&allowed, &opened).unwrap_or(opened)).await?;
+            let poster = disk
+                .run(move || beside_video(&allowed, &opened).unwrap_or(opened))
+                .await?;
             let cover = is_video(&poster);
             // The version in the URL is the video's; a picture beside it may come later.
             (poster, cover, "public, max-age=86400")

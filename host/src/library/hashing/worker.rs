@@ -66,7 +66,15 @@ fn work(shared: &Arc<Shared>) {
         let (stuck, own) = (under_way.clone(), shared.clone());
         let given_up = move |_| replace(&own, &stuck);
         let settled = disks::watched(given_up, || {
-            let settled = run(shared, &mut hasher, &ask, &job.record, &job.cancel, job.disk.as_ref(), &under_way);
+            let settled = run(
+                shared,
+                &mut hasher,
+                &ask,
+                &job.record,
+                &job.cancel,
+                job.disk.as_ref(),
+                &under_way,
+            );
             // First, so that whoever waited for the hash does not find the file still at work.
             drop(take(&under_way));
             // Another thread has this one's place.

@@ -267,12 +267,7 @@ impl Job {
     }
 
     /// Publishes records whose other paths changed; the paths of those that changed otherwise meanwhile.
-    fn realias(
-        &self,
-        reading: &Reading,
-        realiased: Vec<(Over, Record)>,
-        outcome: &mut Outcome,
-    ) -> HashSet<Box<str>> {
+    fn realias(&self, reading: &Reading, realiased: Vec<(Over, Record)>, outcome: &mut Outcome) -> HashSet<Box<str>> {
         let mut replaced = HashSet::new();
         for some in realiased.chunks(reading::PUBLISH) {
             let (overs, mut records): (Vec<Over>, Vec<Record>) = some.iter().cloned().unzip();

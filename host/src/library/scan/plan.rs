@@ -88,7 +88,9 @@ impl<'w> Plan<'w> {
             let revisit = library.moves().take_revisit(&found.path);
             if let (Some(record), false, None) = (known, everything, &revisit) {
                 let root = library.roots().get(usize::from(found.root));
-                if record.derived_by == derived_by && root.is_some_and(|root| is_unchanged(library, record, found, root)) {
+                if record.derived_by == derived_by
+                    && root.is_some_and(|root| is_unchanged(library, record, found, root))
+                {
                     if record.aliases != found.aliases {
                         let realiased = Record {
                             aliases: found.aliases.clone(),

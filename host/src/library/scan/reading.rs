@@ -172,7 +172,11 @@ impl Reading {
             let threads = THREADS.min(batches.len());
             let lane = Arc::new(Lane {
                 root,
-                disk: self.library.roots().get(usize::from(root)).map(|root| root.disk.clone()),
+                disk: self
+                    .library
+                    .roots()
+                    .get(usize::from(root))
+                    .map(|root| root.disk.clone()),
                 state: Mutex::new(LaneState {
                     batches,
                     free: self.library.io_profile(root).readers(),

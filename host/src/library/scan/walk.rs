@@ -215,12 +215,7 @@ impl Walker {
     /// Walks some folders, which [`normalised`] gave. None when what it met needs a walk of all roots: links that
     /// came, went or changed, and roots that are away or do not answer.
     /// `profile` gives that of a root by its index.
-    pub fn partial(
-        &self,
-        folders: &Folders,
-        topology: &Topology,
-        profile: &dyn Fn(u16) -> IoProfile,
-    ) -> Option<Walk> {
+    pub fn partial(&self, folders: &Folders, topology: &Topology, profile: &dyn Fn(u16) -> IoProfile) -> Option<Walk> {
         let mut walk = Walk::default();
         let mut looks: Vec<Look> = Vec::new();
         let mut by_tree: BTreeMap<&Path, Folders> = BTreeMap::new();

@@ -332,7 +332,10 @@ impl Keeper {
             }
         };
         for (folder, depth) in again {
-            let (root, path) = (self.roots.iter().find(|root| folder.starts_with(&root.path)), folder.clone());
+            let (root, path) = (
+                self.roots.iter().find(|root| folder.starts_with(&root.path)),
+                folder.clone(),
+            );
             let is_there = root.is_none_or(|root| root.disk.run_blocking(move || exists(&path)) == Ok(true));
             if is_there {
                 self.pending.add(folder, depth);
