@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::authoring::live;
 use crate::cli::ServeArgs;
+use crate::data_folder::DataFolder;
 use crate::downloads::Downloads;
 use crate::downloads::ledger::Ledger;
 use crate::http;
@@ -40,6 +41,8 @@ use crate::workers::Workers;
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 /// How often what is too old is looked for in the history.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// How often the data folder is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -59,13 +62,14 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     if !address.ip().is_loopback() && settings.token.is_none() {
         tracing::warn!(%address, "listening beyond this machine without a token: whoever reaches this address can read the library");
     }
+    let active = settings.libraries.start();
+    let data = Arc::new(DataFolder::open(&settings.data_folder, active.roots.folders())?);
     let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
-    let active = settings.libraries.start();
     let options = Options::new(&settings.providers, &active.contract, &settings.data_folder)?;
     let providers = Arc::new(Providers::new(&settings.providers, options)?);
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
-    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
+    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()).guarded_by(data.clone()));
     let engine = PluginEngine::new(settings.limits.clone())?;
     let hub = Arc::new(Hub::with_terminal(terminal));
     let outside = Outside {
@@ -80,6 +84,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         settings.downloads.clone(),
     ));
     let app = Arc::new(App {
+        data: data.clone(),
         downloads,
         workers: Workers::new(&settings.workers)?,
         safe_html: SafeHtml::default(),
@@ -108,6 +113,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     println!("listening on http://{address}");
 
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
+    let watching_data = tokio::spawn(watch_data_folder(app.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
     let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
     let to_load = app.clone();
@@ -131,6 +137,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             loading.abort();
             live::end_builds(&builds);
             forgetting.abort();
+            watching_data.abort();
             quarantining.abort();
             telling.abort();
             app.refreshes.cancel_all();
@@ -162,6 +169,21 @@ fn hashing_options(settings: &Settings, active: &ActiveLibrary) -> HashingOption
         bytes_per_second: settings.hashing.megabytes_per_second * 1e6,
         block: active.contract.hash_block(),
         network: settings.hashing.network,
+    }
+}
+
+/// Notices when the data folder is gone, also while nobody changes anything, and tells the pages.
+async fn watch_data_folder(app: Arc<App>) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        every.tick().await;
+        let data = app.data.clone();
+        let is_gone = tokio::task::spawn_blocking(move || data.check().is_err()).await;
+        if is_gone.unwrap_or(false) {
+            app.hub
+                .broadcast(serde_json::json!({ "type": "models_changed" }).to_string());
+            return;
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use super::error::DownloadError;
 use super::resolve::Plan;
 use super::transfer::{self, Arrived, PartOf, TransferError};
 use crate::app::App;
-use crate::files::{FORBIDDEN, rename};
+use crate::files::FORBIDDEN;
+use crate::files::rooted::AllowedFolders;
 use crate::library::editing::{self, EditError};
 use crate::library::sidecar::{self, Sidecar, SidecarError};
 use crate::library::{metadata, refreshing, typed};
@@ -148,7 +149,9 @@ pub async fn install(
         let beside = sidecar_of(&target);
         let now = moment::now();
         let _turn = sidecar::turn(&target);
-        let there = there(&beside, &sha256).map_err(|source| io(&beside, source))?;
+        let allowed = library.allowed();
+        let before = foreign_bytes(&beside).map_err(|source| io(&beside, source))?;
+        let there = there(&allowed, &beside, &sha256).map_err(|source| io(&beside, source))?;
         let is_new = there.is_none();
         let mut sidecar = metadata::sidecar_of(library.info(), stem, &wire, bytes, now);
         if let Some(there) = there {
@@ -178,20 +181,30 @@ pub async fn install(
             set("preview_url", json!(crate::files::wire_path(&path)));
             set("preview_nsfw_level", json!(level));
         }
-        sidecar.write(&beside).map_err(|error| io(&beside, io_of(error)))?;
-        let part = transfer::part_of(&target);
-        if let Err(source) = rename::to_new(&part, &target) {
+        let entry = |path: &Path| allowed.target_entry(path).map_err(|source| io(path, source));
+        let (own, written) = (
+            entry(&beside)?,
+            sidecar.content().map_err(|source| io(&beside, source))?,
+        );
+        match own.write_if(before.as_deref(), &written) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(io(
+                    &beside,
+                    std::io::Error::other("another program is changing it; try again"),
+                ));
+            }
+            Err(source) => return Err(io(&beside, source)),
+        }
+        let (part, whole) = (entry(&transfer::part_of(&target))?, entry(&target)?);
+        if let Err(source) = part.rename_to_new(&whole) {
             if is_new {
-                let _ = std::fs::remove_file(&beside);
+                let _ = own.remove_file();
             }
             return Err(io(&target, source));
         }
-        let _ = std::fs::remove_file(transfer::state_of(&target));
-        if let Some(folder) = target.parent()
-            && let Ok(folder) = std::fs::File::open(folder)
-        {
-            let _ = folder.sync_all();
-        }
+        let _ = entry(&transfer::state_of(&target)).map(|state| state.remove_file());
+        whole.folder().sync();
         library.arrived(&plugin, &handle, &wire);
         Ok(target)
     };
@@ -248,12 +261,12 @@ pub fn sidecar_of(target: &Path) -> PathBuf {
 
 /// What lies as the sidecar of a file that arrived: of this file, by its hash, what is kept. One that can't be used is put
 /// aside, as an edit does. That of another file stays, and is an error.
-fn there(path: &Path, sha256: &str) -> std::io::Result<Option<Sidecar>> {
+fn there(allowed: &AllowedFolders, path: &Path, sha256: &str) -> std::io::Result<Option<Sidecar>> {
     match Sidecar::read(path) {
         Ok(Some(other)) if other.text("sha256") != sha256 => Err(ErrorKind::AlreadyExists.into()),
         Ok(there) => Ok(there),
         Err(SidecarError::Corrupt { .. }) => {
-            editing::put_aside(path, &std::fs::read(path)?).map_err(io_of)?;
+            editing::put_aside(allowed, path, &std::fs::read(path)?).map_err(io_of)?;
             Ok(None)
         }
         Err(error) => Err(io_of(error)),
@@ -299,9 +312,18 @@ async fn merged(
 ///
 /// # Errors
 /// The system's.
-pub fn make_folder(target: &Path) -> Result<(), DownloadError> {
+pub fn make_folder(allowed: &AllowedFolders, target: &Path) -> Result<(), DownloadError> {
     let folder = target.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).map_err(|source| TransferError::disk(folder.to_owned(), source).into())
+    let made = allowed.make_folders(folder);
+    made.map_err(|source| TransferError::disk(folder.to_owned(), source).into())
+}
+
+/// The content of a file that may not be there.
+fn foreign_bytes(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! Source: contract section 4.3.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -9,6 +10,7 @@ use super::job::Job;
 use super::service::Downloads;
 use super::transfer;
 use crate::app::App;
+use crate::files::rooted::AllowedFolders;
 use crate::library::preview::ENDINGS;
 use crate::library::previewing::{MAX_BYTES, NewPreview, PreviewError};
 use crate::providers::objects;
@@ -85,7 +87,14 @@ pub fn beside(target: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Fetches a picture and writes it beside `target`; the path that it got, which the download's row has noted. None when
 /// there is no picture to be had, which is not worth failing a download for, and when the download is stopped.
-pub async fn fetch(app: &App, downloads: &Downloads, job: &Job, picture: &Picture, target: &Path) -> Option<PathBuf> {
+pub async fn fetch(
+    app: &App,
+    downloads: &Downloads,
+    job: &Job,
+    picture: &Picture,
+    target: &Path,
+    allowed: Arc<AllowedFolders>,
+) -> Option<PathBuf> {
     let mut signal = job.signal();
     let made = tokio::select! {
         made = made(app, picture) => made,
@@ -108,7 +117,8 @@ pub async fn fetch(app: &App, downloads: &Downloads, job: &Job, picture: &Pictur
         }
         let noted = ledger.set_preview(&id, Some((&path, level)));
         noted.map_err(|error| error.to_string())?;
-        crate::files::atomic::write(&path, preview.bytes()).map_err(|error| error.to_string())?;
+        let written = allowed.entry(&path).and_then(|file| file.create(preview.bytes()));
+        written.map_err(|error| error.to_string())?;
         Ok(path)
     });
     match written.await {

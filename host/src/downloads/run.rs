@@ -89,6 +89,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
         let (downloads, wanted, target) = (downloads.clone(), job.wanted.clone(), plan.target.clone());
         let own_preview = brought.as_ref().map(|(path, _)| path.clone());
         let content = (plan.row.model_version_id, plan.source.sha256.clone());
+        let allowed = plan.service.library.allowed();
         let claim = move || {
             let claimant = Claimant {
                 content,
@@ -98,7 +99,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
                 others: &others,
             };
             let claim = claimant.claim(&downloads, &target)?;
-            install::make_folder(&claim.target)?;
+            install::make_folder(&allowed, &claim.target)?;
             claimant.bring_along(&claim);
             Ok::<_, DownloadError>(claim)
         };
@@ -119,7 +120,7 @@ async fn work(app: &Arc<App>, downloads: &Arc<Downloads>, job: &Arc<Job>) -> Res
             downloads
                 .board()
                 .update(&job.id, |progress| progress.percent = PREVIEW.0);
-            let path = preview::fetch(app, downloads, job, picture, &target).await;
+            let path = preview::fetch(app, downloads, job, picture, &target, plan.service.library.allowed()).await;
             path.map(|path| (path, picture.level))
         }
         (None, None) => None,

@@ -28,33 +28,14 @@ pub fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that must not be there yet, in the same way.
-///
-/// # Errors
-/// `AlreadyExists` when something has its name, and any step up to the rename.
-pub fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let file = beside(path, content)?;
-    fault::step();
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    sync_folder(path);
-    fault::step();
-    Ok(())
-}
-
-/// Removes what a crash left of unfinished files in a folder in which nothing is being written.
-pub fn tidy(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if is_temporary(&name) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// A name in a folder for a file that is not whole yet; of each `key` one.
 pub fn unfinished(folder: &Path, key: &str) -> std::path::PathBuf {
-    folder.join(format!("{}{key}{}", UNFINISHED.0, UNFINISHED.1))
+    folder.join(unfinished_name(key))
+}
+
+/// A name for a file that is not whole yet; of each `key` one.
+pub fn unfinished_name(key: &str) -> String {
+    format!("{}{key}{}", UNFINISHED.0, UNFINISHED.1)
 }
 
 /// The content in a temporary file in the folder of `path`, on the disk.

@@ -3,10 +3,10 @@
 
 pub mod atomic;
 pub mod disks;
+pub mod entry;
 pub mod fault;
 pub mod hash;
 pub mod limiter;
-pub mod rename;
 pub mod rooted;
 pub mod transfer;
 pub mod zip;
@@ -41,7 +41,11 @@ pub fn private_folder(path: &Path) -> std::io::Result<()> {
 /// A path from a client, to be matched to a record byte by byte. Elsewhere than on Windows `\` is a character of a name as any
 /// other, and rewriting it would name another file.
 pub fn client_path(path: &str) -> String {
-    if cfg!(windows) { path.replace('\\', "/") } else { path.to_owned() }
+    if cfg!(windows) {
+        path.replace('\\', "/")
+    } else {
+        path.to_owned()
+    }
 }
 
 /// A path as the API writes it: `/` between folders. None when it is not UTF-8.

@@ -1,11 +1,10 @@
 //! Copies to other file systems that are proven before anything relies on them.
 
-use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Write};
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::entry::Entry;
 use super::hash::{self, FileHasher, HashError};
 use crate::cancel::Cancel;
 
@@ -18,14 +17,14 @@ const BLOCK: usize = 1 << 20;
 /// # Errors
 /// Any step; `InvalidData` when the copy is another, or the file changed meanwhile; `Interrupted` when cancelled. There may be
 /// an unfinished copy then.
-pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
+pub fn copy(from: &Entry, to: &Entry, cancel: &Cancel) -> std::io::Result<()> {
     #[cfg(unix)]
-    if from.is_symlink() {
-        return std::os::unix::fs::symlink(from.canonicalize()?, to);
+    if from.metadata()?.is_symlink() {
+        return to.link_to(&from.path().canonicalize()?);
     }
-    let mut source = File::open(from)?;
+    let mut source = from.open()?;
     let before = source.metadata()?;
-    let mut copy = File::create_new(to)?;
+    let mut copy = to.create_new()?;
     let mut block = vec![0; BLOCK];
     let mut sha256 = Sha256::new();
     loop {
@@ -69,30 +68,21 @@ pub fn copy(from: &Path, to: &Path, cancel: &Cancel) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When one can't be read.
-pub fn is_copy(one: &Path, other: &Path) -> std::io::Result<bool> {
-    if one.is_symlink() || other.is_symlink() {
-        return Ok(one.canonicalize()? == other.canonicalize()?);
+pub fn is_copy(one: &Entry, other: &Entry) -> std::io::Result<bool> {
+    let (own, others) = (one.metadata()?, other.metadata()?);
+    if own.is_symlink() || others.is_symlink() {
+        return Ok(one.path().canonicalize()? == other.path().canonicalize()?);
     }
-    if std::fs::metadata(one)?.len() != std::fs::metadata(other)?.len() {
+    if own.len() != others.len() {
         return Ok(false);
     }
     let never = Cancel::default();
     Ok(read_back(one, &never)? == read_back(other, &never)?)
 }
 
-/// Has the names of a folder on the disk, as far as the file system can.
-pub fn sync_folder_of(path: &Path) {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
 /// SHA-256 of what the disk holds.
-fn read_back(path: &Path, cancel: &Cancel) -> std::io::Result<[u8; 32]> {
-    let file = File::open(path)?;
+fn read_back(entry: &Entry, cancel: &Cancel) -> std::io::Result<[u8; 32]> {
+    let file = entry.open()?;
     hash::forget_cached(&file);
     match FileHasher::new(BLOCK).file(&file, &mut |_| !cancel.is_set()) {
         Ok(digests) => Ok(digests.sha256),
@@ -107,12 +97,18 @@ fn cancelled() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
+    use crate::files::rooted::AllowedFolders;
 
     #[test]
     fn a_copy_has_bytes_and_times_and_never_replaces_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
+        let real = folder.path().canonicalize().unwrap();
+        let allowed = AllowedFolders::new(vec![folder.path().to_owned()], vec![real]);
+        let entry = |name: &str| allowed.entry(&path(name)).unwrap();
         let content = vec![7; 3 * BLOCK / 2];
         std::fs::write(path("a"), &content).unwrap();
         let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
@@ -123,20 +119,20 @@ mod tests {
             .set_modified(long_ago)
             .unwrap();
         let go_on = Cancel::default();
-        copy(&path("a"), &path("b"), &go_on).unwrap();
+        copy(&entry("a"), &entry("b"), &go_on).unwrap();
         assert_eq!(std::fs::read(path("b")).unwrap(), content);
         assert_eq!(std::fs::metadata(path("b")).unwrap().modified().unwrap(), long_ago);
-        assert!(is_copy(&path("a"), &path("b")).unwrap());
+        assert!(is_copy(&entry("a"), &entry("b")).unwrap());
         assert_eq!(
-            copy(&path("a"), &path("b"), &go_on).unwrap_err().kind(),
+            copy(&entry("a"), &entry("b"), &go_on).unwrap_err().kind(),
             ErrorKind::AlreadyExists
         );
         std::fs::write(path("b"), [8; 3 * BLOCK / 2]).unwrap();
-        assert!(!is_copy(&path("a"), &path("b")).unwrap());
+        assert!(!is_copy(&entry("a"), &entry("b")).unwrap());
         let stop = Cancel::default();
         stop.set();
         assert_eq!(
-            copy(&path("a"), &path("c"), &stop).unwrap_err().kind(),
+            copy(&entry("a"), &entry("c"), &stop).unwrap_err().kind(),
             ErrorKind::Interrupted
         );
     }

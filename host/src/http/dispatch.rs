@@ -19,6 +19,7 @@ use super::registrar::{Bound, Target};
 use super::routes::Shared;
 use super::safety::{self, SECURITY_HEADERS};
 use crate::app::App;
+use crate::data_folder::DataFolderError;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
 
@@ -159,6 +160,10 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     if bound.changes_state {
         safety::check_change(&app.settings, request.headers(), peer)?;
+        if app.data.is_gone() {
+            let reason = DataFolderError::Gone(app.data.path().to_owned());
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason.to_string()));
+        }
     }
     let Bound { target, slot, .. } = bound.clone();
     let service = match &slot {

@@ -145,6 +145,7 @@ impl From<RootedPathError> for ApiError {
         match &error {
             RootedPathError::Outside(_) => Self::new(StatusCode::FORBIDDEN, "403: Forbidden"),
             RootedPathError::Missing(_) | RootedPathError::NotAFile(_) => Self::no_route(),
+            RootedPathError::TooLong(_) => Self::bad_request(error.to_string()),
             RootedPathError::Io { .. } => Self::internal(&error),
         }
     }

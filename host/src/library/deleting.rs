@@ -42,13 +42,21 @@ impl Library {
                 }
                 Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => unknown.push(path),
                 Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
-                Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),
+                Err(error @ (RootedPathError::Io { .. } | RootedPathError::TooLong(_))) => {
+                    return Err(EditError::Open(error));
+                }
             }
         }
-        let mut draft = tools.history.begin(ActKind::Delete, self.info().id(), None)?;
+        let mut draft = tools
+            .history
+            .begin(ActKind::Delete, self.info().id(), None, &self.allowed())?;
         let mut seen = HashSet::new();
         let mut changed = Vec::with_capacity(there.len());
-        changed.extend(unknown.into_iter().map(|path| (path.clone(), Err(EditError::NotFound(path)))));
+        changed.extend(
+            unknown
+                .into_iter()
+                .map(|path| (path.clone(), Err(EditError::NotFound(path)))),
+        );
         for path in there.into_iter().filter(|path| seen.insert(path.clone())) {
             let mark = draft.mark();
             let done = self.delete_one(&mut draft, &path);
@@ -76,7 +84,7 @@ impl Library {
         let model = Path::new(path);
         let _turn = sidecar::turn(model);
         let folder = model.parent().unwrap_or(Path::new("/"));
-        let trash = trash::folder_for(folder, draft.id()).map_err(|source| HistoryError::Io {
+        let trash = trash::folder_for(draft.allowed(), folder, draft.id()).map_err(|source| HistoryError::Io {
             path: folder.join(trash::STAGING),
             source,
         })?;

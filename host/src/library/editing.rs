@@ -19,8 +19,7 @@ use super::record::Record;
 use super::scan;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::{trash, typed};
-use crate::files::atomic;
-use crate::files::rooted::RootedPathError;
+use crate::files::rooted::{AllowedFolders, MAX_NAME, RootedPathError};
 use crate::plugins::Plugin;
 
 /// Why a model was not changed.
@@ -77,6 +76,9 @@ pub enum EditError {
     /// The model is known, and its disk is not there.
     #[error("{0} is on a disk that is away; attach it and try again")]
     Away(String),
+    /// A name is longer than file systems take.
+    #[error("{}: the name of this file would be longer than {MAX_NAME} bytes. Give the model a shorter name, then try again", .0.display())]
+    TooLong(PathBuf),
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
@@ -105,9 +107,19 @@ pub enum EditError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another program wrote a metadata file again and again while it was being changed.
+    #[error("{0} is being changed by another program and is left as it is; try again in a moment")]
+    ChangedMeanwhile(String),
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
+}
+
+impl EditError {
+    /// Whether a name in the request is longer than file systems take.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::TooLong(_) | Self::Open(RootedPathError::TooLong(_)))
+    }
 }
 
 /// What became of one model.
@@ -202,7 +214,7 @@ impl Library {
     pub fn edit(&self, tools: &Tools, kind: ActKind, paths: &[String], edits: &[Edit]) -> Result<Outcome, EditError> {
         self.check_inside(paths)?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut draft = tools.history.begin(kind, self.info().id(), None)?;
+        let mut draft = tools.history.begin(kind, self.info().id(), None, &self.allowed())?;
         let mut seen = HashSet::new();
         let written: Vec<(String, Result<(), EditError>)> = paths
             .iter()
@@ -251,7 +263,11 @@ impl Library {
         if !Path::new(path).is_file() {
             return Err(not_found());
         }
-        let beside = Beside::read(sidecar::path_for(folder, &record.file_name))?;
+        let beside = sidecar::path_for(folder, &record.file_name);
+        if beside.file_name().is_some_and(|name| name.len() > MAX_NAME) {
+            return Err(EditError::TooLong(beside));
+        }
+        let beside = Beside::read(beside)?;
         let (before, usable) = match Sidecar::read(&beside.path) {
             Ok(Some(sidecar)) => (sidecar, true),
             Ok(None) => (metadata::of_record(record, self.info()), true),
@@ -281,13 +297,18 @@ impl Library {
 
     /// Makes edits on a model whose [`sidecar::turn`] the caller holds.
     pub(super) fn edit_held(&self, draft: &mut Draft, path: &str, edits: &[Edit]) -> Result<(), EditError> {
-        write_prepared(draft, path, &self.prepare(path, edits)?)
+        try_again(|| write_prepared(draft, path, &self.prepare(path, edits)?))
     }
 
     /// Tells other programs of what an act put into the trash.
     pub(super) fn write_manifests(&self, tools: &Tools, draft: &Draft) {
         let act = draft.act();
-        if let Err(error) = trash::write_manifests(act, self.info().prefix(), tools.history.trash_ends(act.at)) {
+        if let Err(error) = trash::write_manifests(
+            draft.allowed(),
+            act,
+            self.info().prefix(),
+            tools.history.trash_ends(act.at),
+        ) {
             tracing::warn!(%error, "the trash has no manifest for other programs");
         }
     }
@@ -335,6 +356,23 @@ impl Library {
     }
 }
 
+/// How often an edit is made on what another program wrote meanwhile.
+const TRIES: u32 = 20;
+
+/// Makes an edit again, on the content that is there then, while other programs write the same file.
+///
+/// # Errors
+/// The edit's; [`EditError::ChangedMeanwhile`] when that does not end.
+pub(super) fn try_again<T>(mut edit: impl FnMut() -> Result<T, EditError>) -> Result<T, EditError> {
+    for _ in 1..TRIES {
+        match edit() {
+            Err(EditError::ChangedMeanwhile(_)) => {}
+            done => return done,
+        }
+    }
+    edit()
+}
+
 /// Writes a sidecar that edits changed; its turn is held.
 pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared) -> Result<(), EditError> {
     let beside = &prepared.beside;
@@ -343,39 +381,55 @@ pub(super) fn write_prepared(draft: &mut Draft, path: &str, prepared: &Prepared)
     }
     if !prepared.usable {
         // What is there may be a person's; it stays beside the new one for whoever wants to mend it.
-        put_aside(&beside.path, beside.bytes.as_deref().unwrap_or_default())?;
+        put_aside(
+            draft.allowed(),
+            &beside.path,
+            beside.bytes.as_deref().unwrap_or_default(),
+        )?;
     }
     write_kept(draft, path, beside, &prepared.after)
 }
 
 /// Writes a model's sidecar, what it was being kept before.
+///
+/// # Errors
+/// [`EditError::ChangedMeanwhile`] when it is not what was read any more; nothing is changed then.
 pub(super) fn write_kept(draft: &mut Draft, model: &str, beside: &Beside, sidecar: &Sidecar) -> Result<(), EditError> {
     let io = |source| SidecarError::Io {
         path: beside.path.clone(),
         source,
     };
     let after = sidecar.content().map_err(io)?;
+    let file = draft.allowed().target_entry(&beside.path).map_err(io)?;
     draft.keep(
         model,
         &trash::noted(&beside.path),
         beside.bytes.as_deref(),
         Some(&after),
     )?;
-    atomic::write(&beside.path, &after).map_err(|source| {
-        draft.unchanged();
-        EditError::from(io(source))
-    })
+    match file.write_if(beside.bytes.as_deref(), &after) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            draft.unchanged();
+            Err(EditError::ChangedMeanwhile(model.to_owned()))
+        }
+        Err(source) => {
+            draft.unchanged();
+            Err(io(source).into())
+        }
+    }
 }
 
 /// Keeps the content of a sidecar that can't be used under another name.
 ///
 /// # Errors
 /// When it can't be written.
-pub(crate) fn put_aside(sidecar: &Path, bytes: &[u8]) -> Result<(), SidecarError> {
+pub(crate) fn put_aside(allowed: &AllowedFolders, sidecar: &Path, bytes: &[u8]) -> Result<(), SidecarError> {
     let aside = PathBuf::from(format!("{}.broken-{}", sidecar.display(), &history::digest(bytes)[..8]));
     if aside.exists() {
         return Ok(());
     }
     tracing::warn!(sidecar = %sidecar.display(), kept_as = %aside.display(), "a metadata file that can't be used is put aside");
-    atomic::write(&aside, bytes).map_err(|source| SidecarError::Io { path: aside, source })
+    let written = allowed.entry(&aside).and_then(|aside| aside.write(bytes));
+    written.map_err(|source| SidecarError::Io { path: aside, source })
 }

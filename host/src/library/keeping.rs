@@ -128,7 +128,7 @@ impl Library {
     pub fn empty_unknown_trash(&self, history: &History) -> u64 {
         let (mut freed, mut gone) = (0, HashSet::new());
         for folder in self.unknown_trash(history) {
-            match trash::remove_unknown(&folder) {
+            match trash::remove_unknown(&self.allowed(), &folder) {
                 Ok(bytes) => freed += bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {

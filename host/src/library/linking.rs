@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use super::history::{ActKind, Draft};
 use super::scan::stamp;
 use super::trash;
 use crate::cancel::Cancel;
+use crate::files::entry::Entry;
 use crate::files::{atomic, fault, transfer};
 
 /// What is compared at once, in bytes.
@@ -53,9 +54,13 @@ impl Looks {
         })
     }
 
-    fn give(self, path: &Path) -> std::io::Result<()> {
+    fn give(self, entry: &Entry) -> std::io::Result<()> {
         // On Unix an owner may set times without the right to write.
-        let file = File::options().read(true).write(!cfg!(unix)).open(path)?;
+        let file = if cfg!(unix) {
+            entry.open()?
+        } else {
+            entry.open_to_write()?
+        };
         file.set_modified(self.modified)?;
         #[cfg(unix)]
         if let Some(mode) = self.mode {
@@ -93,14 +98,20 @@ impl Library {
     /// When `keep` is no model, or a path leads out of the library's folders.
     pub fn plan_link(&self, keep: &str, others: &[String], wanted: Option<Sharing>) -> Result<Plan, EditError> {
         self.check_link(keep, others)?;
+        let allowed = self.allowed();
         let plan = |path: &String| {
             let Some(bytes) = self.spare(keep, path)? else {
                 return Ok(Shared { how: None, bytes: 0 });
             };
-            let trial = unfinished(Path::new(path), &format!("trial-{:08x}", rand::random::<u32>()));
-            let how = share(Path::new(keep), &trial, wanted);
-            let _ = std::fs::remove_file(&trial);
-            let how = how.map_err(|source| cant(path, source))?;
+            let try_it = || {
+                let kept = allowed.entry(Path::new(keep))?;
+                let name = atomic::unfinished_name(&format!("trial-{:08x}", rand::random::<u32>()));
+                let trial = allowed.entry(Path::new(path))?.sibling(name);
+                let how = share(&kept, &trial, wanted);
+                let _ = trial.remove_file();
+                how
+            };
+            let how = try_it().map_err(|source| cant(path, source))?;
             Ok(Shared { how: Some(how), bytes })
         };
         Ok(each(keep, others).map(|path| (path.clone(), plan(path))).collect())
@@ -123,7 +134,9 @@ impl Library {
     ) -> Result<Linked, EditError> {
         self.check_link(keep, others)?;
         let _running = self.acting.begin_with(cancel.clone());
-        let mut draft = tools.history.begin(ActKind::Link, self.info().id(), None)?;
+        let mut draft = tools
+            .history
+            .begin(ActKind::Link, self.info().id(), None, &self.allowed())?;
         let mut shared = Vec::new();
         let mut written = Vec::new();
         for path in each(keep, others).take_while(|_| !cancel.is_set()) {
@@ -223,15 +236,16 @@ pub(super) fn begin_sharing(
     let stamps = || Ok((stamp(keep)?, stamp(path)?));
     let failed = |source: std::io::Error| cant(&text, source);
     let before = stamps().map_err(failed)?;
-    if !is_equal(keep, path, cancel).map_err(failed)? {
+    let (kept_entry, own) = entries(draft, keep, path).map_err(failed)?;
+    if !is_equal(&kept_entry, &own, cancel).map_err(failed)? {
         return Err(EditError::Differs(text, kept));
     }
-    let made = unfinished(path, draft.id());
+    let made = own.sibling(atomic::unfinished_name(draft.id()));
     // As hard links until it is known: a crash before that leaves nothing that an undo could mistake.
     let looks = Looks::of(path).map_err(failed)?;
     draft.share(model, path, keep, Sharing::HardLink, true, Some(looks))?;
     let replace = |draft: &mut Draft| {
-        let how = share(keep, &made, wanted)?;
+        let how = share(&kept_entry, &made, wanted)?;
         draft.shared_as(how);
         if how == Sharing::Reflink {
             looks.give(&made)?;
@@ -241,14 +255,14 @@ pub(super) fn begin_sharing(
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
         fault::step();
-        std::fs::rename(&made, path)?;
+        made.rename_over(&own)?;
         fault::step();
         Ok(how)
     };
     let done = replace(draft);
     if done.is_err() {
         draft.unchanged();
-        let _ = std::fs::remove_file(&made);
+        let _ = made.remove_file();
     }
     done.map_err(failed)
 }
@@ -272,11 +286,12 @@ pub(super) fn end_sharing(
     if how == Sharing::HardLink && keep.symlink_metadata().is_ok_and(|kept| !is_one(&kept, &own)) {
         return Ok(());
     }
-    let made = unfinished(path, draft.id());
+    let entry = draft.entry(path).map_err(failed)?;
+    let made = entry.sibling(atomic::unfinished_name(draft.id()));
     draft.share(model, path, keep, how, false, None)?;
     let replace = || {
         let before = stamp(path)?;
-        transfer::copy(path, &made, &Cancel::default())?;
+        transfer::copy(&entry, &made, &Cancel::default())?;
         if let Some(looks) = looks.filter(|_| how == Sharing::HardLink) {
             looks.give(&made)?;
         }
@@ -284,14 +299,14 @@ pub(super) fn end_sharing(
             return Err(std::io::Error::other("the file changed meanwhile"));
         }
         fault::step();
-        std::fs::rename(&made, path)?;
+        made.rename_over(&entry)?;
         fault::step();
         Ok(())
     };
     let done = replace();
     if done.is_err() {
         draft.unchanged();
-        let _ = std::fs::remove_file(&made);
+        let _ = made.remove_file();
     }
     done.map_err(failed)
 }
@@ -303,30 +318,30 @@ fn cant(path: &str, source: std::io::Error) -> EditError {
     }
 }
 
-fn unfinished(path: &Path, key: &str) -> PathBuf {
-    atomic::unfinished(path.parent().unwrap_or(Path::new("/")), key)
+fn entries(draft: &Draft, keep: &Path, path: &Path) -> std::io::Result<(Entry, Entry)> {
+    Ok((draft.entry(keep)?, draft.entry(path)?))
 }
 
 /// Makes `made` share the bytes of `keep`.
-fn share(keep: &Path, made: &Path, wanted: Option<Sharing>) -> std::io::Result<Sharing> {
+fn share(keep: &Entry, made: &Entry, wanted: Option<Sharing>) -> std::io::Result<Sharing> {
     // One that a crash left.
-    let _ = std::fs::remove_file(made);
+    let _ = made.remove_file();
     if wanted != Some(Sharing::HardLink) {
-        match reflink_copy::reflink(keep, made) {
+        match made.reflink_of(keep) {
             Ok(()) => return Ok(Sharing::Reflink),
             Err(error) if wanted.is_some() => return Err(error),
             Err(_) => {
-                let _ = std::fs::remove_file(made);
+                let _ = made.remove_file();
             }
         }
     }
-    std::fs::hard_link(keep, made)?;
+    made.hard_link_of(keep)?;
     Ok(Sharing::HardLink)
 }
 
 /// Whether two files have the same bytes.
-fn is_equal(one: &Path, other: &Path, cancel: &Cancel) -> std::io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+fn is_equal(one: &Entry, other: &Entry, cancel: &Cancel) -> std::io::Result<bool> {
+    let (mut one, mut other) = (one.open()?, other.open()?);
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
     }
@@ -384,7 +399,10 @@ mod tests {
         let mut bytes = vec![7; 2 * BLOCK + 3];
         std::fs::write(path("a"), &bytes).unwrap();
         std::fs::write(path("b"), &bytes).unwrap();
-        let equal = |other: &str| is_equal(&path("a"), &path(other), &Cancel::default()).unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        let allowed = crate::files::rooted::AllowedFolders::new(vec![real.clone()], vec![real.clone()]);
+        let entry = |name: &str| allowed.entry(&real.join(name)).unwrap();
+        let equal = |other: &str| is_equal(&entry("a"), &entry(other), &Cancel::default()).unwrap();
         assert!(equal("b"));
         *bytes.last_mut().unwrap() = 8;
         std::fs::write(path("c"), &bytes).unwrap();
@@ -393,6 +411,6 @@ mod tests {
         assert!(!equal("c") && !equal("d"));
         let cancel = Cancel::default();
         cancel.set();
-        assert!(is_equal(&path("a"), &path("b"), &cancel).is_err());
+        assert!(is_equal(&entry("a"), &entry("b"), &cancel).is_err());
     }
 }

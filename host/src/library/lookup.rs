@@ -32,9 +32,7 @@ impl Snapshot {
         let name = NAME_ENDINGS
             .iter()
             .find(|ending| lower.ends_with(*ending))
-            .map_or(reference, |ending| {
-                &reference[..reference.len() - ending.len()]
-            });
+            .map_or(reference, |ending| &reference[..reference.len() - ending.len()]);
         let (folder, stem) = name.rsplit_once('/').unwrap_or(("", name));
         let candidates: Vec<Slot> = self.keys().stem(self.records(), stem).collect();
         let with = |test: &dyn Fn(&Record) -> bool| {

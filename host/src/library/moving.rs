@@ -18,7 +18,7 @@ use super::sidecar::{self, Sidecar};
 use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::compat::compat;
-use crate::files::rooted::{RootedPath, RootedPathError};
+use crate::files::rooted::{MAX_NAME, RootedPath, RootedPathError};
 
 /// Models that are made visible together, at most this many or this long apart.
 const BATCH: usize = 50;
@@ -298,7 +298,11 @@ impl Library {
                 from,
             })
             .collect();
-        Ok(plan)
+        let long = |file: &&FileMove| file.to.file_name().is_some_and(|name| name.len() > MAX_NAME);
+        match plan.files.iter().find(long) {
+            Some(file) => Err(EditError::TooLong(file.to.clone())),
+            None => Ok(plan),
+        }
     }
 
     /// Places of files that would belong to a model of this name: another one's must not become its own.
@@ -433,7 +437,7 @@ impl<'m> Moving<'m> {
     pub fn new(library: &'m Library, tools: &'m Tools<'m>, kind: ActKind) -> Result<Self, EditError> {
         let history: &'m History = tools.history;
         Ok(Self {
-            draft: history.begin(kind, library.info().id(), None)?,
+            draft: history.begin(kind, library.info().id(), None, &library.allowed())?,
             library,
             tools,
             shown: 0,

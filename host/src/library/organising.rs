@@ -240,7 +240,9 @@ impl Library {
         let candidates = self.candidates(wish);
         let (mut models, mut skipped, mut without_metadata) = (Vec::new(), 0, 0);
         let unknown = self.unknown(wish).into_iter();
-        let unknown: Vec<Planned> = unknown.map(|path| (path.clone(), Err(EditError::NotFound(path)))).collect();
+        let unknown: Vec<Planned> = unknown
+            .map(|path| (path.clone(), Err(EditError::NotFound(path))))
+            .collect();
         let mut survey = Survey::of_many();
         for batch in candidates.chunks(BATCH) {
             for (record, place) in batch.iter().zip(self.places(tools, wish, batch)) {

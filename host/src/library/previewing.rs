@@ -18,7 +18,7 @@ use super::preview;
 use super::sidecar::{self, Sidecar};
 use super::thumbnails::render::{self, Decoded, Refusal};
 use super::trash;
-use crate::files::atomic;
+use crate::files::rooted::MAX_NAME;
 
 /// Largest file in bytes that is taken as a preview.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -169,7 +169,9 @@ impl Library {
     ) -> Result<Outcome, EditError> {
         self.check_inside(&[path.to_owned()])?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut draft = tools.history.begin(ActKind::Preview, self.info().id(), None)?;
+        let mut draft = tools
+            .history
+            .begin(ActKind::Preview, self.info().id(), None, &self.allowed())?;
         // A draft that does not come to its end takes back what was done.
         self.set_preview_one(&mut draft, path, preview, level, Vec::new())?;
         self.write_manifests(tools, &draft);
@@ -197,7 +199,7 @@ impl Library {
         let (folder, stem) = self.place_of(path);
         let old = previews(folder, stem);
         if !old.is_empty() {
-            let trash = trash::folder_for(folder, draft.id()).map_err(|source| HistoryError::Io {
+            let trash = trash::folder_for(draft.allowed(), folder, draft.id()).map_err(|source| HistoryError::Io {
                 path: folder.join(trash::STAGING),
                 source,
             })?;
@@ -250,10 +252,18 @@ fn put(
     level: u32,
 ) -> Result<Map<String, Value>, EditError> {
     let place = folder.join(format!("{stem}{}", preview.ending));
+    if place.file_name().is_some_and(|name| name.len() > MAX_NAME) {
+        return Err(EditError::TooLong(place));
+    }
+    let failed = |source| EditError::Write {
+        path: place.clone(),
+        source,
+    };
+    let file = draft.allowed().entry(&place).map_err(failed)?;
     draft.keep(model, &trash::noted(&place), None, Some(&preview.bytes))?;
-    if let Err(source) = atomic::create(&place, &preview.bytes) {
+    if let Err(source) = file.create(&preview.bytes) {
         draft.unchanged();
-        return Err(EditError::Write { path: place, source });
+        return Err(failed(source));
     }
     Ok(Map::from_iter([
         ("preview_url".to_owned(), trash::noted(&place).into()),

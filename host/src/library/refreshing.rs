@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::collection::Library;
 use super::edit::Edit;
-use super::editing::{EditError, Outcome, Tools, write_prepared};
+use super::editing::{EditError, Outcome, Tools, try_again, write_prepared};
 use super::history::{ActKind, Draft};
 use super::previewing::NewPreview;
 use super::sidecar::{self, Sidecar};
@@ -81,7 +81,7 @@ impl Library {
         let paths: Vec<String> = words.iter().map(|word| word.path.clone()).collect();
         self.check_inside(&paths)?;
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut draft = tools.history.begin(kind, self.info().id(), None)?;
+        let mut draft = tools.history.begin(kind, self.info().id(), None, &self.allowed())?;
         let mut written = Vec::with_capacity(words.len());
         for batch in words.chunks(BATCH) {
             for (word, merged) in batch.iter().zip(self.merge(tools, batch)) {
@@ -160,14 +160,30 @@ impl Library {
             edit = again.ok_or_else(|| EditError::NotFound(word.path.clone()))??.edit;
             prepared = self.prepare(&word.path, std::slice::from_ref(&edit))?;
         }
+        let mut with_preview = Map::new();
         if let Some((preview, level)) = &word.preview {
             match self.add_preview(draft, &word.path, preview, *level) {
-                Ok(fields) => prepared = self.prepare(&word.path, &[edit, Edit::Put(fields)])?,
+                Ok(fields) => {
+                    with_preview.clone_from(&fields);
+                    prepared = self.prepare(&word.path, &[edit, Edit::Put(fields)])?;
+                }
                 // The word counts without it.
                 Err(error) => tracing::warn!(path = word.path, %error, "a model gets no preview"),
             }
         }
-        write_prepared(draft, &word.path, &prepared)
+        let mut prepared = Some(prepared);
+        try_again(|| {
+            let prepared = match prepared.take() {
+                Some(prepared) => prepared,
+                // Another program wrote it: the rule must see that.
+                None => {
+                    let again = self.merge(tools, std::slice::from_ref(word)).pop();
+                    let edit = again.ok_or_else(|| EditError::NotFound(word.path.clone()))??.edit;
+                    self.prepare(&word.path, &[edit, Edit::Put(with_preview.clone())])?
+                }
+            };
+            write_prepared(draft, &word.path, &prepared)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::collection::Library;
-use super::editing::{Beside, EditError, write_kept};
+use super::editing::{Beside, EditError, try_again, write_kept};
 use super::history::{Draft, HistoryError};
 use super::metadata;
 use super::record::Record;
@@ -43,7 +43,7 @@ impl Library {
         }
         let moved: Vec<String> = moves.iter().map(|(_, to)| noted(to)).collect();
         if let Some((_, to)) = moves.first() {
-            self.tell_sidecar(draft, record, to, moves)?;
+            try_again(|| self.tell_sidecar(draft, record, to, moves))?;
         }
         draft.settle()?;
         Ok(moved)
@@ -62,6 +62,8 @@ impl Library {
         let extension = self.info().extension_of(&name).unwrap_or_default();
         let stem = name.strip_suffix(extension).unwrap_or(&name);
         let beside = sidecar::path_for(folder, stem);
+        // First: what is read next is not older.
+        let there = Beside::read(beside.clone())?;
         let mut sidecar = match Sidecar::read(&beside) {
             // A model that shared its sidecar with another one gets its own.
             Ok(sidecar) => sidecar.unwrap_or_else(|| metadata::of_record(record, self.info())),
@@ -75,7 +77,7 @@ impl Library {
         if let Some((_, to)) = moves.iter().find(|(from, _)| noted(from) == preview) {
             sidecar.0.insert("preview_url".into(), json!(noted(to)));
         }
-        write_kept(draft, &record.path, &Beside::read(beside)?, &sidecar)
+        write_kept(draft, &record.path, &there, &sidecar)
     }
 }
 

@@ -9,9 +9,8 @@ use super::history::ActKind;
 use super::moving::{FileMove, MovePlan};
 use crate::cancel::Cancel;
 use crate::files::FORBIDDEN;
+use crate::files::rooted::MAX_NAME;
 
-/// Longest file name that common file systems take, in bytes.
-const MAX_NAME: usize = 255;
 /// Room for the longest ending that a file beside a model may have, in bytes.
 const ENDINGS: usize = ".metadata.json.bak".len();
 
@@ -37,7 +36,9 @@ impl Library {
         let record = snapshot
             .by_path(&plan.path)
             .ok_or_else(|| EditError::NotFound(plan.path.clone()))?;
-        let mut draft = tools.history.begin(ActKind::Rename, self.info().id(), None)?;
+        let mut draft = tools
+            .history
+            .begin(ActKind::Rename, self.info().id(), None, &self.allowed())?;
         // A draft that does not come to its end takes back what was done.
         let files = self.relocate(&mut draft, record, &plan.moves(), &Cancel::default())?;
         let touched = self.touched(&draft.act().steps);

@@ -9,8 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use crate::files::atomic;
-
 /// Largest sidecar that is read, in bytes. Providers' objects with all image metadata stay far below.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -99,20 +97,8 @@ impl Sidecar {
         Ok(Some(Self(object)))
     }
 
-    /// Writes it whole, two spaces deep; keys that start with `_` are private to the program
-    /// that is running and are dropped.
-    ///
-    /// # Errors
-    /// As [`atomic::write`].
-    pub fn write(&self, path: &Path) -> Result<(), SidecarError> {
-        let written = self.content().and_then(|content| atomic::write(path, &content));
-        written.map_err(|source| SidecarError::Io {
-            path: path.to_owned(),
-            source,
-        })
-    }
-
-    /// What [`Self::write`] writes.
+    /// Its file's content, two spaces deep; keys that start with `_` are private to the program that is running and are
+    /// dropped.
     ///
     /// # Errors
     /// When it is no JSON, which it always is.
@@ -224,7 +210,7 @@ mod tests {
     fn unknown_fields_and_their_order_survive_reading_and_writing() {
         let (_folder, path) = written(MINIMAL.as_bytes());
         let sidecar = Sidecar::read(&path).unwrap().unwrap();
-        sidecar.write(&path).unwrap();
+        std::fs::write(&path, sidecar.content().unwrap()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("\"x_other\": {\n    \"z\": 1,\n    \"a\": ["));
         assert!(text.contains('ü') && !text.contains("_private"));

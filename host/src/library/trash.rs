@@ -3,25 +3,48 @@
 //! know the name pass the folder over when they scan.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::history::{Act, Step};
-use crate::files::{atomic, private_folder, wire_path};
+use crate::files::entry::{Entry, Folder};
+use crate::files::rooted::AllowedFolders;
+use crate::files::wire_path;
 
 /// Name of the folder.
 pub const STAGING: &str = ".lm-pending-delete";
 const MANIFEST: &str = "manifest.json";
 
-/// The folder in which files of `folder` wait for the undo of an act.
+/// The folder in which files of `folder` wait for the undo of an act. It is made, and neither it nor the trash is a link.
 ///
 /// # Errors
-/// When it can't be made.
-pub fn folder_for(folder: &Path, act: &str) -> std::io::Result<PathBuf> {
-    let path = folder.join(STAGING).join(act);
-    private_folder(&path)?;
-    Ok(path)
+/// When it can't be made, when a link or a file has its name, or when `folder` is outside the allowed folders.
+pub fn folder_for(allowed: &AllowedFolders, folder: &Path, act: &str) -> std::io::Result<PathBuf> {
+    let trash = allowed.folder(folder)?.inner_or_new(OsStr::new(STAGING))?;
+    trash.inner_or_new(OsStr::new(act))?.make_private()?;
+    Ok(folder.join(STAGING).join(act))
+}
+
+/// A file of the library through the open handle of its folder, in the trash or not.
+///
+/// # Errors
+/// As [`AllowedFolders::entry`]; also when the trash is a link.
+pub fn entry(allowed: &AllowedFolders, path: &Path) -> std::io::Result<Entry> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if is_trash(folder) => Ok(open(allowed, folder)?.entry(name)),
+        _ => allowed.entry(path),
+    }
+}
+
+/// Opens the folder of an act in the trash.
+fn open(allowed: &AllowedFolders, folder: &Path) -> std::io::Result<Folder> {
+    let trash = folder.parent();
+    match (trash.and_then(Path::parent), folder.file_name()) {
+        (Some(outer), Some(act)) => allowed.folder(outer)?.inner(OsStr::new(STAGING))?.inner(act),
+        _ => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Folders in a trash, of one act each.
@@ -36,7 +59,7 @@ pub fn acts_in(trash: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When it is no folder in the trash, or something in it can't be removed.
-pub fn remove_unknown(folder: &Path) -> std::io::Result<u64> {
+pub fn remove_unknown(allowed: &AllowedFolders, folder: &Path) -> std::io::Result<u64> {
     let is_folder = std::fs::symlink_metadata(folder)?.is_dir();
     if !is_folder || !is_trash(folder) {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
@@ -47,9 +70,17 @@ pub fn remove_unknown(folder: &Path) -> std::io::Result<u64> {
         .filter_map(|entry| entry.metadata().ok())
         .map(|file| file.len())
         .sum();
-    std::fs::remove_dir_all(folder)?;
+    let outer = folder
+        .parent()
+        .and_then(Path::parent)
+        .ok_or(std::io::ErrorKind::InvalidInput)?;
+    let outer = allowed.folder(outer)?;
+    let own = outer
+        .inner(OsStr::new(STAGING))?
+        .entry(folder.file_name().unwrap_or_default());
+    own.remove_folder_with_content()?;
     // Only when it is empty.
-    let _ = folder.parent().map(std::fs::remove_dir);
+    let _ = outer.entry(OsStr::new(STAGING)).remove_folder();
     Ok(bytes)
 }
 
@@ -58,7 +89,7 @@ pub fn remove_unknown(folder: &Path) -> std::io::Result<u64> {
 ///
 /// # Errors
 /// The first that occurs.
-pub fn write_manifests(act: &Act, model_type: &str, expires_at: u64) -> std::io::Result<()> {
+pub fn write_manifests(allowed: &AllowedFolders, act: &Act, model_type: &str, expires_at: u64) -> std::io::Result<()> {
     for folder in folders(act) {
         let entries: Vec<Value> = act
             .steps
@@ -78,14 +109,15 @@ pub fn write_manifests(act: &Act, model_type: &str, expires_at: u64) -> std::io:
             "batch_id": act.id, "kind": "model", "model_type": model_type, "expires_at": expires_at, "state": "staged",
             "entries": entries, "model_snapshot": null, "recipe_snapshot": null,
         });
-        atomic::write(&folder.join(MANIFEST), manifest.to_string().as_bytes())?;
+        let file = open(allowed, &folder)?.entry(OsStr::new(MANIFEST));
+        file.write(manifest.to_string().as_bytes())?;
     }
     Ok(())
 }
 
 /// Removes the files of an act that wait in the trash, for good, and their folders: the bytes that
 /// became free. None when some of it can't be removed now, such as on a disk that is away.
-pub fn empty(act: &Act) -> Option<u64> {
+pub fn empty(allowed: &AllowedFolders, act: &Act) -> Option<u64> {
     let (mut freed, mut all) = (0, true);
     for step in act.steps.iter().filter(|_| act.has_trash()) {
         let Step::Renamed { to, .. } = step else { continue };
@@ -93,9 +125,12 @@ pub fn empty(act: &Act) -> Option<u64> {
         if !is_inside(path) {
             continue;
         }
-        let bytes = std::fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
-        match std::fs::remove_file(path) {
-            Ok(()) => freed += bytes,
+        let removed = entry(allowed, path).and_then(|file| {
+            let bytes = file.metadata()?.len();
+            file.remove_file().map(|()| bytes)
+        });
+        match removed {
+            Ok(bytes) => freed += bytes,
             // Gone is only what is missing from a disk that is there.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_reachable(path) => {}
             Err(error) => {
@@ -104,7 +139,7 @@ pub fn empty(act: &Act) -> Option<u64> {
             }
         }
     }
-    tidy(act);
+    tidy(allowed, act);
     all.then_some(freed)
 }
 
@@ -123,27 +158,32 @@ pub fn waiting_bytes(act: &Act) -> u64 {
 }
 
 /// Removes the folders of an act in which nothing waits any more.
-pub fn tidy(act: &Act) {
-    folders(act).iter().for_each(|folder| tidy_folder(folder));
+pub fn tidy(allowed: &AllowedFolders, act: &Act) {
+    folders(act).iter().for_each(|folder| tidy_folder(allowed, folder));
 }
 
 /// Removes the folder in the trash that a file lay in, when nothing waits in it any more.
-pub fn tidy_behind(path: &Path) {
+pub fn tidy_behind(allowed: &AllowedFolders, path: &Path) {
     if let Some(folder) = path.parent().filter(|folder| is_trash(folder)) {
-        tidy_folder(folder);
+        tidy_folder(allowed, folder);
     }
 }
 
-fn tidy_folder(folder: &Path) {
-    let only_manifest = std::fs::read_dir(folder).is_ok_and(|entries| {
-        let mut entries = entries.flatten();
-        entries.all(|entry| entry.file_name() == MANIFEST)
-    });
+fn tidy_folder(allowed: &AllowedFolders, folder: &Path) {
+    let outer = folder.parent().and_then(Path::parent);
+    let (Some(outer), Some(act)) = (outer.and_then(|outer| allowed.folder(outer).ok()), folder.file_name()) else {
+        return;
+    };
+    let Ok(trash) = outer.inner(OsStr::new(STAGING)) else {
+        return;
+    };
+    let Ok(own) = trash.inner(act) else { return };
+    let only_manifest = own.names().is_ok_and(|names| names.iter().all(|name| name == MANIFEST));
     if only_manifest {
-        let _ = std::fs::remove_file(folder.join(MANIFEST));
-        let _ = std::fs::remove_dir(folder);
+        let _ = own.entry(OsStr::new(MANIFEST)).remove_file();
+        let _ = trash.entry(act).remove_folder();
         // Only when it is empty: other acts may have files there.
-        let _ = folder.parent().map(std::fs::remove_dir);
+        let _ = outer.entry(OsStr::new(STAGING)).remove_folder();
     }
 }
 

@@ -12,7 +12,7 @@ use super::linking;
 use super::sidecar::{self, Sidecar, SidecarError};
 use super::trash;
 use crate::cancel::Cancel;
-use crate::files::{atomic, fault, private_folder};
+use crate::files::fault;
 
 impl Library {
     /// Takes an act back. A file that was changed since is left as it is.
@@ -23,7 +23,9 @@ impl Library {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let pinned = tools.history.pin(&act.id)?;
         let act = &*pinned.act;
-        let mut draft = tools.history.begin(ActKind::Undo, self.info().id(), Some(&act.id))?;
+        let mut draft = tools
+            .history
+            .begin(ActKind::Undo, self.info().id(), Some(&act.id), &self.allowed())?;
         let mut written: Vec<(String, Result<(), EditError>)> = Vec::new();
         let places: Vec<usize> = (0..act.steps.len()).rev().collect();
         let model = |place: &usize| act.steps.get(*place).map_or("", Step::model);
@@ -45,7 +47,7 @@ impl Library {
                 written.push((own.first().map_or("", model).to_owned(), undone));
             }
         }
-        trash::tidy(act);
+        trash::tidy(draft.allowed(), act);
         self.write_manifests(tools, &draft);
         let touched = self.touched(&draft.act().steps);
         let undo_id = draft.end()?;
@@ -81,7 +83,9 @@ impl Library {
                 if trash::is_inside(then) {
                     // Deleted again: the folder went when the files came back.
                     let parent = then.parent().unwrap_or(then);
-                    private_folder(parent).map_err(|source| HistoryError::Io {
+                    let outer = parent.ancestors().nth(2).unwrap_or(parent);
+                    let own = parent.file_name().unwrap_or_default().to_string_lossy();
+                    trash::folder_for(draft.allowed(), outer, &own).map_err(|source| HistoryError::Io {
                         path: parent.to_owned(),
                         source,
                     })?;
@@ -115,18 +119,29 @@ impl Library {
                     return Err(EditError::ChangedSince(path.clone()));
                 }
                 let before = before.map(|before| with_hashes(before, now.bytes.as_deref().unwrap_or_default()));
+                let io = |source| SidecarError::Io {
+                    path: now.path.clone(),
+                    source,
+                };
+                let file = draft.allowed().target_entry(&now.path).map_err(io)?;
                 draft.keep(model, path, now.bytes.as_deref(), before.as_deref())?;
                 let written = match &before {
-                    Some(bytes) => atomic::write(&now.path, bytes),
+                    Some(bytes) => file.write_if(now.bytes.as_deref(), bytes),
                     // The history has the content that goes.
-                    None => std::fs::remove_file(&now.path),
+                    None => file.remove_file().map(|()| true),
                 };
                 fault::step();
-                if let Err(source) = written {
-                    draft.unchanged();
-                    return Err(SidecarError::Io { path: now.path, source }.into());
+                match written {
+                    Ok(true) => Ok(()),
+                    Ok(false) => {
+                        draft.unchanged();
+                        Err(EditError::ChangedSince(path.clone()))
+                    }
+                    Err(source) => {
+                        draft.unchanged();
+                        Err(io(source).into())
+                    }
                 }
-                Ok(())
             }
         }
     }

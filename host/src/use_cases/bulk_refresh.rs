@@ -233,7 +233,11 @@ pub async fn run(app: &Arc<App>, service: &Arc<TypeService>, only: Option<Vec<St
                 .filter_map(|path| snapshot.by_path(path))
                 .cloned()
                 .collect();
-            missing = paths.iter().filter(|path| snapshot.by_path(path).is_none()).cloned().collect();
+            missing = paths
+                .iter()
+                .filter(|path| snapshot.by_path(path).is_none())
+                .cloned()
+                .collect();
             (paths.len(), named)
         }
         None => {

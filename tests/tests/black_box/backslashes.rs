@@ -2,10 +2,9 @@
 #![cfg(unix)]
 
 use anyhow::Result;
-use modelshelf_tests::http::Call;
 use modelshelf_tests::model::wire;
 use modelshelf_tests::views::files;
-use modelshelf_tests::{Library, Model, Server, sorted_names};
+use modelshelf_tests::{Call, Library, Model, Server, sorted_names};
 use serde_json::{Value, json};
 
 use crate::acts::{done, post};
@@ -30,7 +29,12 @@ async fn the_model_that_was_named_is_edited_shown_renamed_and_moved_and_no_other
     let (library, odd, plain) = twins()?;
     let server = library.serve().await?;
     let root = library.root("loras");
-    done(&server, "loras/save-metadata", json!({ "file_path": odd, "notes": "odd" })).await?;
+    done(
+        &server,
+        "loras/save-metadata",
+        json!({ "file_path": odd, "notes": "odd" }),
+    )
+    .await?;
     assert_eq!(
         (notes(&server, &odd).await?, notes(&server, &plain).await?),
         (json!("odd"), json!(""))
@@ -66,7 +70,10 @@ async fn the_model_that_was_named_is_deleted_and_no_other() -> Result<()> {
         let body = json!({ "file_path": odd, "file_paths": [odd] });
         let answer = done(&server, &format!("loras/{route}"), body).await?;
         let listed = server.list("loras", &[]).await?;
-        assert_eq!((sorted_names(&listed).len(), &listed["items"][0]["file_path"]), (1, &json!(plain)));
+        assert_eq!(
+            (sorted_names(&listed).len(), &listed["items"][0]["file_path"]),
+            (1, &json!(plain))
+        );
         assert!(std::path::Path::new(&plain).exists());
         done(&server, "undo-delete", json!({ "batch_id": answer["batch_id"] })).await?;
         assert_eq!(files(&library.root("loras"))?, before);
@@ -95,15 +102,29 @@ async fn an_operation_on_a_path_that_is_no_model_is_no_success_and_changes_nothi
     for (route, body) in [
         ("bulk-delete", json!({ "file_paths": [odd] })),
         ("bulk-edit", json!({ "file_paths": [odd], "add_tags": ["x"] })),
-        ("move_models_bulk", json!({ "file_paths": [odd], "target_path": target })),
+        (
+            "move_models_bulk",
+            json!({ "file_paths": [odd], "target_path": target }),
+        ),
     ] {
         let (_, answer) = post(&server, &format!("loras/{route}"), body).await?;
         assert_eq!(answer["success"], false, "{route}: {answer}");
-        assert!(answer["results"].to_string().contains("is not a model"), "{route}: {answer}");
+        assert!(
+            answer["results"].to_string().contains("is not a model"),
+            "{route}: {answer}"
+        );
     }
     let answer = done(&server, "loras/auto-organize", json!({ "file_paths": [odd] })).await?;
-    assert_eq!((&answer["summary"]["failures"], answer["results"].as_array().map(Vec::len)), (&json!(1), Some(1)));
-    let answer = post(&server, "loras/fetch-all-civitai", json!({ "file_paths": [odd] })).await?.1;
+    assert_eq!(
+        (
+            &answer["summary"]["failures"],
+            answer["results"].as_array().map(Vec::len)
+        ),
+        (&json!(1), Some(1))
+    );
+    let answer = post(&server, "loras/fetch-all-civitai", json!({ "file_paths": [odd] }))
+        .await?
+        .1;
     assert_eq!(answer["failure_count"], 1, "{answer}");
     assert_eq!(files(&root)?, before);
     Ok(())

@@ -12,8 +12,8 @@ use super::super::dispatch::{Call, blocking};
 use super::super::error::ApiError;
 use super::editing::{act, body, failure};
 use super::{json, json_bytes};
-use crate::files::client_path;
 use crate::cancel::Cancel;
+use crate::files::client_path;
 use crate::library::Record;
 use crate::library::duplicates::{self as copies, DuplicateFilter};
 use crate::library::editing::EditError;
@@ -117,10 +117,7 @@ impl Drop for Leaves {
 /// POST `verify-duplicates`. Ends when the client leaves, and by `cancel-task`.
 pub async fn verify(call: Call, service: Arc<TypeService>) -> Result<Response, ApiError> {
     let paths: Vec<String> = match body(&call)?.get("file_paths") {
-        Some(Value::Array(paths)) => paths
-            .iter()
-            .filter_map(|path| path.as_str().map(client_path))
-            .collect(),
+        Some(Value::Array(paths)) => paths.iter().filter_map(|path| path.as_str().map(client_path)).collect(),
         _ => Vec::new(),
     };
     if paths.is_empty() || paths.len() > MAX_FILES {

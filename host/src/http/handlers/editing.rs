@@ -13,6 +13,7 @@ use super::super::query::Zero;
 use super::super::reason::Reason;
 use super::{json, moving};
 use crate::files::client_path;
+use crate::files::rooted::RootedPathError;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -36,7 +37,11 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
             EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::Outside(_) | EditError::Name(..) | EditError::NameTaken(_) => StatusCode::BAD_REQUEST,
+            EditError::Outside(_)
+            | EditError::Name(..)
+            | EditError::NameTaken(_)
+            | EditError::TooLong(_)
+            | EditError::Open(RootedPathError::TooLong(_)) => StatusCode::BAD_REQUEST,
             EditError::Shared { .. }
             | EditError::Away(_)
             | EditError::NotHashed(_)
@@ -45,9 +50,11 @@ impl From<EditError> for ApiError {
             | EditError::CantLink { .. }
             | EditError::Sidecar(SidecarError::Corrupt { .. })
             | EditError::ChangedSince(_)
+            | EditError::ChangedMeanwhile(_)
             | EditError::TargetTaken(_)
             | EditError::TargetShared { .. }
             | EditError::History(HistoryError::Undone(_) | HistoryError::Occupied(_)) => StatusCode::CONFLICT,
+            EditError::History(HistoryError::DataFolder(_)) => StatusCode::SERVICE_UNAVAILABLE,
             EditError::Sidecar(_)
             | EditError::Merge { .. }
             | EditError::Open(_)

@@ -35,9 +35,7 @@ pub async fn organise(call: Call, service: Arc<TypeService>) -> Result<Response,
     };
     let paths = match fields.get("file_paths") {
         Some(Value::Array(paths)) if !paths.is_empty() => {
-            let paths = paths
-                .iter()
-                .map(|path| path.as_str().map(client_path));
+            let paths = paths.iter().map(|path| path.as_str().map(client_path));
             Some(
                 paths
                     .collect::<Option<Vec<_>>>()

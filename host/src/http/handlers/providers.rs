@@ -11,8 +11,8 @@ use super::super::error::ApiError;
 use super::downloads;
 use super::editing::{body, take_path};
 use super::{json, json_bytes};
-use crate::files::client_path;
 use crate::compat::compat;
+use crate::files::client_path;
 use crate::library::item;
 use crate::library::record::Record;
 use crate::model_types::TypeService;
@@ -101,11 +101,7 @@ pub async fn fetch_all(call: Call, service: Arc<TypeService>) -> Result<Response
         .ok()
         .and_then(|body| {
             let paths = body.get("file_paths")?.as_array()?.iter();
-            Some(
-                paths
-                    .filter_map(|path| Some(client_path(path.as_str()?)))
-                    .collect(),
-            )
+            Some(paths.filter_map(|path| Some(client_path(path.as_str()?))).collect())
         });
     let (app, prefix) = (call.app.clone(), service.plugin.info().prefix().to_owned());
     let run = tokio::spawn(async move { bulk_refresh::run(&app, &service, only).await });

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::queue::{Client, Ticket};
 use super::{Shared, Totals};
+use crate::files::entry::Entry;
 use crate::library::metadata;
 use crate::library::record::{HashStatus, Record, Stamp};
 use crate::library::scan::stamp;
@@ -155,14 +156,26 @@ pub(super) fn write_sidecar(
 /// Writes a sidecar, unless it changed since the record was made from it: that change is
 /// somebody's, and the next scan reads it. Whether it was written.
 pub fn write(record: &Record, sidecar: &Sidecar, path: &Path) -> bool {
-    if stamp(path).ok() != record.sidecar {
-        return false;
-    }
-    let written = sidecar.write(path);
-    if let Err(error) = &written {
-        tracing::warn!(%error, "metadata is kept in the store only; make the folder writable to have it beside the model");
-    }
-    written.is_ok()
+    let write = || -> std::io::Result<bool> {
+        let content = sidecar.content()?;
+        // Both files are looked at through the handle that is written through: a folder that was swapped for another one
+        // has other files.
+        let entry = Entry::in_folder_of(path)?;
+        let model = Path::new(&*record.path).file_name().unwrap_or_default();
+        if entry.sibling(model).inode()? != Some(record.stamp.inode) || stamp(path).ok() != record.sidecar {
+            return Ok(false);
+        }
+        let before = match record.sidecar {
+            None => None,
+            Some(known) if entry.inode()? == Some(known.inode) => entry.content(known.size)?,
+            Some(_) => return Ok(false),
+        };
+        entry.write_if(before.as_deref(), &content)
+    };
+    write().unwrap_or_else(|error| {
+        tracing::warn!(sidecar = %path.display(), %error, "metadata is kept in the store only; make the folder writable to have it beside the model");
+        false
+    })
 }
 
 /// Results of one library.

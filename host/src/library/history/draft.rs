@@ -2,19 +2,27 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::act::{Act, Step};
 use super::files::{before, digest, save, step_name};
 use super::{History, HistoryError};
 use crate::cancel::Cancel;
-use crate::files::{atomic, fault, rename, transfer};
+use crate::files::entry::Entry;
+use crate::files::rooted::AllowedFolders;
+use crate::files::{atomic, fault, transfer};
 use crate::library::linking::{Looks, Sharing};
 use crate::library::trash;
+
+/// Largest file whose content a step keeps, in bytes: sidecars and previews.
+const MAX_CONTENT: u64 = 1 << 30;
 
 /// An act that is being done.
 pub struct Draft<'h> {
     pub(super) history: &'h History,
     pub(super) folder: PathBuf,
+    // Folders in which it may change something.
+    pub(super) allowed: Arc<AllowedFolders>,
     pub(super) act: Act,
     // Whether an undo took back all of its act.
     pub(super) whole: bool,
@@ -62,9 +70,10 @@ impl Draft<'_> {
             copied: false,
         };
         self.note(step, &[])?;
-        rename::to_new(from, to).map_err(|source| {
+        let moved = self.entry(from).and_then(|from| from.rename_to_new(&self.entry(to)?));
+        moved.map_err(|source| {
             self.unchanged();
-            trash::tidy_behind(to);
+            trash::tidy_behind(&self.allowed, to);
             not_moved(from, to, source)
         })
     }
@@ -97,14 +106,14 @@ impl Draft<'_> {
             copied: true,
         };
         self.note(step, &[])?;
-        let unfinished = unfinished(&self.folder, place, to);
-        let copied = transfer::copy(from, &unfinished, cancel).and_then(|()| rename::to_new(&unfinished, to));
+        let copied = self.entry(from).and_then(|source| {
+            let target = self.entry(to)?;
+            copy_whole(&source, &target, &unfinished(&self.folder, place), cancel)
+        });
         if let Err(source) = copied {
-            let _ = std::fs::remove_file(&unfinished);
             self.unchanged();
             return Err(not_moved(from, to, source));
         }
-        transfer::sync_folder_of(to);
         self.sources.push((from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -116,7 +125,8 @@ impl Draft<'_> {
     pub fn settle(&mut self) -> Result<(), HistoryError> {
         while let Some((from, to)) = self.sources.pop() {
             fault::step();
-            std::fs::remove_file(&from).map_err(|source| not_moved(&from, &to, source))?;
+            let removed = self.entry(&from).and_then(|source| source.remove_file());
+            removed.map_err(|source| not_moved(&from, &to, source))?;
         }
         Ok(())
     }
@@ -135,7 +145,7 @@ impl Draft<'_> {
                 },
                 &[],
             )?;
-            match std::fs::create_dir(path) {
+            match self.allowed.entry(path).and_then(|new| new.create_folder()) {
                 Ok(()) => fault::step(),
                 // Somebody else was first.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => self.unchanged(),
@@ -163,7 +173,8 @@ impl Draft<'_> {
             },
             &[],
         )?;
-        let Err(source) = std::fs::remove_dir(folder) else {
+        let removed = self.allowed.entry(folder).and_then(|folder| folder.remove_folder());
+        let Err(source) = removed else {
             fault::step();
             return Ok(true);
         };
@@ -229,7 +240,7 @@ impl Draft<'_> {
                 .act
                 .steps
                 .last()
-                .is_none_or(|step| roll_back(&self.folder, step, place));
+                .is_none_or(|step| roll_back(&self.allowed, &self.folder, step, place));
             if !back {
                 return false;
             }
@@ -241,6 +252,19 @@ impl Draft<'_> {
     /// Notes that an undo left something of its act as it is.
     pub fn is_partial(&mut self) {
         self.whole = false;
+    }
+
+    /// Folders in which it may change something.
+    pub fn allowed(&self) -> &Arc<AllowedFolders> {
+        &self.allowed
+    }
+
+    /// A file of the library, through the open handle of its folder.
+    ///
+    /// # Errors
+    /// As [`trash::entry`].
+    pub fn entry(&self, path: &Path) -> std::io::Result<Entry> {
+        trash::entry(&self.allowed, path)
     }
 
     /// What was done so far.
@@ -312,93 +336,117 @@ fn not_moved(from: &Path, to: &Path, source: std::io::Error) -> HistoryError {
     }
 }
 
-/// Where the copy of a step grows: beside its place, under a name that says whose it is.
-fn unfinished(folder: &Path, place: usize, to: &Path) -> PathBuf {
+/// Name under which the copy of a step grows in the folder of its target; it says which step it belongs to.
+fn unfinished(folder: &Path, place: usize) -> String {
     let act = folder.file_name().unwrap_or_default().to_string_lossy();
-    atomic::unfinished(to.parent().unwrap_or(Path::new("/")), &format!("{act}-{place}"))
+    atomic::unfinished_name(&format!("{act}-{place}"))
+}
+
+/// Copies a file under another name first, so that the target is whole when it has its name.
+fn copy_whole(from: &Entry, to: &Entry, unfinished: &str, cancel: &Cancel) -> std::io::Result<()> {
+    let growing = to.sibling(unfinished);
+    let copied = transfer::copy(from, &growing, cancel).and_then(|()| growing.rename_to_new(to));
+    if copied.is_err() {
+        let _ = growing.remove_file();
+    }
+    copied.inspect(|()| to.folder().sync())
 }
 
 /// Takes a move to another file system back.
-fn copied_back(unfinished: &Path, from: &Path, to: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+fn copied_back(allowed: &AllowedFolders, unfinished: &str, from: &Path, to: &Path) -> std::io::Result<()> {
+    let absent = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+    let target = match trash::entry(allowed, to) {
+        // With its folder the copy is gone.
+        Err(error) if absent(&error) => None,
+        entry => Some(entry?),
+    };
+    let growing = target.as_ref().map(|target| target.sibling(unfinished));
+    match growing.map_or(Ok(()), |growing| growing.remove_file()) {
+        Err(error) if !absent(&error) => return Err(error),
         _ => {}
     }
-    let there = |path: &Path| path.symlink_metadata().is_ok();
-    match (there(from), there(to)) {
+    let target = target.filter(Entry::is_taken);
+    let source = trash::entry(allowed, from)?;
+    match (source.is_taken(), target) {
         // Only what is the same is the copy.
-        (true, true) if transfer::is_copy(from, to)? => std::fs::remove_file(to),
+        (true, Some(target)) if transfer::is_copy(&source, &target)? => target.remove_file(),
         (true, _) => Ok(()),
-        (false, true) => {
-            let back = from.with_file_name(unfinished.file_name().unwrap_or_default());
-            let done = transfer::copy(to, &back, &Cancel::default()).and_then(|()| rename::to_new(&back, from));
-            if let Err(error) = done {
-                let _ = std::fs::remove_file(&back);
-                return Err(error);
-            }
-            transfer::sync_folder_of(from);
-            std::fs::remove_file(to)
+        (false, Some(target)) => {
+            copy_whole(&target, &source, unfinished, &Cancel::default())?;
+            target.remove_file()
         }
-        (false, false) => Err(ErrorKind::NotFound.into()),
+        (false, None) => Err(ErrorKind::NotFound.into()),
     }
 }
 
 /// Gives a file its content before a step again, where it has the step's. Another one is somebody's who came after it.
-fn content_back(folder: &Path, place: usize, path: &Path, existed: bool, after: &str) -> std::io::Result<()> {
+fn content_back(
+    allowed: &AllowedFolders,
+    folder: &Path,
+    place: usize,
+    path: &Path,
+    existed: bool,
+    after: &str,
+) -> std::io::Result<()> {
     let old = existed.then(|| before(folder, place)).transpose()?;
-    let now = match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        read => Some(read?),
-    };
+    let file = allowed.target_entry(path)?;
+    let now = file.content(MAX_CONTENT)?;
     if now == old {
         return Ok(());
     }
+    let changed_since = || {
+        tracing::warn!(file = %path.display(), "was changed since, and stays as it is while its operation is undone");
+        Ok(())
+    };
     if now.as_deref().map(digest).unwrap_or_default() != after {
-        tracing::warn!(file = %path.display(), "was changed since, and stays as it is while its act is taken back");
-        return Ok(());
+        return changed_since();
     }
     match old {
-        Some(content) => atomic::write(path, &content),
-        None => std::fs::remove_file(path),
+        Some(content) if !file.write_if(now.as_deref(), &content)? => changed_since(),
+        Some(_) => Ok(()),
+        None => file.remove_file(),
+    }
+}
+
+/// Gives a moved file its earlier name.
+fn moved_back(allowed: &AllowedFolders, from: &Path, to: &Path) -> std::io::Result<()> {
+    let taken = |path: &Path| trash::entry(allowed, path).ok().filter(Entry::is_taken);
+    match (taken(from), taken(to)) {
+        (Some(_), _) => Ok(()),
+        (None, Some(now)) => {
+            let back = trash::entry(allowed, from).and_then(|then| now.rename_to_new(&then));
+            trash::tidy_behind(allowed, to);
+            back
+        }
+        (None, None) => Err(ErrorKind::NotFound.into()),
     }
 }
 
 /// Takes a step back as far as it was done. False when it is not back: the disk may be away.
-pub(super) fn roll_back(folder: &Path, step: &Step, place: usize) -> bool {
+pub(super) fn roll_back(allowed: &AllowedFolders, folder: &Path, step: &Step, place: usize) -> bool {
     let done = match step {
         Step::Renamed {
             from, to, copied: true, ..
-        } => copied_back(
-            &unfinished(folder, place, Path::new(to)),
-            Path::new(from),
-            Path::new(to),
-        ),
-        Step::Renamed { from, to, .. } => {
-            let there = |path: &str| Path::new(path).symlink_metadata().is_ok();
-            match (there(from), there(to)) {
-                (true, _) => Ok(()),
-                (false, true) => {
-                    let back = rename::to_new(Path::new(to), Path::new(from));
-                    trash::tidy_behind(Path::new(to));
-                    back
-                }
-                (false, false) => Err(ErrorKind::NotFound.into()),
-            }
-        }
+        } => copied_back(allowed, &unfinished(folder, place), Path::new(from), Path::new(to)),
+        Step::Renamed { from, to, .. } => moved_back(allowed, Path::new(from), Path::new(to)),
         // Its bytes are the same either way.
         Step::Shared { .. } => Ok(()),
         Step::Content {
             path, existed, after, ..
-        } => content_back(folder, place, Path::new(path), *existed, after),
-        Step::FolderMade { path, .. } => match std::fs::remove_dir(path) {
-            // Whatever somebody put there stays, and with it the folder.
-            Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Err(error),
-            _ => Ok(()),
-        },
-        Step::FolderRemoved { path, .. } => std::fs::create_dir_all(path),
+        } => content_back(allowed, folder, place, Path::new(path), *existed, after),
+        Step::FolderMade { path, .. } => {
+            match allowed.entry(Path::new(path)).and_then(|folder| folder.remove_folder()) {
+                // Whatever somebody put there stays, and with it the folder.
+                Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+                    Err(error)
+                }
+                _ => Ok(()),
+            }
+        }
+        Step::FolderRemoved { path, .. } => allowed.make_folders(Path::new(path)),
     };
     if let Err(error) = &done {
-        tracing::error!(?step, %error, "a step can't be taken back; its file is where the step put it");
+        tracing::error!(?step, %error, "a step can't be undone; its file is where the step put it");
     }
     done.is_ok()
 }

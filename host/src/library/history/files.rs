@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use super::HistoryError;
 use super::act::{Act, Step};
 use super::draft::roll_back;
+use super::folders::KnownFolders;
+use crate::files::rooted::AllowedFolders;
 use crate::files::{atomic, hash};
 use crate::library::trash;
 
@@ -121,17 +123,20 @@ pub(super) fn load(folder: &Path) -> Option<Act> {
 
 /// Ends an act. One that was cut off is rolled back when its steps belong together, but for [`whole_steps`]; else what was done of
 /// it stays, and can be taken back.
-pub(super) fn end(folder: &Path, mut act: Act) -> Option<Act> {
+pub(super) fn end(known: &KnownFolders, folder: &Path, mut act: Act) -> Option<Act> {
     if act.ended {
         return Some(act);
     }
-    act.folders().iter().for_each(|folder| atomic::tidy(folder));
+    let allowed = known.allowed_for(&act);
+    act.folders().iter().for_each(|folder| tidy(&allowed, folder));
     if act.is_joint() || act.steps.is_empty() {
         let whole = whole_steps(&act.steps);
         let steps = act.steps.iter().enumerate().skip(whole).rev();
-        if steps.fold(true, |all, (place, step)| roll_back(folder, step, place) && all) {
+        if steps.fold(true, |all, (place, step)| {
+            roll_back(&allowed, folder, step, place) && all
+        }) {
             tracing::info!(act = act.id, kind = ?act.kind, "an act that was cut off is rolled back");
-            trash::tidy(&act);
+            trash::tidy(&allowed, &act);
             if whole == 0 {
                 let _ = std::fs::remove_dir_all(folder);
                 return None;
@@ -150,4 +155,16 @@ pub(super) fn end(folder: &Path, mut act: Act) -> Option<Act> {
         tracing::warn!(%error, "an act that was cut off can't be ended");
     }
     Some(act)
+}
+
+/// Removes what a crash left of unfinished files in a folder.
+fn tidy(allowed: &AllowedFolders, folder: &Path) {
+    // A name in it tells how it is opened: in the trash no link is followed.
+    let Ok(any) = trash::entry(allowed, &folder.join("any")) else {
+        return;
+    };
+    let names = any.folder().names().unwrap_or_default().into_iter();
+    for name in names.filter(|name| name.to_str().is_some_and(atomic::is_temporary)) {
+        let _ = any.sibling(name).remove_file();
+    }
 }

@@ -1,6 +1,11 @@
 use super::*;
 use crate::cancel::Cancel;
 
+fn allowed(folder: &Path) -> Arc<AllowedFolders> {
+    let real = folder.canonicalize().unwrap();
+    Arc::new(AllowedFolders::new(vec![folder.to_owned()], vec![real]))
+}
+
 #[test]
 fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
     let data = tempfile::tempdir().unwrap();
@@ -12,13 +17,13 @@ fn an_act_and_its_copies_are_there_after_a_restart_and_old_ones_are_not() {
     let history = History::open(data.path(), settings.clone());
     let mut ids = Vec::new();
     for number in 0..3 {
-        let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
+        let mut draft = history.begin(ActKind::Edit, "t", None, &allowed(data.path())).unwrap();
         draft.keep("m", "m.json", Some(&[number]), Some(b"new")).unwrap();
         ids.push(draft.end().unwrap().unwrap());
     }
     assert!(
         history
-            .begin(ActKind::Edit, "t", None)
+            .begin(ActKind::Edit, "t", None, &allowed(data.path()))
             .unwrap()
             .end()
             .unwrap()
@@ -41,7 +46,7 @@ fn an_act_that_was_cut_off_is_ended_with_the_files_as_they_are() {
     let file = data.path().join("a.json");
     std::fs::write(&file, "new").unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
+    let mut draft = history.begin(ActKind::Edit, "t", None, &allowed(data.path())).unwrap();
     let path = file.to_str().unwrap();
     draft.keep("m", path, Some(b"old"), Some(b"new")).unwrap();
     let id = draft.id().to_owned();
@@ -61,7 +66,9 @@ fn an_act_that_moved_files_and_was_cut_off_is_rolled_back() {
     std::fs::write(file("a"), "a").unwrap();
     std::fs::write(file("b"), "b").unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+    let mut draft = history
+        .begin(ActKind::Delete, "t", None, &allowed(data.path()))
+        .unwrap();
     draft.rename("m", &file("a"), &file("a2")).unwrap();
     let path = file("b");
     draft
@@ -89,10 +96,14 @@ fn an_undo_that_was_cut_off_before_it_moved_anything_is_rolled_back_when_its_act
     std::fs::write(file("a"), "a").unwrap();
     std::fs::write(file("side"), "old").unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Rename, "t", None).unwrap();
+    let mut draft = history
+        .begin(ActKind::Rename, "t", None, &allowed(data.path()))
+        .unwrap();
     draft.rename("m", &file("a"), &file("b")).unwrap();
     let id = draft.end().unwrap().unwrap();
-    let mut draft = history.begin(ActKind::Undo, "t", Some(&id)).unwrap();
+    let mut draft = history
+        .begin(ActKind::Undo, "t", Some(&id), &allowed(data.path()))
+        .unwrap();
     let path = file("side");
     draft
         .keep("m", path.to_str().unwrap(), Some(b"old"), Some(b"new"))
@@ -112,7 +123,9 @@ fn an_act_that_is_dropped_on_its_way_is_taken_back_at_once() {
     let file = |name: &str| data.path().join(name);
     std::fs::write(file("a"), "a").unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Rename, "t", None).unwrap();
+    let mut draft = history
+        .begin(ActKind::Rename, "t", None, &allowed(data.path()))
+        .unwrap();
     draft.rename("m", &file("a"), &file("a2")).unwrap();
     drop(draft);
     assert!(file("a").exists() && !file("a2").exists() && history.acts().is_empty());
@@ -128,8 +141,10 @@ fn a_relative_link_is_rolled_back_though_it_leads_nowhere_from_the_trash() {
     std::fs::write(file("weights"), "w").unwrap();
     std::os::unix::fs::symlink("../weights", file("models/a")).unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
-    let trash = trash::folder_for(&file("models"), draft.id()).unwrap();
+    let mut draft = history
+        .begin(ActKind::Delete, "t", None, &allowed(data.path()))
+        .unwrap();
+    let trash = trash::folder_for(draft.allowed(), &file("models"), draft.id()).unwrap();
     draft.rename("m", &file("models/a"), &trash.join("a")).unwrap();
     drop(draft);
     assert_eq!(std::fs::read(file("models/a")).unwrap(), b"w");
@@ -143,8 +158,10 @@ fn a_cut_off_move_on_a_disk_that_is_away_stays_to_be_undone() {
     std::fs::create_dir(&disk).unwrap();
     std::fs::write(disk.join("a"), "a").unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
-    let trash = trash::folder_for(&disk, draft.id()).unwrap();
+    let mut draft = history
+        .begin(ActKind::Delete, "t", None, &allowed(data.path()))
+        .unwrap();
+    let trash = trash::folder_for(draft.allowed(), &disk, draft.id()).unwrap();
     draft.rename("m", &disk.join("a"), &trash.join("a")).unwrap();
     let id = draft.id().to_owned();
     std::mem::forget(draft);
@@ -168,12 +185,14 @@ fn the_bound_of_acts_leaves_the_trash_alone() {
         ..HistorySettings::default()
     };
     let history = History::open(data.path(), settings);
-    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
-    let trash = trash::folder_for(data.path(), draft.id()).unwrap();
+    let mut draft = history
+        .begin(ActKind::Delete, "t", None, &allowed(data.path()))
+        .unwrap();
+    let trash = trash::folder_for(draft.allowed(), data.path(), draft.id()).unwrap();
     draft.rename("m", &data.path().join("a"), &trash.join("a")).unwrap();
     let id = draft.end().unwrap().unwrap();
     for number in 0..4 {
-        let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
+        let mut draft = history.begin(ActKind::Edit, "t", None, &allowed(data.path())).unwrap();
         draft.keep("m", "m.json", Some(&[number]), None).unwrap();
         draft.end().unwrap();
     }
@@ -186,7 +205,7 @@ fn the_bound_of_acts_leaves_the_trash_alone() {
 
 /// A history, and a draft of a move of `names` into `to/` that copies, with nothing removed yet.
 fn copying<'h>(history: &'h History, data: &Path, models: &[&str]) -> Draft<'h> {
-    let mut draft = history.begin(ActKind::Move, "t", None).unwrap();
+    let mut draft = history.begin(ActKind::Move, "t", None, &allowed(data)).unwrap();
     for model in models {
         copy_one(&mut draft, data, model);
         draft.settle().unwrap();
@@ -261,6 +280,7 @@ fn a_copy_that_is_taken_back_leaves_nothing_and_folders_go_with_it() {
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
+        .filter(|name| !name.to_string_lossy().starts_with("history_"))
         .collect();
     assert_eq!(left.len(), 3, "{left:?}");
     assert_eq!(std::fs::read(data.path().join("a.w")).unwrap(), b"a.w");
@@ -274,7 +294,7 @@ fn what_somebody_changed_after_a_step_stays_while_its_act_is_rolled_back() {
         std::fs::write(file(name), name).unwrap();
     }
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Move, "t", None).unwrap();
+    let mut draft = history.begin(ActKind::Move, "t", None, &allowed(data.path())).unwrap();
     draft.rename("m", &file("m"), &file("m2")).unwrap();
     for name in ["typed", "gone", "same"] {
         let path = file(name);
@@ -303,7 +323,7 @@ fn of_acts_that_were_cut_off_the_last_is_rolled_back_first() {
         std::fs::write(file("a"), "a").unwrap();
         let history = History::open(data.path(), HistorySettings::default());
         for (from, to) in [("a", "b"), ("b", "c"), ("c", "d")] {
-            let mut draft = history.begin(ActKind::Move, "t", None).unwrap();
+            let mut draft = history.begin(ActKind::Move, "t", None, &allowed(data.path())).unwrap();
             draft.rename("m", &file(from), &file(to)).unwrap();
             std::mem::forget(draft);
         }
@@ -323,7 +343,9 @@ fn trash_is_unknown_only_when_no_act_has_files_in_it_or_is_on_its_way() {
     std::fs::create_dir_all(&stray).unwrap();
     let file = data.path().join("m");
     std::fs::write(&file, "m").unwrap();
-    let mut draft = history.begin(ActKind::Delete, "t", None).unwrap();
+    let mut draft = history
+        .begin(ActKind::Delete, "t", None, &allowed(data.path()))
+        .unwrap();
     let own = waiting(draft.id());
     std::fs::create_dir_all(&own).unwrap();
     draft.rename("m", &file, &own.join("m")).unwrap();
@@ -332,7 +354,9 @@ fn trash_is_unknown_only_when_no_act_has_files_in_it_or_is_on_its_way() {
     let id = draft.end().unwrap().unwrap();
     assert_eq!(history.unknown_trash(&all), std::slice::from_ref(&stray));
     // An undo's redo has its files under the first act's name.
-    let mut draft = history.begin(ActKind::Undo, "t", Some(&id)).unwrap();
+    let mut draft = history
+        .begin(ActKind::Undo, "t", Some(&id), &allowed(data.path()))
+        .unwrap();
     draft.rename("m", &own.join("m"), &file).unwrap();
     draft.end().unwrap();
     assert_eq!(history.unknown_trash(&all), std::slice::from_ref(&stray));
@@ -342,10 +366,12 @@ fn trash_is_unknown_only_when_no_act_has_files_in_it_or_is_on_its_way() {
 fn an_act_that_somebody_else_took_back_is_not_offered_any_more() {
     let data = tempfile::tempdir().unwrap();
     let history = History::open(data.path(), HistorySettings::default());
-    let mut draft = history.begin(ActKind::Edit, "t", None).unwrap();
+    let mut draft = history.begin(ActKind::Edit, "t", None, &allowed(data.path())).unwrap();
     draft.keep("m", "m.json", Some(b"old"), Some(b"new")).unwrap();
     let id = draft.end().unwrap().unwrap();
-    let draft = history.begin(ActKind::Undo, "t", Some(&id)).unwrap();
+    let draft = history
+        .begin(ActKind::Undo, "t", Some(&id), &allowed(data.path()))
+        .unwrap();
     assert!(draft.end().unwrap().is_none());
     assert!(matches!(history.act(&id), Err(HistoryError::Undone(_))));
 }

@@ -88,8 +88,9 @@ fn refused(error: &EditError) -> Error {
         | EditError::Differs(..)
         | EditError::IsLink(_)
         | EditError::CantLink { .. }
+        | EditError::ChangedMeanwhile(_)
         | EditError::ChangedSince(_) => Error::Conflict(text),
-        EditError::Name(..) => Error::Invalid(text),
+        EditError::Name(..) | EditError::TooLong(_) => Error::Invalid(text),
         EditError::Sidecar(_)
         | EditError::History(_)
         | EditError::Merge { .. }

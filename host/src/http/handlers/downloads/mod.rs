@@ -61,6 +61,7 @@ impl From<DownloadError> for ApiError {
     fn from(error: DownloadError) -> Self {
         match error {
             DownloadError::Plugin(error) => error.into(),
+            DownloadError::Folder(error) if error.is_too_long() => error.into(),
             error @ DownloadError::NotReady(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             error if error.is_early_access() => Self::new(StatusCode::UNAUTHORIZED, error.to_string()),
             error => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
