@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 
 use crate::access::Access;
+use crate::data_folder::DataFolder;
 use crate::downloads::Downloads;
 use crate::flight::Flight;
 use crate::http::pages::Pages;
@@ -27,6 +28,8 @@ use crate::workers::Workers;
 
 /// The server's parts, shared by all requests.
 pub struct App {
+    /// The folder in which the server keeps everything of its own.
+    pub data: Arc<DataFolder>,
     /// What was done, and how to take it back.
     pub history: Arc<History>,
     /// Auto-organise, of which one runs at a time, whatever the type.

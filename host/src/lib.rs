@@ -10,6 +10,7 @@ pub mod authoring;
 pub mod cancel;
 pub mod cli;
 pub mod compat;
+pub mod data_folder;
 pub mod downloads;
 pub mod files;
 pub mod flight;

@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::app::App;
 use crate::authoring::live;
 use crate::cli::ServeArgs;
+use crate::data_folder::DataFolder;
 use crate::downloads::Downloads;
 use crate::downloads::ledger::Ledger;
 use crate::http;
@@ -42,6 +43,8 @@ use crate::workers::Workers;
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 /// How often what is too old is looked for in the history.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// How often the data folder is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long what waits for the store may take to be written.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -64,16 +67,17 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
         .await
         .with_context(|| format!("can't listen on {}; choose another address with --bind", settings.bind))?;
     let address = listener.local_addr()?;
+    let active = settings.libraries.start();
+    let data = Arc::new(DataFolder::open(&settings.data_folder, active.roots.folders())?);
     let access = Arc::new(Access::open(&settings.data_folder, settings.access.clone())?);
     access.listen_on(&[address.ip()])?;
     let thumbnails = Thumbnails::new(settings.data_folder.join("thumbnails"), settings.previews.cache_mib);
     let store = Arc::new(Store::open(&settings.data_folder)?);
-    let active = settings.libraries.start();
     let (options, unusable) = Options::usable(&settings.providers, &active.contract, &settings.data_folder)?;
     settings.warnings.extend(unusable);
     let providers = Arc::new(Providers::new(&settings.providers, options)?);
     let hashing = Arc::new(Hashing::new(hashing_options(&settings, &active), store.clone()));
-    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()));
+    let history = Arc::new(History::open(&settings.data_folder, settings.history.clone()).guarded_by(data.clone()));
     let engine = PluginEngine::new(settings.limits.clone())?;
     let hub = Arc::new(Hub::with_terminal(terminal));
     let outside = Outside {
@@ -90,6 +94,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
     let warnings = std::mem::take(&mut settings.warnings);
     let pages = Pages::new(&settings.base_path)?;
     let app = Arc::new(App {
+        data: data.clone(),
         warnings: ArcSwap::default(),
         access: access.clone(),
         downloads,
@@ -130,6 +135,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
 
     let synchronizing = tokio::spawn(synchronize_access(access.clone()));
     let forgetting = tokio::spawn(forget_old(app.history.clone()));
+    let watching_data = tokio::spawn(watch_data_folder(app.clone()));
     let telling = tokio::spawn(tell_of_providers(app.clone()));
     let quarantining = tokio::spawn(roster::watch_quarantine(app.clone()));
     let to_load = app.clone();
@@ -162,6 +168,7 @@ pub async fn run(args: ServeArgs, terminal: Option<Arc<Terminal>>) -> anyhow::Re
             loading.abort();
             live::end_builds(&builds);
             forgetting.abort();
+            watching_data.abort();
             if let Some(following) = following {
                 following.abort();
             }
@@ -239,6 +246,21 @@ async fn synchronize_access(access: Arc<Access>) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "passwords, tokens and sessions stay as they were"),
             Err(error) => tracing::error!(%error, "passwords, tokens and sessions stay as they were"),
+        }
+    }
+}
+
+/// Notices when the data folder is gone, also while nobody changes anything, and has the pages ask again.
+async fn watch_data_folder(app: Arc<App>) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        every.tick().await;
+        let data = app.data.clone();
+        let is_gone = tokio::task::spawn_blocking(move || data.check().is_err()).await;
+        if is_gone.unwrap_or(false) {
+            app.hub
+                .broadcast(serde_json::json!({ "type": "models_changed" }).to_string());
+            return;
         }
     }
 }

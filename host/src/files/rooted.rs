@@ -3,6 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::foreign::{self, ForeignError, Links};
+use super::names::MAX_NAME;
+
+/// Longest path, in bytes.
+const MAX_PATH: usize = 4095;
 
 /// Why a path from a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +14,11 @@ pub enum RootedPathError {
     /// It is outside every allowed folder, before or after links are resolved.
     #[error("{0} is outside the library's folders")]
     Outside(String),
+    /// A name in it is longer than file systems take.
+    #[error(
+        "{0}: a name in this path is longer than {MAX_NAME} bytes, or the path longer than {MAX_PATH}; use a shorter one"
+    )]
+    TooLong(String),
     /// Nothing is there.
     #[error("{0} does not exist")]
     Missing(String),
@@ -85,6 +94,9 @@ impl RootedPath {
         {
             return Err(outside());
         }
+        if is_too_long(given) {
+            return Err(RootedPathError::TooLong(path.to_owned()));
+        }
         let resolved = lexical.canonicalize().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 match foreign::inspect(&lexical, Links::Follow) {
@@ -121,6 +133,9 @@ impl RootedPath {
             .filter(|root| given.starts_with(root))
             .max_by_key(|root| root.components().count());
         let top = top.ok_or_else(outside)?;
+        if is_too_long(given) {
+            return Err(RootedPathError::TooLong(path.to_owned()));
+        }
         if !top.is_dir() {
             return Err(RootedPathError::Missing(top.display().to_string()));
         }
@@ -149,6 +164,11 @@ impl RootedPath {
     pub fn as_path(&self) -> &Path {
         &self.0
     }
+}
+
+/// Whether no file can have this path.
+fn is_too_long(path: &Path) -> bool {
+    path.as_os_str().len() > MAX_PATH || path.iter().any(|name| name.len() > MAX_NAME)
 }
 
 /// A path with each `..` and the part before it left out.

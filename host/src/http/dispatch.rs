@@ -22,6 +22,7 @@ use super::serving::IsEncrypted;
 use super::{csrf, handlers, headers, host_check, json_limits};
 use crate::access::effects::Effects;
 use crate::app::App;
+use crate::data_folder::DataFolderError;
 use crate::library::previewing;
 use crate::model_types::{Off, TypeSlot};
 use crate::plugins::Asker;
@@ -191,6 +192,10 @@ async fn answer(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     caller.require(bound.scope)?;
     let effects = bound.effects_of(request.uri().query());
     caller.source.check(request.method(), effects)?;
+    if effects.write && app.data.is_gone() {
+        let reason = DataFolderError::Gone(app.data.path().to_owned());
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason.to_string()));
+    }
     let asker = if caller.source.is_own() {
         Asker::Owner
     } else {

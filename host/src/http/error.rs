@@ -173,6 +173,7 @@ impl From<RootedPathError> for ApiError {
             RootedPathError::Missing(_) | RootedPathError::NotAFile(_) | RootedPathError::Foreign(_) => {
                 Self::no_route()
             }
+            RootedPathError::TooLong(_) => Self::bad_request(error.to_string()),
             RootedPathError::Io { .. } => Self::internal(&error),
         }
     }

@@ -63,6 +63,9 @@ impl Reason {
             }
             EditError::IsLink(file) => Self::new("edit.isLink", [("path", file.clone())]),
             EditError::ChangedSince(file) => Self::new("edit.changedSince", [("path", file.clone())]),
+            EditError::TooLong(file) => Self::new("edit.tooLong", [("path", path(file))]),
+            EditError::Open(RootedPathError::TooLong(file)) => Self::new("edit.tooLong", [("path", file.clone())]),
+            EditError::History(HistoryError::DataFolder(_)) => Self::new("edit.dataFolder", []),
             EditError::Sidecar(SidecarError::Corrupt { path: file, .. }) => {
                 Self::new("edit.sidecar", [("path", path(file))])
             }

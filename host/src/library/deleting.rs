@@ -50,7 +50,9 @@ impl Library {
                 }
                 Err(RootedPathError::Missing(_) | RootedPathError::NotAFile(_)) => unknown.push(path),
                 Err(RootedPathError::Outside(_)) => return Err(EditError::Outside(path)),
-                Err(error @ RootedPathError::Io { .. }) => return Err(EditError::Open(error)),
+                Err(error @ (RootedPathError::Io { .. } | RootedPathError::TooLong(_))) => {
+                    return Err(EditError::Open(error));
+                }
             }
         }
         let mut draft = tools.history.begin(ActKind::Delete, self.info().id(), None)?;

@@ -21,6 +21,7 @@ use super::sidecar::{self, Sidecar, SidecarError};
 use super::{trash, typed};
 use crate::files::atomic;
 use crate::files::foreign::{self, ForeignError, Links};
+use crate::files::names::MAX_NAME;
 use crate::files::rooted::RootedPathError;
 use crate::plugins::Plugin;
 
@@ -89,6 +90,9 @@ pub enum EditError {
     /// A model or a file beside it can't be read: its disk is offline, or it is no file.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
+    /// A name is longer than file systems take.
+    #[error("{}: the name of this file would be longer than {MAX_NAME} bytes. Give the model a shorter name, then try again", .0.display())]
+    TooLong(PathBuf),
     /// A path can't be looked at.
     #[error(transparent)]
     Open(#[from] RootedPathError),
@@ -120,6 +124,13 @@ pub enum EditError {
     /// The file was changed after the act, so that taking the act back would lose that change.
     #[error("{0} was changed since and is left as it is")]
     ChangedSince(String),
+}
+
+impl EditError {
+    /// Whether a name in the request is longer than file systems take.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::TooLong(_) | Self::Open(RootedPathError::TooLong(_)))
+    }
 }
 
 /// What became of one model.
@@ -258,7 +269,11 @@ impl Library {
         let folder = Path::new(path).parent().ok_or_else(not_found)?;
         // An offline model is no less a model, and says why it can't be changed.
         foreign::inspect(Path::new(path), Links::Follow)?.ok_or_else(not_found)?;
-        let beside = Beside::read(sidecar::path_for(folder, &record.file_name))?;
+        let beside = sidecar::path_for(folder, &record.file_name);
+        if beside.file_name().is_some_and(|name| name.len() > MAX_NAME) {
+            return Err(EditError::TooLong(beside));
+        }
+        let beside = Beside::read(beside)?;
         let (before, usable) = match Sidecar::read(&beside.path) {
             Ok(Some(sidecar)) => (sidecar, true),
             Ok(None) => (metadata::of_record(record, self.info()), true),

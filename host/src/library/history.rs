@@ -7,21 +7,24 @@
 //! changed contents, each whole in itself, stays and can be taken back.
 
 mod act;
+mod clock;
 mod draft;
 mod files;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
 pub use self::act::{Act, ActKind, Step};
+use self::clock::Clock;
 pub use self::draft::Draft;
 pub use self::files::{OF_THE_SERVER, digest};
 use self::files::{end, load, save};
 use super::trash;
 use crate::access::effects::{self, Effect, Undeclared};
+use crate::data_folder::{DataFolder, DataFolderError};
 use crate::files::{fault, private_folder};
 use crate::moment::now;
 
@@ -31,6 +34,9 @@ pub enum HistoryError {
     /// The request that begins it may not change anything; a fault of the program.
     #[error(transparent)]
     Undeclared(#[from] Undeclared),
+    /// The data folder vanished.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
     /// A file can't be written or read.
     #[error("can't keep what is needed for an undo in {}: {source}; nothing more was changed. Make room or mend the folder", path.display())]
     Io {
@@ -104,6 +110,9 @@ pub struct History {
     acts: Mutex<VecDeque<Arc<Act>>>,
     // Acts that are being taken back: nothing of them may go meanwhile.
     pinned: Mutex<HashSet<String>>,
+    clock: Clock,
+    // Looked at before each act.
+    home: Option<Arc<DataFolder>>,
 }
 
 impl History {
@@ -120,7 +129,8 @@ impl History {
         }
         let mut acts: Vec<Act> = kept.iter().filter_map(|folder| load(folder)).collect();
         // The newest first: acts that were cut off may have moved the same file one after the other.
-        acts.sort_by(|a, b| b.at.total_cmp(&a.at));
+        acts.sort_by(|a, b| b.clock().total_cmp(&a.clock()));
+        let clock = Clock::open(data_folder, acts.first().map(Act::clock));
         let ended = acts.into_iter().filter_map(|act| end(&folder.join(&act.id), act));
         let mut acts: Vec<Arc<Act>> = ended.map(Arc::new).collect();
         acts.reverse();
@@ -129,22 +139,35 @@ impl History {
             settings,
             acts: Mutex::new(acts.into()),
             pinned: Mutex::default(),
+            clock,
+            home: None,
         };
         history.forget_old();
         history
     }
 
+    /// Refuses acts once this folder is gone.
+    #[must_use]
+    pub fn guarded_by(mut self, home: Arc<DataFolder>) -> Self {
+        self.home = Some(home);
+        self
+    }
+
     /// Begins an act.
     ///
     /// # Errors
-    /// When its folder can't be written, or the request that begins it may not change anything.
+    /// When its folder can't be written, the data folder is gone, or the request that begins it may not change anything.
     pub fn begin(&self, kind: ActKind, model_type: &str, undoes: Option<&str>) -> Result<Draft<'_>, HistoryError> {
         effects::require(Effect::Write)?;
+        if let Some(home) = &self.home {
+            home.check()?;
+        }
         let undone = undoes.and_then(|id| self.lock().iter().find(|act| act.id == id).cloned());
         let act = Act {
             joint: kind == ActKind::Preview || undone.is_some_and(|undone| undone.is_joint()),
             id: format!("{:032x}", rand::random::<u128>()),
             at: now(),
+            clock: Some(self.clock.now()),
             kind,
             model_type: model_type.to_owned(),
             steps: Vec::new(),
@@ -260,7 +283,7 @@ impl History {
 
     /// Forgets what is older than settings say or over their bounds, and takes it out of the trash. Reads and removes files.
     pub fn forget_old(&self) {
-        let now = now();
+        let now = self.clock.advance();
         let age = |days: u64| now - days as f64 * 86_400.0;
         let bound = self.settings.trash_gib.saturating_mul(1 << 30);
         let (mut plain, mut bytes, mut last) = (0, 0u64, true);
@@ -269,12 +292,12 @@ impl History {
         self.forget(|act| {
             let is_last = std::mem::take(&mut last);
             if act.has_trash() {
-                let over = bytes.saturating_add(act.trash_bytes) > bound || act.at < age(self.settings.trash_days);
+                let over = bytes.saturating_add(act.trash_bytes) > bound || act.clock() < age(self.settings.trash_days);
                 bytes += if over { 0 } else { act.trash_bytes };
                 over && !is_last
             } else {
                 plain += 1;
-                plain > self.settings.acts.max(1) || act.at < age(self.settings.days)
+                plain > self.settings.acts.max(1) || act.clock() < age(self.settings.days)
             }
         });
     }
@@ -295,6 +318,11 @@ impl History {
         for act in gone.iter().filter(|act| !pinned.contains(&act.id)) {
             let Some(bytes) = trash::empty(act) else { continue };
             freed += bytes;
+            let models: BTreeSet<&str> = act.steps.iter().map(Step::model).collect();
+            tracing::info!(
+                operation = act.id, kind = ?act.kind, at = act.at, bytes, models = models.len(),
+                first = models.first().copied().unwrap_or_default(), "an operation is forgotten, with its files in the trash"
+            );
             // Under another name first, so that what a crash leaves of it is no act any more.
             let (folder, leaving) = (self.folder.join(&act.id), self.folder.join(format!("{}{GONE}", act.id)));
             let removed = std::fs::rename(&folder, &leaving).and_then(|()| std::fs::remove_dir_all(&leaving));

@@ -19,7 +19,7 @@ use super::trash::{self, noted};
 use crate::cancel::Cancel;
 use crate::compat::compat;
 use crate::files::foreign::{self, Links};
-use crate::files::names::with_suffix;
+use crate::files::names::{MAX_NAME, with_suffix};
 use crate::files::rooted::{RootedPath, RootedPathError};
 
 /// Models that are made visible together, at most this many or this long apart.
@@ -309,7 +309,11 @@ impl Library {
                 from,
             })
             .collect();
-        Ok(plan)
+        let long = |file: &&FileMove| file.to.file_name().is_some_and(|name| name.len() > MAX_NAME);
+        match plan.files.iter().find(long) {
+            Some(file) => Err(EditError::TooLong(file.to.clone())),
+            None => Ok(plan),
+        }
     }
 
     /// Places of files that would belong to a model of this name: another one's must not become its own.

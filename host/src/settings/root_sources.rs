@@ -97,6 +97,12 @@ impl RootSources {
         }
     }
 
+    /// All folders, as they are written.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        let all = self.primary.values().chain(self.extra.values()).flatten();
+        all.map(PathBuf::as_path)
+    }
+
     /// The roots of a type: each kind's primary folders sorted, then each kind's extra ones;
     /// every real folder once.
     pub fn roots_of(&self, info: &TypeInfo) -> Vec<Root> {

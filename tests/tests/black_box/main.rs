@@ -8,6 +8,7 @@ mod aliases;
 mod authoring;
 mod backslashes;
 mod catalogue;
+mod changing;
 mod changing_settings;
 mod clients;
 mod coming_previews;

@@ -13,6 +13,7 @@ use super::super::query::Zero;
 use super::super::reason::Reason;
 use super::{json, moving};
 use crate::files::client_path;
+use crate::files::rooted::RootedPathError;
 use crate::library::Library;
 use crate::library::edit::Edit;
 use crate::library::editing::{EditError, Outcome, Tools};
@@ -37,9 +38,13 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let status = match &error {
             EditError::NotFound(_) | EditError::History(HistoryError::Unknown(_)) => StatusCode::NOT_FOUND,
-            EditError::Outside(_) | EditError::Hidden(_) | EditError::Name(..) | EditError::NameTaken(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            EditError::Outside(_)
+            | EditError::Hidden(_)
+            | EditError::Name(..)
+            | EditError::NameTaken(_)
+            | EditError::TooLong(_)
+            | EditError::Open(RootedPathError::TooLong(_)) => StatusCode::BAD_REQUEST,
+            EditError::History(HistoryError::DataFolder(_)) => StatusCode::SERVICE_UNAVAILABLE,
             EditError::Shared { .. }
             | EditError::Away(_)
             | EditError::NoRoot(_)

@@ -115,7 +115,11 @@ pub async fn move_model(call: Call, service: Arc<TypeService>) -> Result<Respons
     let failed = |error: &EditError| {
         let answer =
             json!({ "success": false, "error": wish.error(error), "original_file_path": path, "new_file_path": null });
-        Ok((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(answer)).into_response())
+        let status = match error.is_too_long() {
+            true => StatusCode::BAD_REQUEST,
+            false => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Ok((status, axum::Json(answer)).into_response())
     };
     let moves = match done {
         Ok(moves) => moves,

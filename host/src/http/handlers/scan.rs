@@ -108,7 +108,8 @@ pub fn status(call: &Call, service: &TypeService) -> Response {
             + library.left_out().len()
             + library.missing_roots().len()
             + call.app.warnings.load().len()
-            + library.unknown_trash(&call.app.history).len(),
+            + library.unknown_trash(&call.app.history).len()
+            + usize::from(call.app.data.is_gone()),
     }))
 }
 
@@ -148,5 +149,9 @@ pub fn problems(call: &Call, service: &TypeService) -> Response {
     let trash = service.library.unknown_trash(&call.app.history);
     let trash = trash.iter().map(|folder| folder.display().to_string());
     problems.extend(trash.map(|path| json!({ "file_path": path, "problem": UNKNOWN_TRASH, "listed": false })));
+    if let Err(gone) = call.app.data.check() {
+        let path = call.app.data.path().display().to_string();
+        problems.push(json!({ "file_path": path, "problem": gone.to_string(), "listed": false }));
+    }
     json(&json!({ "success": true, "count": problems.len(), "problems": problems }))
 }

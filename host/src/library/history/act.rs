@@ -129,6 +129,9 @@ pub struct Act {
     pub id: String,
     /// When, in seconds since 1970-01-01 UTC.
     pub at: f64,
+    /// Time of [`super::Clock`] when it was made, by which its age is judged; acts of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) clock: Option<f64>,
     /// What.
     pub kind: ActKind,
     /// Id of the model type.
@@ -152,6 +155,11 @@ pub struct Act {
 }
 
 impl Act {
+    /// When it was made, by the clock that judges ages.
+    pub(super) fn clock(&self) -> f64 {
+        self.clock.unwrap_or(self.at)
+    }
+
     /// Whether files of it may wait in the trash for its undo.
     pub fn has_trash(&self) -> bool {
         let into_trash = |step: &Step| matches!(step, Step::Renamed { to, .. } if trash::is_inside(Path::new(to)));

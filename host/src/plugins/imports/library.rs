@@ -91,7 +91,7 @@ fn refused(error: &EditError) -> Error {
         | EditError::IsLink(_)
         | EditError::CantLink { .. }
         | EditError::ChangedSince(_) => Error::Conflict(text),
-        EditError::Name(..) => Error::Invalid(text),
+        EditError::Name(..) | EditError::TooLong(_) => Error::Invalid(text),
         EditError::Sidecar(_)
         | EditError::History(_)
         | EditError::Merge { .. }
