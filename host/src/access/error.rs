@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::password::MIN_PASSWORD;
 use super::policy::MIN_TOKEN;
 
-/// Why passwords, tokens and sessions can't be read or changed.
+/// Errors of reading or changing passwords, tokens and sessions.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The file can't be read or written.
@@ -15,7 +15,7 @@ pub enum AccessError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file is broken.
@@ -65,7 +65,7 @@ pub enum AccessError {
     TooManyTokens(usize),
 }
 
-/// Why somebody is not logged in.
+/// Reasons to refuse a login.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// Password, token or link.
@@ -77,7 +77,7 @@ pub enum LoginError {
     /// Too many tries failed.
     #[error("Too many tries failed. Try again in {} s.", .0.as_secs().max(1))]
     Slow(Duration),
-    /// It can't be kept.
+    /// The session or token can't be saved.
     #[error(transparent)]
     Access(#[from] AccessError),
 }
